@@ -1,0 +1,1 @@
+"""Photographs, labels and everything between a label table and a tensor pair."""

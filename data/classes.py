@@ -1,0 +1,87 @@
+"""The class table: names, iMaterialist category ids, precedence, colours."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from utils.errors import UserError
+
+IMATERIALIST_CATEGORIES = 46  # ids 0..45, the same in the 2019 and 2020 editions
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Which categories make which class.
+
+    ``ids[k]`` are the category ids of class k + 1; every other category is background (class 0).
+    Where masks overlap, the class that stands first in the table wins.
+    """
+
+    clothes: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by label value, background first."""
+        return ("background", *self.clothes)
+
+    @property
+    def by_category(self) -> dict[int, int]:
+        """Label value of every known category id."""
+        table = dict.fromkeys(range(IMATERIALIST_CATEGORIES), 0)
+        for value, ids in enumerate(self.ids, 1):
+            table.update(dict.fromkeys(ids, value))
+        return table
+
+
+# iMaterialist's supercategories upperbody, lowerbody and wholebody.
+CLOTHES = ClassTable(
+    clothes=("upper", "lower", "full"),
+    ids=((0, 1, 2, 3, 4, 5), (6, 7, 8), (9, 10, 11, 12)),
+)
+
+
+def load_class_table(path: str) -> ClassTable:
+    """Class table from a YAML or JSON file that maps each class name to its category ids, in order of precedence.
+
+    Raises UserError when the file is missing, is not such a mapping, or names a category twice.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        content = json.loads(text) if path.lower().endswith(".json") else yaml.safe_load(text)
+    except OSError as error:
+        raise UserError(f"cannot read the class map {path}: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError):
+        raise UserError(f"the class map {path} is neither valid YAML nor valid JSON") from None
+    valid = isinstance(content, dict) and 1 <= len(content) <= 254
+    if not valid or not all(
+        isinstance(name, str)
+        and name not in ("", "any", "background")
+        and isinstance(ids, list)
+        and ids
+        and all(type(i) is int and i >= 0 for i in ids)
+        for name, ids in content.items()
+    ):
+        raise UserError(
+            f"the class map {path} must map 1 to 254 class names (background is implied) to lists of category ids, "
+            "for example {upper: [0, 1], lower: [6, 7, 8]}"
+        )
+    flat = [i for ids in content.values() for i in ids]
+    twice = sorted({i for i in flat if flat.count(i) > 1})
+    if twice:
+        raise UserError(f"the class map {path} names category {twice[0]} twice; each belongs to one class")
+    return ClassTable(tuple(content), tuple(tuple(ids) for ids in content.values()))
+
+
+def palette(classes: int) -> np.ndarray:
+    """Colours of the label values: classes x 3 uint8, RGB.
+
+    The colour map of PASCAL VOC (Everingham et al. 2010), whose first four are the published
+    black, (128,0,0), (0,128,0), (128,128,0).
+    """
+    value = np.arange(classes)[:, None]
+    channel = np.arange(3)
+    return sum(((value >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)).astype(np.uint8)

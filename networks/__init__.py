@@ -1,0 +1,1 @@
+"""U2NET, its loss, its weight files, and prediction with it."""

@@ -1,0 +1,63 @@
+"""Batch norms of a network whose weights come with batch norm folded into the convolutions."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
+    return {name: m for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
+
+
+def undo_folding(network: nn.Module) -> None:
+    """Make every batch norm the identity in eval mode, so that folded convolutions act as they stand."""
+    for norm in batch_norms(network).values():
+        norm.reset_running_stats()  # mean 0, variance 1
+        with torch.no_grad():
+            norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
+            norm.bias.zero_()
+
+
+def has_statistics(network: nn.Module) -> bool:
+    """Whether the batch norms have ever seen data; those of folded weights have not."""
+    return any(bool((n.running_mean != 0).any() or (n.running_var != 1).any()) for n in batch_norms(network).values())
+
+
+@torch.no_grad()
+def restore_statistics(network: nn.Module, images: Iterable[Tensor]) -> None:
+    """Give identity batch norms real statistics without changing what the network computes.
+
+    A folded convolution already yields the wanted z, and its batch norm is the identity. One pass over
+    ``images`` (each N x 3 x H x W, normalised) measures the mean m and variance v of every z. Then
+    running_mean = m, running_var = v, weight = sqrt(v + eps), bias = m gives, in eval mode,
+    weight * (z - m) / sqrt(v + eps) + bias = z as before; and in train mode, where a batch's own m and v
+    stand in, nearly so. Training therefore starts from the function that was published, with normalisation
+    at work. The network's function does not change on the way, so one pass serves all layers.
+    """
+    norms = batch_norms(network)
+    sums = {name: torch.zeros(2, n.num_features, dtype=torch.float64) for name, n in norms.items()}
+    pixels = dict.fromkeys(norms, 0)
+
+    def measure(name: str):
+        def hook(module: nn.Module, inputs: tuple[Tensor]) -> None:
+            z = inputs[0].float()
+            sums[name] += torch.stack((z.sum((0, 2, 3)), z.square().sum((0, 2, 3)))).double().cpu()
+            pixels[name] += z.numel() // z.shape[1]
+
+        return hook
+
+    hooks = [norm.register_forward_pre_hook(measure(name)) for name, norm in norms.items()]
+    was_training = network.training
+    network.eval()
+    for batch in images:
+        network(batch)
+    for hook in hooks:
+        hook.remove()
+    for name, norm in norms.items():
+        mean, square = sums[name] / max(pixels[name], 1)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_((square - mean.square()).clamp_min(1e-8))  # a dead channel keeps a finite scale
+        norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
+        norm.bias.copy_(norm.running_mean)
+    network.train(was_training)

@@ -1,0 +1,16 @@
+"""Options of setup_model_weights.py."""
+
+from dataclasses import dataclass
+
+from options.base_options import BaseOptions, option
+
+
+@dataclass
+class SetupOptions(BaseOptions):
+    """Fit published saliency weights with a clothes head, to start training from."""
+
+    model: str = option("u2net", "network", ("u2net", "u2netp"))
+    weights: str | None = option(None, "local .pth or .onnx of that network; default: download the published .pth")
+    class_map: str | None = option(None, "YAML or JSON file, class name -> category ids; default: upper, lower, full")
+    save_dir: str = option("prev_checkpoints", "folder of the download and of the result")
+    seed: int = option(0, "of the new head's initialisation", at_least=0)

@@ -1,0 +1,86 @@
+"""Options of train.py."""
+
+import math
+from dataclasses import dataclass
+
+from options.base_options import NetworkOptions, option
+from utils.errors import UserError
+
+
+@dataclass
+class TrainOptions(NetworkOptions):
+    """Train U2NET on clothes in iMaterialist (Fashion) format."""
+
+    name: str = option("training_cloth_segm_u2net_exp1", "experiment name")
+
+    # Data
+    image_folder: str = option("../imaterialist/train/", "folder of the photographs")
+    df_path: str = option("../imaterialist/train.csv", "label table (CSV)")
+    val_image_folder: str | None = option(None, "folder of the validation photographs")
+    val_df_path: str | None = option(None, "label table of the validation photographs")
+    class_map: str | None = option(None, "YAML or JSON file, class name -> category ids; default: upper, lower, full")
+    fine_width: int = option(192 * 4, "width the network sees", at_least=32)
+    fine_height: int = option(192 * 4, "height the network sees", at_least=32)
+    mean: float = option(0.5, "subtracted from pixel values in 0..1")
+    std: float = option(0.5, "pixel values are divided by it", at_least=1e-6)
+    augment: str = option(
+        "none", "none: the published recipe; full: random crop, flip, colour jitter", ("none", "full")
+    )
+    batchSize: int = option(2, "photographs a step, on each process", at_least=1)
+    nThreads: int = option(2, "loader processes of each process; 0 loads in the training process", at_least=0)
+    max_dataset_size: float = option(math.inf, "use at most so many photographs", at_least=1)
+    serial_batches: bool = option(False, "take the photographs in the table's order")
+
+    # Network and start
+    model: str = option("u2net", "network", ("u2net", "u2netp"))
+    continue_train: bool = option(True, "start from unet_checkpoint; --no-continue_train starts from scratch")
+    unet_checkpoint: str = option(
+        "prev_checkpoints/cloth_segm_unet_surgery.pth", "weights to start from: .pth of any published form, or .onnx"
+    )
+    resume: bool = option(
+        False, "go on with the run in save_dir: weights, optimiser, EMA, iteration, sampler, random state"
+    )
+    seed: int = option(0, "of initialisation, order and augmentation", at_least=0)
+
+    # Optimisation; the defaults are the published recipe
+    iter: int = option(100_000, "iterations", at_least=1)
+    lr: float = option(0.0002, "learning rate (peak, with a schedule)", at_least=0)
+    optimizer: str = option("adam", "optimiser", ("adam", "adamw"))
+    weight_decay: float = option(0.0, "of the optimiser", at_least=0)
+    schedule: str = option("constant", "of the learning rate after warm-up", ("constant", "cosine", "poly"))
+    warmup_iter: int = option(0, "iterations of linear warm-up", at_least=0)
+    clip_grad: float = option(5.0, "largest gradient norm", at_least=0)
+    accumulate: int = option(1, "batches whose gradients make one step", at_least=1)
+    ema_decay: float = option(
+        0.0, "moving average of the weights, saved and validated in their place; 0: off", at_least=0
+    )
+    class_weights: list[float] | None = option(
+        None, "loss weight of each class; default 1 for background, 1.5 for clothes"
+    )
+    fused_weight: float = option(1.5, "loss weight of the fused map d0", at_least=0)
+    side_weight: float = option(1.0, "loss weight of each side map d1..d6", at_least=0)
+    max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1)
+
+    # Machine
+    distributed: bool = option(False, "assert that a launcher started this process; the launcher's environment decides")
+    channels_last: bool = option(False, "channels-last memory format, the faster one on GPUs")
+    compile: bool = option(False, "torch.compile the network")
+
+    # Output
+    logs_dir: str | None = option(None, "TensorBoard logs; default logs/<name>")
+    save_dir: str | None = option(None, "checkpoints and options; default results/<name>")
+    save_freq: int = option(1000, "iterations between checkpoints", at_least=1)
+    print_freq: int = option(10, "iterations between logged losses", at_least=1)
+    image_log_freq: int = option(100, "iterations between logged pictures", at_least=1)
+    val_freq: int = option(1000, "iterations between validations", at_least=1)
+
+    def check(self) -> None:
+        super().check()
+        self.logs_dir = self.logs_dir or f"logs/{self.name}"
+        self.save_dir = self.save_dir or f"results/{self.name}"
+        if (self.val_image_folder is None) != (self.val_df_path is None):
+            raise UserError("validation needs both --val_image_folder and --val_df_path")
+        if self.ema_decay >= 1:
+            raise UserError(f"--ema_decay {self.ema_decay} must be below 1")
+        if self.batchSize * math.ceil(self.fine_height / 32) * math.ceil(self.fine_width / 32) == 1:
+            raise UserError("one 32x32 photo leaves batch norm a single value; raise --batchSize or the size")

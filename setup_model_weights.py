@@ -1,0 +1,62 @@
+"""Fit published saliency weights with a clothes head: python setup_model_weights.py (see --help)."""
+
+from pathlib import Path
+
+import gdown
+import torch
+
+from data.classes import CLOTHES, load_class_table
+from networks.checkpoint import CheckpointInfo, build_network, initialise, read_weights, save_checkpoint
+from options.setup_options import SetupOptions
+from utils.errors import UserError, run_program
+
+GOOGLE_DRIVE = "https://drive.google.com/uc?id="
+# (Google Drive id, name of the result) of the weights that U-2-Net publishes
+PUBLISHED = {
+    "u2net": ("1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ", "cloth_segm_unet_surgery.pth"),
+    "u2netp": ("1rbSTGKAE-MTxBYHd-51l2hMOQPT_7EPy", "cloth_segm_u2netp_surgery.pth"),
+}
+
+
+def main() -> None:
+    options = SetupOptions.parse()
+    save_dir = Path(options.save_dir)
+    drive_id, result_name = PUBLISHED[options.model]
+    weights = Path(options.weights) if options.weights else save_dir / f"{options.model}.pth"
+    if not options.weights and not weights.exists():
+        download(drive_id, weights)
+
+    classes = load_class_table(options.class_map) if options.class_map else CLOTHES
+    torch.manual_seed(options.seed)
+    network = build_network(options.model, len(classes.names))
+    copied, left = initialise(network, weights)
+    result = save_dir / result_name
+    if result.exists():
+        print(f"replacing {result}")
+    save_checkpoint(result, network, CheckpointInfo(classes.names))
+    print(f"{weights}: {copied} tensors copied, {left} of the head initialised anew for {len(classes.names)} classes")
+    print(f"wrote {result}")
+
+
+def download(drive_id: str, target: Path) -> None:
+    """Fetch published weights to a temporary name, check that they load, rename. Raises UserError."""
+    url = GOOGLE_DRIVE + drive_id
+    by_hand = f"download {url} in a browser, then run python setup_model_weights.py --weights FILE"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{target.stem}.download.pth")
+    try:
+        gdown.download(url, str(temporary))
+        read_weights(temporary)
+        temporary.replace(target)
+    except UserError as error:
+        raise UserError(f"what came from {url} is no checkpoint ({error}); {by_hand}") from None
+    except Exception as error:  # gdown lets requests' and its own exceptions through
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"the download failed ({reason[0]}); {by_hand}") from None
+    finally:
+        for leftover in target.parent.glob(f"{temporary.name}*"):
+            leftover.unlink()
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,1 @@
+"""What the programs share beside data and network."""

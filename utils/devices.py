@@ -1,0 +1,54 @@
+"""Which device and which precision."""
+
+import torch
+
+from utils.errors import UserError
+
+
+def resolve_device(name: str, local_rank: int = 0) -> torch.device:
+    """'auto' (CUDA, else MPS, else CPU), 'cpu', 'mps', 'cuda' or 'cuda:N' -> device.
+
+    Raises UserError when the device that was asked for is not there: never a silent fallback.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda":
+        index = local_rank if device.index is None else device.index
+        if not torch.cuda.is_available():
+            raise UserError(f"--device {name}: PyTorch finds no CUDA here; use --device cpu, or mend the driver")
+        if index >= torch.cuda.device_count():
+            raise UserError(f"--device {name}: GPU {index} does not exist, there are {torch.cuda.device_count()}")
+        return torch.device("cuda", index)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps: PyTorch finds no Apple GPU here; use --device cpu")
+    if device.type not in ("cpu", "mps"):
+        raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
+    return device
+
+
+def describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """'auto' is 'bf16' where the hardware multiplies bf16 matrices, else 'fp32'."""
+    return ("bf16" if _has_bf16(device) else "fp32") if name == "auto" else name
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in older releases
+        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return False
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,57 @@
+"""Processes of one training run: started by torchrun or torch.distributed.launch, or just this one."""
+
+import os
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from utils.errors import UserError
+
+
+def is_launched() -> bool:
+    """Whether a launcher started this process (it sets RANK, WORLD_SIZE, LOCAL_RANK)."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", 0)) if is_launched() else 0
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def process_group(device: torch.device, required: bool):
+    """Join the launcher's process group (NCCL on CUDA, gloo elsewhere) for the length of a run.
+
+    required: the user asserts a launcher; UserError when there is none.
+    """
+    if not is_launched():
+        if required:
+            raise UserError("--distributed: start with torchrun --nproc_per_node=N train.py, or leave it out")
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any rank."""
+    if not dist.is_initialized():
+        return flag
+    value = torch.tensor(int(flag), device=device)
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return bool(value.item())

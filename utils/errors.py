@@ -1,0 +1,19 @@
+"""Errors that a user can act on, and how a program ends with one."""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something the user can put right; the message is one line that says what is wrong and what to do."""
+
+
+def run_program(main: Callable[[], int | None]) -> None:
+    """Run a program's main; end with its return value, or with one line and exit code 1 on a UserError."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
