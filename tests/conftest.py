@@ -1,9 +1,13 @@
 """What the tests share: the repository's root, real data where it exists, a drawn data set, a tiny checkpoint."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+# Networks this small gain nothing from threads, and threads of several processes on two cores wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -2,21 +2,39 @@
 
 import signal
 
+import torch
+
+from utils.distributed import any_rank
+
 
 class Interruption:
-    """After ``listen``, the first SIGINT or SIGTERM sets ``signal``; a second one acts as usual."""
+    """After ``listen``, the first SIGINT or SIGTERM is noted and a second one acts as usual."""
 
     def __init__(self):
-        self.signal: signal.Signals | None = None
+        self._signal: signal.Signals | None = None
+        self._handlers = {}
 
     def listen(self) -> "Interruption":
-        self._previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._handlers = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def _note(self, number: int, frame) -> None:
-        self.signal = signal.Signals(number)
-        for s, handler in self._previous.items():
+        self._signal = signal.Signals(number)
+        for s, handler in self._handlers.items():
             signal.signal(s, handler)
+
+    def on_any_rank(self, device: torch.device) -> bool:
+        """Whether to stop; the ranks of a distributed run agree, or they would wait for each other for ever."""
+        return any_rank(self._signal is not None, device)
+
+    @property
+    def name(self) -> str:
+        return self._signal.name if self._signal else "another process"
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell gives it to a program that a signal ended."""
+        return 128 + (self._signal or signal.SIGTERM)
 
 
 def ignore_in_worker(worker_id: int) -> None:
