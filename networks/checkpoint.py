@@ -99,7 +99,7 @@ def load_safely(path: Path) -> object:
             f"{path} is refused: it is no checkpoint, or loading it would run code from the file; "
             "save the plain state dict instead (torch.save(network.state_dict(), ...))"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # a broken pickle can trip the unpickler anywhere
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"cannot read {path} (truncated, or not a checkpoint): {reason[0]}") from None
 

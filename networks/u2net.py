@@ -125,7 +125,7 @@ class _U2Net(nn.Module):
 
 
 class U2NET(_U2Net):
-    """The full network: 44,051,452 parameters and buffers' tensors in 798 state dict entries at 4 classes."""
+    """The full network: 44,051,452 parameters at 4 classes."""
 
     stages = U2NET_STAGES
 

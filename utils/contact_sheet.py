@@ -1,0 +1,84 @@
+"""Contact sheets: many small captioned pictures on one page, label maps drawn over their photographs."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+PANEL = (220, 330)  # width, height a picture is fitted into
+GAP = 8
+CAPTION, TITLE = 15, 22  # text sizes
+TINT = 0.55  # of the class colour over the photo
+
+
+@dataclass
+class Tile:
+    """Pictures that belong together, side by side, under one caption."""
+
+    caption: str
+    panels: list[Image.Image]
+
+
+def bright(palette: np.ndarray) -> np.ndarray:
+    """The hues of a label palette (C x 3 uint8) as bright as they go, to be seen over a photograph."""
+    peak = np.maximum(palette.max(1, keepdims=True), 1)
+    return (palette.astype(int) * 255 // peak).astype(np.uint8)
+
+
+def photo_panel(photo: Image.Image) -> Image.Image:
+    """The photograph fitted into a panel."""
+    return ImageOps.contain(photo, PANEL, Image.Resampling.LANCZOS)
+
+
+def label_panel(photo: Image.Image, labels: np.ndarray, colours: np.ndarray) -> Image.Image:
+    """The photograph in grey under its labels' colours, fitted into a panel.
+
+    labels: H x W uint8 of the photo's size, 0 is left bare. colours: C x 3 uint8 RGB by label.
+    """
+    small = photo_panel(photo)
+    labels = cv2.resize(labels, small.size, interpolation=cv2.INTER_NEAREST)
+    grey = np.asarray(small.convert("L").convert("RGB"), np.float32)
+    tinted = grey + TINT * (colours[labels] - grey)
+    edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    tinted[edge & (labels > 0)] = colours[labels[edge & (labels > 0)]]
+    return Image.fromarray(np.where(labels[..., None] > 0, tinted, grey).astype(np.uint8))
+
+
+def contact_sheet(
+    sections: dict[str, list[Tile]], columns: int, legend: dict[str, tuple[int, int, int]] | None = None
+) -> Image.Image:
+    """One page: the legend's colours, then each section's title and its tiles in rows of ``columns``.
+
+    Every tile has as many panels as the first one.
+    """
+    panels = max((len(tile.panels) for tiles in sections.values() for tile in tiles), default=1)
+    cell_width = panels * (PANEL[0] + 2) + GAP
+    cell_height = PANEL[1] + CAPTION + 2 * GAP
+    heading = TITLE + 2 * GAP
+    rows = {title: -(-len(tiles) // columns) for title, tiles in sections.items()}
+    height = (heading if legend else 0) + sum(heading + n * cell_height for n in rows.values()) + GAP
+    page = Image.new("RGB", (columns * cell_width + GAP, height), "white")
+    draw = ImageDraw.Draw(page)
+    y = GAP
+    if legend:
+        _draw_legend(draw, legend, y)
+        y += heading
+    for title, tiles in sections.items():
+        draw.text((GAP, y), title, "black", ImageFont.load_default(TITLE))
+        y += heading
+        for i, tile in enumerate(tiles):
+            left, top = GAP + i % columns * cell_width, y + i // columns * cell_height
+            draw.text((left, top), tile.caption, "black", ImageFont.load_default(CAPTION))
+            for j, panel in enumerate(tile.panels):
+                page.paste(panel, (left + j * (PANEL[0] + 2), top + CAPTION + GAP // 2))
+        y += rows[title] * cell_height
+    return page
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, legend: dict[str, tuple[int, int, int]], y: int) -> None:
+    font, x = ImageFont.load_default(CAPTION), GAP
+    for name, colour in legend.items():
+        draw.rectangle((x, y, x + CAPTION, y + CAPTION), tuple(colour), "black")
+        draw.text((x + CAPTION + GAP, y - 2), name, "black", font)
+        x += CAPTION + int(font.getlength(name)) + 4 * GAP
