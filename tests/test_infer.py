@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+import infer
 from data.image_folder import result_names
 from networks import predictor
 from networks.predictor import Predictor, labels_at
-from tests.conftest import assert_one_line_error, run_script
+from tests.conftest import ROOT, assert_one_line_error, run_script
 from utils.devices import resolve_device
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -115,15 +116,26 @@ def test_skip_existing_keeps_results_and_without_it_replacing_is_said(folder):
     assert marked.read_bytes() == original
 
 
-def test_user_mistakes_are_one_line(folder, tmp_path, tiny_checkpoint):
-    photos, _, _, _ = folder
-    weights = ["--checkpoint_path", tiny_checkpoint]
-    assert_one_line_error(run_script("infer.py", *weights, "--image_dir", tmp_path / "none"), "no folder")
-    assert_one_line_error(
-        run_script("infer.py", *weights, "--image_dir", photos, "--result_dir", photos), "same folder"
-    )
-    assert_one_line_error(run_script("infer.py", *weights, "--category", "hat"), "any, upper, lower, full")
-    assert_one_line_error(run_script("infer.py", "--checkpoint_path", tmp_path / "none.pth"), "no checkpoint")
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--image_dir", "none"], "no folder none"),
+        (["--image_dir", "input_images", "--result_dir", "input_images"], "same folder"),
+        (["--category", "hat"], "any, upper, lower, full"),
+        (["--checkpoint_path", "none.pth"], "no checkpoint"),
+        (["--image_dir", "utils"], "no photographs"),
+    ],
+)
+def test_user_mistakes_are_one_line(flags, message, tiny_checkpoint, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["infer.py", "--checkpoint_path", str(tiny_checkpoint), *flags])
+    with pytest.raises(UserError, match=message) as error:
+        infer.main()
+    assert "\n" not in str(error.value)
+
+
+def test_a_program_ends_with_that_line_and_code_1():
+    assert_one_line_error(run_script("infer.py", "--checkpoint_path", "none.pth"), "no checkpoint at none.pth")
 
 
 def test_result_names_never_meet():
@@ -167,8 +179,11 @@ def test_files_are_whole_or_absent(tmp_path):
         file.write(b"half")
         raise OSError("disk full")
 
-    with pytest.raises(UserError, match="disk full"):
-        write_atomically(tmp_path / "new.png", breaks_off)
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "old.png").write_bytes(b"old")
+    for name in ("new.png", "old.png"):
+        with pytest.raises(UserError, match="disk full"):
+            write_atomically(tmp_path / name, breaks_off)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
+    assert (tmp_path / "old.png").read_bytes() == b"old"
     write_atomically(tmp_path / "deep" / "new.png", b"whole")
     assert (tmp_path / "deep" / "new.png").read_bytes() == b"whole"

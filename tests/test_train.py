@@ -25,7 +25,8 @@ def arguments(data: DataSet, save_dir: Path, **changes) -> list[str]:
     options = {
         "image_folder": data.image_folder, "df_path": data.df_path, "save_dir": save_dir, "logs_dir": save_dir / "logs",
         "model": "u2netp", "continue_train": False, "fine_width": 64, "fine_height": 64, "batchSize": 2, "nThreads": 0,
-        "device": "cpu", "precision": "fp32", "iter": 6, "print_freq": 2, "image_log_freq": 3, "save_freq": 3, **changes,
+        "device": "cpu", "precision": "fp32", "iter": 6, "print_freq": 2, "image_log_freq": 3, "save_freq": 3,
+        **changes,
     }  # fmt: skip
     flags = []
     for name, value in options.items():
@@ -76,7 +77,7 @@ def test_tensorboard_reads_every_scalar_and_the_picture_grid(run):
     assert [event.step for event in events.Scalars("val/miou")] == [15, 30]
     parts = [events.Scalars(f"loss{i}")[0].value for i in range(7)]
     assert events.Scalars("total_loss")[0].value == pytest.approx(1.5 * parts[0] + sum(parts[1:]), rel=1e-4)
-    picture = events.Images("photo | label | prediction")[0]
+    picture = events.Images("photo_label_prediction")[0]
     assert (picture.step, picture.width, picture.height) == (3, 3 * 64, 2 * 64)
 
 

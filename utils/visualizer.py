@@ -28,7 +28,7 @@ class Visualizer:
             torch.cat((photos[i].cpu(), self._coloured(labels[i]), self._coloured(predicted[i])), 2)
             for i in range(min(most, len(photos)))
         ]
-        self.writer.add_image("photo | label | prediction", torch.cat(rows, 1), iteration)
+        self.writer.add_image("photo_label_prediction", torch.cat(rows, 1), iteration)
         self.writer.flush()
 
     def _coloured(self, labels: Tensor) -> Tensor:
