@@ -18,7 +18,7 @@ def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
         raise UserError(f"no folder {folder}; put photographs there, or set --image_dir")
     Image.init()
     suffixes = set(Image.registered_extensions())
-    inside = leave_out is not None and leave_out.resolve() != folder.resolve()
+    inside = leave_out is not None and folder.resolve() in leave_out.resolve().parents
     found = [
         path.relative_to(folder)
         for path in sorted(folder.rglob("*"))

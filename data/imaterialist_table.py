@@ -98,9 +98,9 @@ class Photos:
         path = self.folder / image_id
         if not path.suffix:  # the 2020 edition leaves it out
             path = path.with_name(path.name + ".jpg")
-        if ".." in path.parts or not path.is_file():
-            return path, None, "missing photo"
         try:
+            if ".." in Path(image_id).parts or not path.is_file():
+                return path, None, "missing photo"
             with Image.open(path) as photo:  # reads the header only
                 return path, (photo.height, photo.width), None
         except (OSError, ValueError, SyntaxError):
@@ -136,7 +136,7 @@ def _check_row(number: int, row: tuple, photos: Photos, known_ids: set[int]) -> 
     if any(cell != cell for cell in row):  # NaN
         return faulty("empty cell")
     category = class_id.split("_")[0].strip()  # attributes may follow, as in 10_93_101
-    if not (category.isascii() and category.isdigit() and int(category[:9]) in known_ids):
+    if not (category.isascii() and category.isdigit() and len(category) < 10 and int(category) in known_ids):
         return faulty("unknown ClassId")
     try:
         stated = (int(float(height)), int(float(width)))

@@ -84,7 +84,10 @@ def read_weights(path: str | Path) -> tuple[StateDict, CheckpointInfo]:
         known = {field.name for field in fields(CheckpointInfo)}
         info = CheckpointInfo(**{k: v for k, v in content.items() if k in known})
         content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()) or not content:
+    named_tensors = isinstance(content, dict) and all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    )
+    if not named_tensors or not content:
         raise UserError(f"{path} holds no state dict; give a .pth with the network's weights")
     state = {key.removeprefix("module."): tensor for key, tensor in content.items()}
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, info
@@ -106,10 +109,10 @@ def load_safely(path: Path) -> object:
 
 def architecture_of(state: StateDict, path: str | Path) -> str:
     """'u2net' or 'u2netp', told apart by the width of the first block. Raises UserError."""
-    first = state.get("stage1.rebnconv1.conv_s1.weight")
+    first, last = state.get("stage1.rebnconv1.conv_s1.weight"), state.get("outconv.bias")
     widths = {"u2net": 32, "u2netp": 16}
     for name, width in widths.items():
-        if first is not None and first.ndim == 4 and first.shape[0] == width and "outconv.bias" in state:
+        if first is not None and first.ndim == 4 and first.shape[0] == width and last is not None and last.ndim == 1:
             return name
     raise UserError(f"{path} holds neither U2NET nor U2NETP weights (first keys: {', '.join(list(state)[:3])})")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from utils.errors import UserError
+from utils.files import write_atomically
 
 
 def option(default, help: str, choices: tuple | None = None, at_least: float | None = None):
@@ -58,9 +59,8 @@ class BaseOptions:
         return ", ".join(different) or "defaults"
 
     def save(self, path: Path) -> None:
-        """Write the resolved options as YAML."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
+        """Write the resolved options as YAML. Raises UserError when the file cannot be written."""
+        write_atomically(path, yaml.safe_dump(asdict(self), sort_keys=False).encode())
 
 
 @dataclass

@@ -16,10 +16,11 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            content(file) if callable(content) else file.write(content)
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                content(file) if callable(content) else file.write(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
         raise UserError(f"cannot write {path}: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
