@@ -1,0 +1,64 @@
+"""Class maps of the user: read in their order, refused in one line (the published one is in test_imaterialist)."""
+
+import json
+
+import pytest
+
+from data.classes import load_class_table
+from utils.errors import UserError
+
+
+@pytest.mark.parametrize("suffix", ["yml", "yaml", "json"])
+def test_class_map_is_read_in_its_order_of_precedence(tmp_path, suffix):
+    content = {"dress": [10], "top": [1, 0], "hat": [14, 99]}
+    path = tmp_path / f"map.{suffix}"
+    path.write_text(json.dumps(content) if suffix == "json" else "dress: [10]\ntop: [1, 0]\nhat: [14, 99]\n")
+    table = load_class_table(str(path))
+    assert table.names == ("background", "dress", "top", "hat")
+    known = table.by_category
+    assert (known[10], known[1], known[0], known[14], known[99], known[6]) == (1, 2, 2, 3, 3, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "just words",
+        "[1, 2]",
+        "{}",
+        "{upper: 1}",
+        "{upper: []}",
+        "{upper: [one]}",
+        "{upper: [-1]}",
+        "{upper: [1.5]}",
+        "{upper: [true]}",
+        "{upper: [[1]]}",
+        "{1: [1]}",
+        "{background: [1]}",
+        "{any: [1]}",
+        "{'': [1]}",
+        "{upper: [0], lower: [0]}",
+        "{upper: [0, 0]}",
+        "{upper: [0",
+        "a: b: c",
+        "!!python/object/apply:os.system ['touch ran']",
+        "{" + ", ".join(f"c{i}: [{i}]" for i in range(255)) + "}",
+    ],
+)
+def test_bad_class_map_is_a_one_line_error_that_names_the_file(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "map.yml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="map.yml") as caught:
+        load_class_table(str(path))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_missing_binary_or_broken_class_map_is_a_one_line_error(tmp_path):
+    (tmp_path / "binary.yml").write_bytes(bytes(range(256)))
+    (tmp_path / "broken.json").write_text("{upper: [0]}")
+    for name in ("absent.yml", "binary.yml", "broken.json", "."):
+        with pytest.raises(UserError) as caught:
+            load_class_table(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
