@@ -15,7 +15,7 @@ from networks.evaluation import predictions
 from networks.predictor import Predictor
 from options.evaluate_options import EvaluateOptions
 from utils.confusion_picture import confusion_picture
-from utils.contact_sheet import Tile, bright, contact_sheet, label_panel, photo_panel
+from utils.contact_sheet import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 from utils.devices import describe, resolve_device, resolve_precision
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
@@ -172,11 +172,7 @@ def best_and_worst(result: Evaluation, predictor: Predictor, table: LabelTable, 
 
     titles = {f"{name}: photo, truth, prediction; agreement over clothes": tiles(i) for name, i in sections.items()}
     legend = {name: tuple(colour) for name, colour in zip(names[1:], colours[1:].tolist(), strict=True)}
-    return contact_sheet(titles, columns=2, legend=legend)
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    write_atomically(path, lambda file: picture.save(file, "PNG"))
+    return contact_sheet(titles, columns=3, legend=legend)
 
 
 if __name__ == "__main__":

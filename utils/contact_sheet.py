@@ -1,10 +1,13 @@
 """Contact sheets: many small captioned pictures on one page, label maps drawn over their photographs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from utils.files import write_atomically
 
 PANEL = (220, 330)  # width, height a picture is fitted into
 GAP = 8
@@ -41,7 +44,7 @@ def label_panel(photo: Image.Image, labels: np.ndarray, colours: np.ndarray) -> 
     grey = np.asarray(small.convert("L").convert("RGB"), np.float32)
     tinted = grey + TINT * (colours[labels] - grey)
     edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    tinted[edge & (labels > 0)] = colours[labels[edge & (labels > 0)]]
+    tinted[edge] = 255
     return Image.fromarray(np.where(labels[..., None] > 0, tinted, grey).astype(np.uint8))
 
 
@@ -74,6 +77,11 @@ def contact_sheet(
                 page.paste(panel, (left + j * (PANEL[0] + 2), top + CAPTION + GAP // 2))
         y += rows[title] * cell_height
     return page
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a PNG that is whole or absent. Raises UserError when it cannot be written."""
+    write_atomically(path, lambda file: picture.save(file, "PNG"))
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, legend: dict[str, tuple[int, int, int]], y: int) -> None:
