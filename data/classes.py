@@ -9,7 +9,55 @@ import yaml
 
 from utils.errors import UserError
 
-IMATERIALIST_CATEGORIES = 46  # ids 0..45, the same in the 2019 and 2020 editions
+# By id, the same in the 2019 and 2020 editions: whole garments and accessories, and from 27 on parts of garments.
+IMATERIALIST_CATEGORIES = (
+    "shirt, blouse",
+    "top, t-shirt, sweatshirt",
+    "sweater",
+    "cardigan",
+    "jacket",
+    "vest",
+    "pants",
+    "shorts",
+    "skirt",
+    "coat",
+    "dress",
+    "jumpsuit",
+    "cape",
+    "glasses",
+    "hat",
+    "headband, head covering, hair accessory",
+    "tie",
+    "glove",
+    "watch",
+    "belt",
+    "leg warmer",
+    "tights, stockings",
+    "sock",
+    "shoe",
+    "bag, wallet",
+    "scarf",
+    "umbrella",
+    "hood",
+    "collar",
+    "lapel",
+    "epaulette",
+    "sleeve",
+    "pocket",
+    "neckline",
+    "buckle",
+    "zipper",
+    "applique",
+    "bead",
+    "bow",
+    "flower",
+    "fringe",
+    "ribbon",
+    "rivet",
+    "ruffle",
+    "sequin",
+    "tassel",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +79,7 @@ class ClassTable:
     @property
     def by_category(self) -> dict[int, int]:
         """Label value of every known category id."""
-        table = dict.fromkeys(range(IMATERIALIST_CATEGORIES), 0)
+        table = dict.fromkeys(range(len(IMATERIALIST_CATEGORIES)), 0)
         for value, ids in enumerate(self.ids, 1):
             table.update(dict.fromkeys(ids, value))
         return table

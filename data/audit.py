@@ -1,0 +1,174 @@
+"""Look for faults in a data set: python -m data.audit --image_folder D --df_path F (see --help)."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, ClassTable, load_class_table, palette
+from data.duplicates import Fingerprints, Pair, find_pairs, fingerprints
+from data.imaterialist_dataset import label_map, photo_and_label
+from data.imaterialist_table import LabelTable, read_table
+from data.photo import PhotoError, open_photo
+from data.table_counts import ClassCounts, RowCounts, count_classes, count_rows, photos_without_row
+from options.audit_options import AuditOptions
+from utils.contact_sheet import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
+from utils.errors import run_program
+from utils.metrics import ConfusionMatrix
+
+SAMPLES = 24  # photographs, or pairs, on a contact sheet
+NAMED = 10  # files listed by name before "and so many more"
+
+
+def main() -> None:
+    options = AuditOptions.parse()
+    classes = load_class_table(options.class_map) if options.class_map else CLOTHES
+    table = read_table(options.df_path, options.image_folder, classes, progress=True)
+    rows = count_rows(options.df_path, options.image_folder, set(classes.by_category))
+    without_row = photos_without_row(options.image_folder, rows.named)
+    print(f"{options.df_path} with {options.image_folder}")
+    print(rows_as_text(rows, without_row, table, classes))
+    print(classes_as_text(count_classes(table, len(classes.names)), table, classes))
+
+    tables = [table]
+    if options.against_df_path:
+        against = read_table(options.against_df_path, options.against_image_folder, classes, progress=True)
+        tables.append(against)
+        print(f"against {options.against_df_path} with {options.against_image_folder}: {len(against)} photographs")
+    files = [path for each in tables for path in each.files]
+    prints = fingerprints(files)
+    pairs = find_pairs(prints)
+    agreement = [label_agreement(pair, tables, len(classes.names)) for pair in pairs]
+    print(duplicates_as_text(pairs, agreement, prints, files, len(table)))
+
+    if options.report_dir:
+        folder = Path(options.report_dir)
+        save_picture(labels_sheet(table, classes), folder / "labels.png")
+        pairs = [pair for pair in pairs if pair.first not in prints.broken]
+        if pairs:
+            save_picture(pairs_sheet(pairs, files, len(table)), folder / "duplicates.png")
+        print(f"pictures in {folder}")
+
+
+def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, classes: ClassTable) -> str:
+    class_of = classes.by_category
+    bad = sum(rows.bad.count.values())
+    lines = [
+        f"rows: {rows.rows}, of which {bad} cannot be used",
+        *(f"  {line}" for line in rows.bad.lines()),
+        f"photographs: {len(rows.named)} in the table, {len(table)} with usable rows",
+        f"photographs without any row: {listed(without_row)}",
+        f"photographs without file: {listed(rows.without_file)}",
+        "",
+        sizes_as_text(table.sizes.numpy()),
+        "",
+        f"{'id':>3} {'category':<40}{'class':<12}{'rows':>8}{'photographs':>13}",
+    ]
+    for category, count in sorted(rows.of_category.items()):
+        known = category < len(IMATERIALIST_CATEGORIES)
+        name = IMATERIALIST_CATEGORIES[category] if known else "(of the class map)"
+        in_class = classes.names[class_of[category]]
+        photos = rows.photos_of_category[category]
+        lines.append(f"{category:>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
+    return "\n".join(lines)
+
+
+def sizes_as_text(sizes: np.ndarray) -> str:
+    """sizes: P x 2 (height, width)."""
+    smallest, middle, largest = (np.percentile(sizes, share, axis=0).astype(int) for share in (0, 50, 100))
+    common = Counter(map(tuple, sizes.tolist())).most_common(3)
+    return (
+        f"height: {smallest[0]} to {largest[0]}, median {middle[0]}; "
+        f"width: {smallest[1]} to {largest[1]}, median {middle[1]}; "
+        f"most often (height x width): {', '.join(f'{h}x{w} ({n})' for (h, w), n in common)}"
+    )
+
+
+def classes_as_text(counts: ClassCounts, table: LabelTable, classes: ClassTable) -> str:
+    masks = np.bincount(table.label.numpy(), minlength=len(classes.names))
+    lines = ["", f"{'class':<16}{'masks':>8}{'photographs':>13}{'of all pixels':>15}"]
+    for value, name in enumerate(classes.names[1:], 1):
+        share = 100 * counts.covered[value] / counts.pixels
+        lines.append(f"{name:<16}{masks[value]:>8}{counts.photos[value]:>13}{share:>13.2f} %")
+    lines.append(f"photographs without clothes: {counts.without_clothes}")
+    for pair, pixels in sorted(counts.overlap_pixels.items()):
+        first, second = (classes.names[value] for value in pair)
+        lines.append(f"{first} and {second} overlap: {pixels} pixels on {counts.overlap_photos[pair]} photographs")
+    if not counts.overlap_pixels:
+        lines.append("no classes overlap")
+    return "\n".join([*lines, ""])
+
+
+def label_agreement(pair: Pair, tables: list[LabelTable], classes: int) -> float:
+    """How far the labels of a pair agree, see ConfusionMatrix.clothes_agreement; the second's at the first's size."""
+
+    def labels(row: int, size: tuple[int, int] | None = None) -> np.ndarray:
+        table, index = (tables[0], row) if row < len(tables[0]) else (tables[1], row - len(tables[0]))
+        return label_map(table, index, size or table.size(index))
+
+    first = labels(pair.first)
+    matrix = ConfusionMatrix(classes)
+    matrix.update(first, labels(pair.second, first.shape))
+    return matrix.clothes_agreement()
+
+
+def duplicates_as_text(
+    pairs: list[Pair], agreement: list[float], prints: Fingerprints, files: list[Path], of_first_table: int
+) -> str:
+    """agreement: of each pair's labels. of_first_table: how many of the files belong to the first table."""
+    lines = [f"broken: {files[row]}: {reason}" for row, reason in prints.broken.items()]
+    across = sum(is_across(pair, of_first_table) for pair in pairs)
+    identical = sum(pair.similarity is None for pair in pairs)
+    lines.append(
+        f"duplicate photographs: {identical} identical pair(s), {len(pairs) - identical} near-duplicate pair(s); "
+        f"{across} across the two tables"
+    )
+    for pair, agreed in zip(pairs, agreement, strict=True):
+        where = "in both tables" if is_across(pair, of_first_table) else "in one table"
+        labels = "no clothes" if np.isnan(agreed) else f"labels agree by {agreed:.2f}"
+        lines.append(f"  {likeness(pair)}, {where}, {labels}: {files[pair.first]} {files[pair.second]}")
+    return "\n".join(lines)
+
+
+def is_across(pair: Pair, of_first_table: int) -> bool:
+    return pair.first < of_first_table <= pair.second
+
+
+def likeness(pair: Pair) -> str:
+    return "identical" if pair.similarity is None else f"near {pair.similarity:.3f}"
+
+
+def listed(paths: list[Path]) -> str:
+    """How many, and the first few names."""
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return f"{len(paths)}" + (f" ({', '.join(path.name for path in paths[:NAMED])}{more})" if paths else "")
+
+
+def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
+    """Photographs spread evenly over the table, each beside itself under its labels."""
+    colours = bright(palette(len(classes.names)))
+    tiles = []
+    for index in np.unique(np.linspace(0, len(table) - 1, SAMPLES).astype(int)).tolist():
+        try:
+            photo, label = photo_and_label(table, index)
+        except PhotoError:
+            continue  # named in the text already
+        tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
+    legend = {name: tuple(colour) for name, colour in zip(classes.clothes, colours[1:].tolist(), strict=True)}
+    return contact_sheet({f"{len(tiles)} of {len(table)} photographs and their labels": tiles}, 4, legend)
+
+
+def pairs_sheet(pairs: list[Pair], files: list[Path], of_first_table: int) -> Image.Image:
+    """The first pairs of duplicates side by side, those across the two tables first."""
+    ordered = sorted(pairs, key=lambda pair: not is_across(pair, of_first_table))[:SAMPLES]
+    tiles = []
+    for pair in ordered:
+        where = "both tables" if is_across(pair, of_first_table) else "one table"
+        panels = [photo_panel(open_photo(files[row], upright=False)) for row in (pair.first, pair.second)]
+        tiles.append(Tile(f"{likeness(pair)}, {where}: {files[pair.first].name[:20]}", panels))
+    return contact_sheet({f"{len(tiles)} of {len(pairs)} pairs of duplicates": tiles}, 3)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,137 @@
+"""Photographs that are there twice: the same file, or the same picture re-encoded, resized or slightly cropped."""
+
+import hashlib
+import io
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data.photo import PhotoError, open_photo
+
+THUMBNAIL = 32  # pixels a side
+HASH_BYTES = 16
+LARGEST_DISTANCE = 15  # of 128 bits: a pair that differs in more is not looked at
+LEAST_CORRELATION = 0.85  # of the thumbnails: measured in docs/evaluate.md
+BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
+
+
+@dataclass
+class Fingerprints:
+    """What is kept of P photographs, row by row.
+
+    content: digest of each file. thumbnails: P x 32 x 32 x 3 uint8 RGB. hashes: P x 16 uint8.
+    broken: why a photo cannot be decoded, by its row; such a row holds zeros.
+    """
+
+    content: list[bytes]
+    thumbnails: np.ndarray
+    hashes: np.ndarray
+    broken: dict[int, str]
+
+
+@dataclass
+class Pair:
+    """Rows of two alike photographs. similarity: correlation of their thumbnails; None for identical files."""
+
+    first: int
+    second: int
+    similarity: float | None = None
+
+
+def fingerprints(files: list[Path]) -> Fingerprints:
+    """Read every photo once, on all cores."""
+    result = Fingerprints(
+        [], np.zeros((len(files), THUMBNAIL, THUMBNAIL, 3), np.uint8), np.zeros((len(files), HASH_BYTES), np.uint8), {}
+    )
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        read = pool.map(_digest_and_thumbnail, files)
+        for row, (digest, seen) in enumerate(tqdm(read, "reading photographs", len(files), leave=False)):
+            result.content.append(digest)
+            if isinstance(seen, str):
+                result.broken[row] = seen
+            else:
+                result.thumbnails[row] = seen
+                result.hashes[row] = difference_hash(seen)
+    finally:
+        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the rest
+    return result
+
+
+def find_pairs(prints: Fingerprints) -> list[Pair]:
+    """Pairs of identical files, then of near-duplicates, most alike first.
+
+    Identical files make one group, of which the first stands for all the others. Near-duplicates are pairs whose
+    hashes differ in at most 15 of 128 bits and whose thumbnails correlate by at least 0.85.
+    """
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for row, digest in enumerate(prints.content):
+        groups[digest].append(row)
+    identical = [Pair(rows[0], other) for rows in groups.values() for other in rows[1:]]
+
+    rows = np.array([rows[0] for rows in groups.values() if rows[0] not in prints.broken], np.int64)
+    near = []
+    for a, b in _close_hashes(prints.hashes[rows]):
+        similarity = correlation(prints.thumbnails[rows[a]], prints.thumbnails[rows[b]])
+        if similarity >= LEAST_CORRELATION:
+            near.append(Pair(int(rows[a]), int(rows[b]), similarity))
+    return identical + sorted(near, key=lambda pair: -pair.similarity)
+
+
+def difference_hash(thumbnail: np.ndarray) -> np.ndarray:
+    """Whether each cell of an 8 x 8 grid is darker than the next one, along rows and along columns: 16 uint8.
+
+    thumbnail: h x w x 3 uint8 RGB. Source: Krawetz, "Kind of Like That" (2013), with the columns added.
+    """
+    grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    wide = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+    tall = cv2.resize(grey, (8, 9), interpolation=cv2.INTER_AREA)
+    return np.packbits(np.concatenate([(wide[:, 1:] > wide[:, :-1]).ravel(), (tall[1:] > tall[:-1]).ravel()]))
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's, over all pixels of two arrays of one shape: blind to brightness and contrast. 0 for a flat one."""
+    a, b = (array.astype(np.float32).ravel() - array.mean() for array in (one, other))
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-6))
+
+
+def _close_hashes(hashes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pairs (a < b) of rows at most 15 bits apart, each once, without comparing all with all.
+
+    hashes: P x 16 uint8. Of 16 bytes with 15 different bits at least one is the same in both, so that only rows
+    that share a byte are compared (multi-index hashing: Norouzi, Punjani and Fleet, CVPR 2012).
+    """
+    found = set()
+    for byte in tqdm(range(HASH_BYTES), "comparing photographs", leave=False):
+        order = np.argsort(hashes[:, byte], kind="stable")
+        ends = np.flatnonzero(np.diff(hashes[order, byte])) + 1
+        for bucket in np.split(order, ends):
+            members = hashes[bucket]
+            for i in range(len(bucket) - 1):
+                distance = BITS[members[i + 1 :] ^ members[i]].sum(1)
+                close = bucket[i + 1 :][distance <= LARGEST_DISTANCE]
+                found.update((int(bucket[i]), int(b)) for b in close)
+    yield from sorted(found)
+
+
+def _digest_and_thumbnail(path: Path) -> tuple[bytes, np.ndarray | str]:
+    """Digest of a file, and its thumbnail or why there is none."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return str(path).encode(), f"cannot be read: {error.strerror}"
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    try:
+        # Twice the size suffices; it lets a JPEG decoder skip most of its work.
+        photo = open_photo(io.BytesIO(content), (2 * THUMBNAIL, 2 * THUMBNAIL), upright=False)
+    except PhotoError as error:
+        return digest, str(error)
+    return digest, np.asarray(photo.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
