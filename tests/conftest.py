@@ -1,6 +1,7 @@
 """What the tests share: the repository's root, real data where it exists, a drawn data set, a tiny checkpoint."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,15 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     info = CheckpointInfo(("background", "upper", "lower", "full"), height=64, width=64)
     save_checkpoint(path, build_network("u2netp", 4), info)
     return path
+
+
+@pytest.fixture
+def signals():
+    """Training listens for signals; the handlers of before are put back."""
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for s, handler in handlers.items():
+        signal.signal(s, handler)
 
 
 def run_script(*command: object, timeout: float = 300, **kwargs) -> subprocess.CompletedProcess:

@@ -1,10 +1,8 @@
 """A batch with a non-finite loss, met in a real run: it leaves no trace in the weights."""
 
 import csv
-import signal
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -12,15 +10,6 @@ import train
 from data.rle import encode_rle
 from networks.checkpoint import build_network
 from options.train_options import TrainOptions
-
-
-@pytest.fixture
-def signals():
-    """Training listens for signals; the handlers of before are put back."""
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for s, handler in handlers.items():
-        signal.signal(s, handler)
 
 
 def test_a_skipped_step_leaves_weights_batch_norm_and_average_as_they_were(tmp_path, signals):

@@ -91,6 +91,21 @@ def test_sigterm_to_the_launcher_saves_one_state_of_all_ranks(dolls, tmp_path):
     assert (tmp_path / "run" / "checkpoints" / f"itr_{state['iteration']:08d}_u2netp.pth").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in Linux's /proc")
+def test_a_signal_to_one_rank_stops_all_of_them_at_the_same_iteration(dolls, tmp_path):
+    process = torchrun("train.py", *flags(dolls, tmp_path / "run", "--nThreads", 0))
+    wait_for(tmp_path / "run" / "latest.pth", process)
+    children = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+    (rank_1,) = (pid for pid in children if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
+    os.kill(rank_1, signal.SIGTERM)
+    out, err = end(process)
+    assert process.returncode != 0
+    assert "stopped by" in out, err
+    state = torch.load(tmp_path / "run" / "latest.pth", weights_only=True)
+    assert f"at iteration {state['iteration']};" in out
+    assert state["samples_seen"] == 4 * state["iteration"]
+
+
 def test_one_failing_rank_ends_the_whole_job_with_its_own_error(dolls, tmp_path):
     (tmp_path / "rank_1_fails.py").write_text(RANK_1_FAILS)
     process = torchrun(tmp_path / "rank_1_fails.py", *flags(dolls, tmp_path / "run", "--nThreads", 0))
