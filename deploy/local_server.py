@@ -1,0 +1,128 @@
+"""A TorchServe of one's own on free ports, for the tests and the benchmark: the shipped settings, stopped cleanly."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+CONFIG = Path(__file__).with_name("config.properties")
+
+
+class Answer(NamedTuple):
+    status: int
+    content_type: str
+    body: bytes
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.body)
+
+
+class LocalServer:
+    """A context manager around one TorchServe process.
+
+    archive: the .mar to serve. overrides: keys of config.properties to set otherwise. command and environment: in
+    place of the usual ones. The server's files live in a folder of their own that goes with it.
+    """
+
+    def __init__(self, archive: Path, overrides: dict[str, object] | None = None):
+        ports = free_ports(5)
+        self.url, self.management_url = (f"http://127.0.0.1:{port}" for port in ports[:2])
+        # A short path, because worker sockets are made in it and their names are limited to 107 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix="ts", dir="/tmp"))
+        self.log = self.folder / "log.txt"
+        settings = read_properties(CONFIG) | {
+            "inference_address": self.url,
+            "management_address": self.management_url,
+            "metrics_address": f"http://127.0.0.1:{ports[2]}",
+            "grpc_inference_port": ports[3],
+            "grpc_management_port": ports[4],
+            **(overrides or {}),
+        }
+        config = self.folder / "config.properties"
+        config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        store = self.folder / "store"
+        store.mkdir()
+        shutil.copy(archive, store / "cloth_seg.mar")
+        self.launcher = [str(Path(sys.executable).with_name("torchserve"))]
+        self.command = [*self.launcher, "--start", "--foreground", "--ncs"]
+        self.command += ["--ts-config", str(config), "--model-store", str(store)]
+        own = {name: str(self.folder) for name in ("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION")}
+        self.environment = os.environ | own
+
+    def __enter__(self) -> "LocalServer":
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        return self
+
+    def __exit__(self, *_) -> None:
+        # Stopping the launcher alone would leave Java and its workers running.
+        family = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+        subprocess.run([*self.launcher, "--stop", "--foreground"], env=self.environment, capture_output=True)
+        _, left = psutil.wait_procs(family, timeout=20)
+        for process in left:
+            process.kill()
+        self.process.wait(20)
+        shutil.rmtree(self.folder)
+        if left:
+            raise RuntimeError(f"{len(left)} processes of TorchServe had to be killed")
+
+    def request(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+        """GET, or POST where there is a body; an error status is an answer like any other."""
+        request = urllib.request.Request(self.url + path, body, headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=120) as reply:
+                return Answer(reply.status, reply.headers.get("content-type", ""), reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.headers.get("content-type", ""), error.read())
+
+    def predict(self, body: bytes, content_type: str = "image/png", **headers: str) -> Answer:
+        return self.request("/predictions/cloth_seg", body, {"Content-Type": content_type, **headers})
+
+    def workers(self) -> list[dict]:
+        """What the management interface says of the workers: id, pid, status, ..."""
+        with urllib.request.urlopen(f"{self.management_url}/models/cloth_seg", timeout=10) as reply:
+            return json.load(reply)[0]["workers"]
+
+    def wait_until_ready(self, seconds: float = 120) -> None:
+        """Return when every worker has loaded the network. Raises RuntimeError with the end of the log."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                workers = self.workers()
+            except OSError:
+                workers = []
+            if workers and all(worker["status"] == "READY" for worker in workers):
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"TorchServe did not come up:\n{self.log.read_text(errors='replace')[-3000:]}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now, held together so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """Keys and values of a Java properties file with one setting a line."""
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

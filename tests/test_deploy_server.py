@@ -1,0 +1,279 @@
+"""The deployment, run for real: a TorchServe with the archive, asked, abused and counted on."""
+
+import base64
+import io
+import json
+import shutil
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tests.conftest import ROOT, run_script
+
+psutil = pytest.importorskip("psutil", reason="needs torchserve: pip install -r requirements-dev.txt")
+pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-dev.txt")
+if shutil.which("java") is None:
+    pytest.skip("needs Java 17, which TorchServe runs on", allow_module_level=True)
+
+from deploy.build_archive import archive, contents  # noqa: E402
+from deploy.local_server import Answer, LocalServer  # noqa: E402
+
+LIMITS = {"photo_megabytes": 2, "photo_megapixels": 2, "instances": 4, "reply_megabytes": 1}
+BATCH = 4
+
+
+class Photo(NamedTuple):
+    name: str
+    content: bytes
+    mask: np.ndarray  # H x W uint8, as infer.py writes it
+
+
+def drawn_photo(seed: int) -> bytes:
+    """A JPEG of some coloured rectangles; sizes and shapes differ from seed to seed."""
+    random = np.random.default_rng(seed)
+    height, width = random.integers(60, 140, 2)
+    pixels = np.full((height, width, 3), random.integers(0, 256, 3), np.uint8)
+    for _ in range(6):
+        top, left = random.integers(0, height), random.integers(0, width)
+        pixels[top : top + 50, left : left + 50] = random.integers(0, 256, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def photos(tiny_checkpoint, tmp_path_factory) -> list[Photo]:
+    """Photographs and the masks that infer.py makes of them."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(8):
+        (folder / f"{seed}.jpg").write_bytes(drawn_photo(seed))
+    result = run_script(
+        "infer.py", "--checkpoint_path", tiny_checkpoint, "--image_dir", folder, "--result_dir", folder / "masks"
+    )
+    assert result.returncode == 0, result.stderr
+    return [
+        Photo(path.name, path.read_bytes(), np.asarray(Image.open(folder / "masks" / f"{path.stem}.png")))
+        for path in sorted(folder.glob("*.jpg"))
+    ]
+
+
+def build(checkpoint: Path, target: Path, **replaced: bytes) -> Path:
+    """The archive of the shipped settings, but for smaller limits, so that they are cheap to reach."""
+    files = contents(checkpoint, ROOT / "deploy/model-config.yaml")
+    settings = yaml.safe_load(files["model-config.yaml"])
+    settings["batchSize"], settings["maxBatchDelay"] = BATCH, 100  # enough for four requests to meet on a busy machine
+    settings["handler"]["limits"] = LIMITS
+    files["model-config.yaml"] = yaml.safe_dump(settings).encode()
+    target.write_bytes(archive(files | replaced))
+    return target
+
+
+@pytest.fixture(scope="module")
+def server(tiny_checkpoint, tmp_path_factory):
+    path = build(tiny_checkpoint, tmp_path_factory.mktemp("archive") / "cloth_seg.mar")
+    # Just above the handler's own limit for a reply: if one slipped through, the worker would die.
+    with LocalServer(path, {"max_request_size": 8_000_000, "max_response_size": 1_100_000}) as running:
+        running.wait_until_ready()
+        yield running
+
+
+def mask_of(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def envelope(*contents: bytes, **parameters: str) -> bytes:
+    return json.dumps({"instances": [{"instance_key": b64(c)} for c in contents], "parameters": parameters}).encode()
+
+
+def form(content: bytes, **fields: str) -> tuple[bytes, str]:
+    """(body, content type) of a form with a file and some fields, as curl -F sends it."""
+    parts = [f'Content-Disposition: form-data; name="{k}"\r\n\r\n{v}'.encode() for k, v in fields.items()]
+    head = b'Content-Disposition: form-data; name="data"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    body = b"".join(b"--frontier\r\n" + part + b"\r\n" for part in [head + content, *parts]) + b"--frontier--\r\n"
+    return body, "multipart/form-data; boundary=frontier"
+
+
+def assert_mask(answer: Answer, photo: Photo) -> None:
+    assert (answer.status, answer.content_type) == (200, "image/png"), answer.body[:300]
+    assert np.array_equal(mask_of(answer.body), photo.mask)
+
+
+def assert_refused(answer: Answer, status: int, *words: str) -> None:
+    assert (answer.status, answer.content_type) == (status, "application/json"), answer
+    for word in words:
+        assert word in answer.json["error"]
+
+
+def test_image_bytes_give_the_mask_of_infer(server, photos):
+    for content_type in ("image/jpeg", "application/octet-stream", ""):
+        assert_mask(server.predict(photos[0].content, content_type), photos[0])
+
+
+def test_a_form_gives_the_mask_of_infer(server, photos):
+    assert_mask(server.predict(*form(photos[1].content)), photos[1])
+    report = server.predict(*form(photos[1].content, format="json", category="upper"))
+    assert (report.status, report.content_type) == (200, "application/json")
+    assert report.json["classes"]["upper"]["area"] == np.count_nonzero(photos[1].mask == 1)
+    assert report.json["classes"]["lower"]["area"] == 0
+
+
+def test_instances_give_predictions(server, photos):
+    content = photos[2].content
+    forms = [{"instance_key": b64(content)}, {"b64": b64(content)}, {"data": {"b64": b64(content)}}]
+    forms.append({"b64": "data:image/jpeg;base64," + b64(content)})
+    body = json.dumps({"instances": forms}).encode()
+    for content_type in ("application/json", "application/json; charset=utf-8", ""):
+        answer = server.predict(body, content_type)
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert len(answer.json["predictions"]) == 4
+        for prediction in answer.json["predictions"]:
+            assert prediction["content_type"] == "image/png"
+            assert np.array_equal(mask_of(base64.b64decode(prediction["body"])), photos[2].mask)
+
+
+def test_parameters_reach_the_handler(server, photos):
+    answer = server.predict(envelope(photos[3].content, category="lower", format="binary"), "application/json")
+    expected = np.where(photos[3].mask == 2, 255, 0)
+    assert np.array_equal(mask_of(base64.b64decode(answer.json["predictions"][0]["body"])), expected)
+    answer = server.predict(photos[3].content, "image/jpeg", **{"X-Category": "lower", "X-Format": "binary"})
+    assert np.array_equal(mask_of(answer.body), expected)
+
+
+LARGE = np.random.default_rng(0).integers(0, 256, (800, 1000, 3), np.uint8)
+
+
+def saved(pixels: np.ndarray, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+BAD = {
+    "empty": (b"", "image/jpeg", 400, "empty"),
+    "text": (b"hello", "text/plain", 400, "not an image"),
+    "truncated": (drawn_photo(0)[:700], "image/jpeg", 400, "broken image"),
+    "base64": (b'{"instances": [{"b64": "*"}]}', "application/json", 400, "bad base64"),
+    "json": (b'{"instances": [', "application/json", 400, "no valid JSON"),
+    "deep json": (b"[" * 100_000, "application/json", 400, "no valid JSON"),
+    "no instances": (b'{"instances": []}', "application/json", 400, "no instances"),
+    "parameter": (envelope(drawn_photo(0), colour="red"), "application/json", 400, "unknown parameter 'colour'"),
+    "pixels": (saved(np.zeros((1500, 1500, 3), np.uint8), "PNG"), "image/png", 400, "over the limit of 2;"),
+    "megabytes": (saved(LARGE, "PNG"), "image/png", 413, "over the limit of 2 MB"),
+    "instances": (envelope(*[b"x"] * 5), "application/json", 413, "over the limit of 4"),
+    "reply": (*form(saved(LARGE, "JPEG"), format="cutout"), 413, "over the limit of 1 MB"),
+    "web form": (b"a=b", "application/x-www-form-urlencoded", 400, "Content-Type"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_requests_are_told_why(server, kind):
+    body, content_type, status, words = BAD[kind]
+    assert_refused(server.predict(body, content_type), status, words)
+
+
+def test_a_bad_request_stays_alone_in_its_batch(server, photos):
+    bodies = [photos[0].content, b"hello", photos[1].content, photos[2].content]
+    before = server.log.read_text()
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            start = threading.Barrier(4)
+
+            def send(body: bytes, start=start) -> Answer:
+                start.wait()
+                return server.predict(body, "image/jpeg")
+
+            first, second, third, fourth = pool.map(send, bodies)
+            for answer, photo in zip((first, third, fourth), photos, strict=False):
+                assert_mask(answer, photo)
+            assert_refused(second, 400, "not an image")
+    assert f"repeats {BATCH} to backend" in server.log.read_text()[len(before) :], "no full batch was ever made"
+
+
+def test_a_bad_instance_stays_alone_in_its_request(server, photos):
+    answer = server.predict(envelope(photos[0].content, b"hello"), "application/json")
+    assert answer.status == 200
+    good, bad = answer.json["predictions"]
+    assert np.array_equal(mask_of(base64.b64decode(good["body"])), photos[0].mask)
+    assert "not an image" in bad["error"]
+
+
+def test_a_batch_of_replies_near_the_limit_is_served(server):
+    """Each is below the server's limit, all together are far above."""
+    content = saved(LARGE[:440, :500], "JPEG")
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: server.predict(*form(content, format="cutout")), range(8)))
+    assert [answer.status for answer in answers] == [200] * 8
+    assert 600_000 < len(answers[0].body) < 1_000_000
+
+
+def test_what_torchserve_itself_refuses_is_413(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"POST /predictions/cloth_seg HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+        assert b" 413 " in connection.recv(1000)
+    assert server.predict(b"hello").status == 400  # and goes on
+
+
+def test_management_is_not_reachable_on_the_public_port(server):
+    for path in ("/models", "/models/cloth_seg", "/metrics"):
+        assert server.request(path).status == 404
+    assert server.request("/ping").json == {"status": "Healthy"}
+
+
+def test_two_thousand_requests_with_a_tenth_bad(server, photos):
+    """All are answered rightly, by the same worker, whose memory does not grow."""
+    before = [worker["pid"] for worker in server.workers()]
+    bad = [BAD[kind] for kind in ("empty", "text", "truncated", "base64", "json", "no instances", "parameter")]
+
+    def ask(number: int) -> str | None:
+        """What was wrong with the answer."""
+        photo = photos[number % len(photos)]
+        if number % 10 == 3:
+            body, content_type, status, _ = bad[number // 10 % len(bad)]
+            answer = server.predict(body, content_type)
+            return None if answer.status == status else f"{number}: {answer}"
+        if number % 2:
+            answer = server.predict(photo.content, "image/jpeg")
+            png = answer.body
+        else:
+            answer = server.predict(envelope(photo.content), "application/json")
+            png = base64.b64decode(answer.json["predictions"][0]["body"]) if answer.status == 200 else b""
+        right = answer.status == 200 and np.array_equal(mask_of(png), photo.mask)
+        return None if right else f"{number}: {answer.status} {answer.body[:200]}"
+
+    def memory() -> int:
+        return sum(psutil.Process(pid).memory_info().rss for pid in before)
+
+    with ThreadPoolExecutor(8) as pool:
+        wrong = [fault for fault in pool.map(ask, range(400)) if fault]
+        warm = memory()
+        wrong += [fault for fault in pool.map(ask, range(400, 2000)) if fault]
+    assert not wrong, wrong[:3]
+    assert memory() < 1.05 * warm
+    assert [worker["pid"] for worker in server.workers()] == before
+
+
+def test_health_turns_unhealthy_when_the_network_cannot_be_loaded(tiny_checkpoint, tmp_path):
+    path = build(tiny_checkpoint, tmp_path / "cloth_seg.mar", **{"cloth_seg.pth": b"no weights"})
+    with LocalServer(path) as broken:
+        for _ in range(120):
+            try:
+                answer = broken.request("/ping")
+            except OSError:
+                answer = None  # not up yet
+            if answer and answer.status != 200:
+                break
+            threading.Event().wait(0.5)
+        assert answer.status == 500
+        assert answer.json == {"status": "Unhealthy"}
