@@ -118,11 +118,11 @@ def duplicates_as_text(
 ) -> str:
     """agreement: of each pair's labels. of_first_table: how many of the files belong to the first table."""
     lines = [f"broken: {files[row]}: {reason}" for row, reason in prints.broken.items()]
-    across = sum(is_across(pair, of_first_table) for pair in pairs)
     identical = sum(pair.similarity is None for pair in pairs)
+    across = sum(is_across(pair, of_first_table) for pair in pairs)
+    found = f"{identical} identical pair(s), {len(pairs) - identical} near-duplicate pair(s)"
     lines.append(
-        f"duplicate photographs: {identical} identical pair(s), {len(pairs) - identical} near-duplicate pair(s); "
-        f"{across} across the two tables"
+        f"duplicate photographs: {found}" + (f"; {across} across the two tables" if of_first_table < len(files) else "")
     )
     for pair, agreed in zip(pairs, agreement, strict=True):
         where = "in both tables" if is_across(pair, of_first_table) else "in one table"
