@@ -16,6 +16,9 @@ from typing import NamedTuple
 import psutil
 
 CONFIG = Path(__file__).with_name("config.properties")
+TORCHSERVE = str(Path(sys.executable).with_name("torchserve"))
+# As in the Dockerfile.
+START = ["--start", "--foreground", "--ncs", "--ts-config", "config.properties", "--model-store", "model-store"]
 
 
 class Answer(NamedTuple):
@@ -31,8 +34,8 @@ class Answer(NamedTuple):
 class LocalServer:
     """A context manager around one TorchServe process.
 
-    archive: the .mar to serve. overrides: keys of config.properties to set otherwise. command and environment: in
-    place of the usual ones. The server's files live in a folder of their own that goes with it.
+    archive: the .mar to serve. overrides: keys of config.properties to set otherwise. The server's files live in a
+    folder of their own that goes with it.
     """
 
     def __init__(self, archive: Path, overrides: dict[str, object] | None = None):
@@ -49,28 +52,24 @@ class LocalServer:
             "grpc_management_port": ports[4],
             **(overrides or {}),
         }
-        config = self.folder / "config.properties"
-        config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        store = self.folder / "store"
-        store.mkdir()
-        shutil.copy(archive, store / "cloth_seg.mar")
-        self.launcher = [str(Path(sys.executable).with_name("torchserve"))]
-        self.command = [*self.launcher, "--start", "--foreground", "--ncs"]
-        self.command += ["--ts-config", str(config), "--model-store", str(store)]
+        lines = (f"{key}={value}\n" for key, value in settings.items())
+        (self.folder / "config.properties").write_text("".join(lines))
+        (self.folder / "model-store").mkdir()
+        shutil.copy(archive, self.folder / "model-store/cloth_seg.mar")
         own = {name: str(self.folder) for name in ("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION")}
         self.environment = os.environ | own
 
     def __enter__(self) -> "LocalServer":
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+                [TORCHSERVE, *START], cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
         return self
 
     def __exit__(self, *_) -> None:
         # Stopping the launcher alone would leave Java and its workers running.
         family = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
-        subprocess.run([*self.launcher, "--stop", "--foreground"], env=self.environment, capture_output=True)
+        subprocess.run([TORCHSERVE, "--stop", "--foreground"], env=self.environment, capture_output=True)
         _, left = psutil.wait_procs(family, timeout=20)
         for process in left:
             process.kill()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from options.base_options import BaseOptions, option
+from utils.errors import UserError
 
 SHIPPED_CHECKPOINT = "trained_checkpoint/cloth_segm_u2netp.pth"
 
@@ -22,3 +23,39 @@ class TorchScriptOptions(BaseOptions):
 
     checkpoint_path: str = option(SHIPPED_CHECKPOINT, "weights: .pth of any published form, or .onnx")
     output: str = option("deploy/torchscript.pt", "file to write")
+
+
+@dataclass
+class ClientOptions(BaseOptions):
+    """Segment photographs with a deployed network: on Vertex AI, or on any TorchServe with --url."""
+
+    input: list[str] | None = option(None, "photographs, or folders of them")
+    output: str | None = option(None, "folder of the results; for a single photograph also a file name")
+    project: str | None = option(None, "Google Cloud project ID")
+    location: str | None = option(None, "region of the endpoint, such as europe-west4")
+    project_number: str | None = option(None, "number of the project")
+    endpoint_id: str | None = option(None, "endpoint that the network is deployed to")
+    api_endpoint: str | None = option(None, "host to ask, for a dedicated endpoint; default: the region's shared one")
+    url: str | None = option(None, "plain TorchServe to ask instead of Vertex AI, such as http://localhost:7080")
+    category: str = option("any", "any (all clothes), or one class: upper, lower, full")
+    format: str = option("mask", "what to write for each photograph", ("mask", "binary", "cutout", "overlay"))
+    max_request_megabytes: float | None = option(
+        None,
+        "photographs are shrunk to fit; default: 1.5, what shared Vertex endpoints take, or 25 with --url",
+        at_least=0.01,
+    )
+
+    def check(self) -> None:
+        super().check()
+        self.max_request_megabytes = self.max_request_megabytes or (25 if self.url else 1.5)
+        for name in ("input", "output"):
+            if not getattr(self, name):
+                raise UserError(f"--{name} is missing (see --help)")
+        needed = [name for name in ("location", "endpoint_id") if not getattr(self, name)]
+        if not (self.project_number or self.project):
+            needed.append("project_number")
+        if needed and not self.url:
+            raise UserError(
+                f"--{', --'.join(needed)} missing: gcloud ai endpoints list --region=LOCATION shows endpoints, "
+                "gcloud projects describe PROJECT the number; or give --url for a plain TorchServe"
+            )

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 import socket
 import threading
@@ -197,7 +198,8 @@ def test_a_bad_request_stays_alone_in_its_batch(server, photos):
             for answer, photo in zip((first, third, fourth), photos, strict=False):
                 assert_mask(answer, photo)
             assert_refused(second, 400, "not an image")
-    assert f"repeats {BATCH} to backend" in server.log.read_text()[len(before) :], "no full batch was ever made"
+    batches = re.findall(r"PredictionTime.*requestID:(.*),timestamp", server.log.read_text()[len(before) :])
+    assert max(len(batch.split(",")) for batch in batches) == BATCH, "no full batch was ever made"
 
 
 def test_a_bad_instance_stays_alone_in_its_request(server, photos):
@@ -229,6 +231,32 @@ def test_management_is_not_reachable_on_the_public_port(server):
     for path in ("/models", "/models/cloth_seg", "/metrics"):
         assert server.request(path).status == 404
     assert server.request("/ping").json == {"status": "Healthy"}
+
+
+def test_the_client_writes_the_masks_of_infer(server, photos, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for photo in photos[:3]:
+        (folder / photo.name).write_bytes(photo.content)
+    (folder / "bad.jpg").write_bytes(drawn_photo(0)[:700])
+    result = run_script(
+        "deploy/deployed_infer.py", "--input", folder, "--output", tmp_path / "masks", "--url", server.url
+    )
+    assert result.returncode == 1
+    assert "bad.jpg: broken image" in result.stderr
+    assert "3 of 4 photographs" in result.stdout
+    for photo in photos[:3]:
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "masks" / f"{Path(photo.name).stem}.png")), photo.mask)
+
+
+def test_the_client_tells_what_the_server_refuses(server, photos, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(photos[0].content)
+    result = run_script(
+        "deploy/deployed_infer.py", "--input", tmp_path / "a.jpg", "--output", tmp_path / "masks", "--url", server.url,
+        "--category", "hat",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "unknown category 'hat'; known are any, upper, lower, full" in result.stderr
 
 
 def test_two_thousand_requests_with_a_tenth_bad(server, photos):

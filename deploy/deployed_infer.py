@@ -1,0 +1,218 @@
+"""Segment photographs with the deployed network: python deploy/deployed_infer.py (see --help).
+
+Asks Vertex AI, or a plain TorchServe with --url. Needs neither PyTorch nor the weights.
+"""
+
+import base64
+import io
+import json
+import math
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from data.image_folder import find_photos, result_names  # noqa: E402
+from data.photo import PhotoError, open_photo  # noqa: E402
+from options.deploy_options import ClientOptions  # noqa: E402
+from utils.errors import UserError, run_program  # noqa: E402
+from utils.files import write_atomically  # noqa: E402
+from utils.outputs import FORMATS, Segmentation  # noqa: E402
+
+ROUTE = "/predictions/cloth_seg"
+SECONDS = 120  # to wait for an answer
+PAUSES = (1, 3, 9)  # seconds before another try
+PASSING = (429, 500, 502, 503, 504, 507)  # statuses that another try may mend
+MEGAPIXELS = 20  # the network sees far less; larger photographs only cost time on the way
+
+Send = Callable[[bytes], bytes]  # request body -> reply body
+
+
+class AnswerError(Exception):
+    """A photograph was not served; the message says why in one line. passing: another try may help."""
+
+    def __init__(self, reason: str, passing: bool = False):
+        super().__init__(reason)
+        self.passing = passing
+
+
+def main() -> int:
+    options = ClientOptions.parse()
+    results = plan(options)
+    send = torchserve(options.url) if options.url else vertex(options)
+    failed = 0
+    for source, target in results.items():
+        try:
+            write_atomically(target, segment(source, send, options))
+        except (PhotoError, AnswerError) as error:
+            failed += 1
+            print(f"skipped {source}: {error}", file=sys.stderr)
+        else:
+            print(f"{source} -> {target}")
+    print(f"{len(results) - failed} of {len(results)} photographs segmented")
+    return 1 if failed else 0
+
+
+def plan(options: ClientOptions) -> dict[Path, Path]:
+    """Where the result of each photograph goes. Raises UserError."""
+    sources = {}  # photograph by its name in the output folder
+    for given in map(Path, options.input):
+        names = {name: given / name for name in find_photos(given)} if given.is_dir() else {Path(given.name): given}
+        twice = sources.keys() & names.keys()
+        if twice:
+            raise UserError(f"two photographs of --input are called {min(twice)}; give their folder instead")
+        sources |= names
+    output, suffix = Path(options.output), FORMATS[options.format].suffix
+    if len(sources) == 1 and output.suffix:
+        targets = [output]
+    else:
+        targets = [output / f"{name}{suffix}" for name in result_names(list(sources)).values()]
+    results = dict(zip(sources.values(), targets, strict=True))
+    for source, target in results.items():
+        if source.resolve() == target.resolve():
+            raise UserError(f"the result would replace the photograph {source}; choose another --output")
+    return results
+
+
+def segment(path: Path, send: Send, options: ClientOptions) -> bytes:
+    """The encoded result for one photograph, at its own size. Raises PhotoError, AnswerError, UserError."""
+    photo = open_photo(path)
+    instance = {"instance_key": base64.b64encode(encode(path, photo, options.max_request_megabytes * 1e6)).decode()}
+    request = {"instances": [instance], "parameters": {"category": options.category}}
+    mask = mask_of(send_patiently(send, json.dumps(request).encode()))
+    if mask.size != photo.size:
+        mask = mask.resize(photo.size, Image.Resampling.NEAREST)
+    palette = np.reshape(mask.getpalette(), (-1, 3)).astype(np.uint8)
+    result = Segmentation(np.asarray(mask), (), palette, photo)
+    return FORMATS[options.format].encode(result)
+
+
+def encode(path: Path, photo: Image.Image, request_bytes: float) -> bytes:
+    """The photograph's file as it is, or a JPEG of it, small enough for a request in base64."""
+    limit = int((request_bytes - 200) * 3 / 4)  # 200 bytes are the JSON around it
+    if path.stat().st_size <= limit and photo.width * photo.height <= MEGAPIXELS * 1e6:
+        return path.read_bytes()
+    scale = min(1.0, math.sqrt(MEGAPIXELS * 1e6 / (photo.width * photo.height)))
+    while True:
+        buffer = io.BytesIO()
+        size = [max(1, round(side * scale)) for side in photo.size]
+        photo.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+        if buffer.tell() <= limit or size == [1, 1]:
+            return buffer.getvalue()
+        scale *= 0.95 * min(1.0, math.sqrt(limit / buffer.tell()))
+
+
+def send_patiently(send: Send, body: bytes) -> bytes:
+    """The reply, after as many tries as are worth making. Raises AnswerError, UserError."""
+    for pause in PAUSES:
+        try:
+            return send(body)
+        except AnswerError as error:
+            if not error.passing:
+                raise
+            time.sleep(pause)
+    return send(body)
+
+
+def mask_of(reply: bytes) -> Image.Image:
+    """The palette image in a reply. Raises AnswerError."""
+    try:
+        (prediction,) = json.loads(reply)["predictions"]
+        if "error" in prediction:
+            raise AnswerError(prediction["error"])
+        mask = Image.open(io.BytesIO(base64.b64decode(prediction["body"])))
+        mask.load()
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise AnswerError(f"the reply is no mask ({error})") from None
+    if mask.mode != "P":
+        raise AnswerError(f"the reply is an image of mode {mask.mode}, not a mask")
+    return mask
+
+
+def torchserve(url: str) -> Send:
+    """How to ask a plain TorchServe. Raises UserError on what is no web address."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UserError(f"--url {url} is no web address such as http://localhost:7080")
+    if parts.path in ("", "/"):
+        url = urllib.parse.urlunsplit(parts._replace(path=ROUTE))
+
+    def send(body: bytes) -> bytes:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as reply:
+                return reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                reason = error_of(error.read()) or f"{error.code} {error.reason}"
+            raise AnswerError(reason, error.code in PASSING) from None
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                raise UserError(f"no server answers at {url}; start it as docs/deploy.md says") from None
+            raise AnswerError(f"no answer from {url} ({error.reason})", True) from None
+        except OSError as error:
+            raise AnswerError(f"no answer from {url} ({error})", True) from None
+
+    return send
+
+
+def error_of(body: bytes) -> str | None:
+    """The reason in a JSON error, the handler's or TorchServe's own."""
+    try:
+        content = json.loads(body)
+        return content.get("error") or content.get("message")
+    except (ValueError, AttributeError):
+        return None
+
+
+def vertex(options: ClientOptions) -> Send:
+    """How to ask a Vertex AI endpoint. Raises UserError without Google's library or credentials."""
+    try:
+        from google.api import httpbody_pb2
+        from google.api_core.exceptions import GoogleAPICallError, NotFound, PermissionDenied, Unauthenticated
+        from google.auth.exceptions import GoogleAuthError
+        from google.cloud import aiplatform_v1
+    except ImportError:
+        raise UserError("google-cloud-aiplatform is missing: pip install -r deploy/requirements-client.txt") from None
+    log_in = "run: gcloud auth application-default login"
+    host = options.api_endpoint or f"{options.location}-aiplatform.googleapis.com"
+    project = options.project_number or options.project
+    endpoint = f"projects/{project}/locations/{options.location}/endpoints/{options.endpoint_id}"
+    try:
+        client = aiplatform_v1.PredictionServiceClient(client_options={"api_endpoint": host})
+    except GoogleAuthError as error:
+        raise UserError(f"no Google credentials ({_line(error)}); {log_in}") from None
+
+    def send(body: bytes) -> bytes:
+        content = httpbody_pb2.HttpBody(data=body, content_type="application/json")
+        request = aiplatform_v1.RawPredictRequest(endpoint=endpoint, http_body=content)
+        try:
+            return client.raw_predict(request=request, timeout=SECONDS).data
+        except NotFound:
+            raise UserError(f"no {endpoint}; run: gcloud ai endpoints list --region={options.location}") from None
+        except (Unauthenticated, GoogleAuthError) as error:
+            raise UserError(f"Google refuses the credentials ({_line(error)}); {log_in}") from None
+        except PermissionDenied as error:
+            raise UserError(
+                f"no permission to ask {endpoint} ({_line(error)}); the account needs the role roles/aiplatform.user"
+            ) from None
+        except GoogleAPICallError as error:
+            raise AnswerError(_line(error), error.code in PASSING) from None
+
+    return send
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,251 @@
+"""deployed_infer.py without a real server: what it sends, what it tries again, what it says of errors."""
+
+import base64
+import io
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import deploy.deployed_infer as client
+from options.deploy_options import ClientOptions
+from tests.conftest import assert_one_line_error, run_script
+from utils.errors import UserError
+
+VERTEX = ["--project", "p", "--location", "l", "--project_number", "7", "--endpoint_id", "9"]
+
+
+def options(*arguments: object) -> ClientOptions:
+    return ClientOptions.parse([str(argument) for argument in arguments])
+
+
+def write_photo(path: Path, width: int = 40, height: int = 30, noise: bool = False) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256 if noise else 1, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def left_half_upper(body: bytes) -> bytes:
+    """What the server would answer: a mask, at the size of the photograph in the request, of its left half."""
+    (instance,) = json.loads(body)["instances"]
+    photo = Image.open(io.BytesIO(base64.b64decode(instance["instance_key"])))
+    labels = np.zeros((photo.height, photo.width), np.uint8)
+    labels[:, : photo.width // 2] = 1
+    image = Image.fromarray(labels)
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    prediction = {"body": base64.b64encode(buffer.getvalue()).decode(), "content_type": "image/png"}
+    return json.dumps({"predictions": [prediction]}).encode()
+
+
+def test_a_large_photo_is_shrunk_to_the_limit_and_its_mask_brought_back(tmp_path):
+    photo = write_photo(tmp_path / "a.png", 601, 400, noise=True)
+    asked = options("--input", photo, "--output", tmp_path, *VERTEX, "--max_request_megabytes", 0.05)
+    sizes = []
+
+    def send(body: bytes) -> bytes:
+        sizes.append(len(body))
+        return left_half_upper(body)
+
+    mask = Image.open(io.BytesIO(client.segment(photo, send, asked)))
+    assert mask.size == (601, 400)
+    assert set(np.unique(mask)) == {0, 1}
+    assert 0.5 < np.mean(mask) * 2 < 1.5
+    assert 20_000 < sizes[0] <= 50_000
+
+
+def test_a_small_photo_is_sent_as_it_is(tmp_path):
+    photo = write_photo(tmp_path / "a.png")
+    assert client.encode(photo, Image.open(photo), 1e6) == photo.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "mode"), [("mask", "P"), ("binary", "L"), ("cutout", "RGBA"), ("overlay", "RGB")])
+def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
+    photo = write_photo(tmp_path / "a.png")
+    asked = options("--input", photo, "--output", tmp_path, *VERTEX, "--format", name)
+    image = Image.open(io.BytesIO(client.segment(photo, left_half_upper, asked)))
+    assert (image.mode, image.height) == (mode, 30)
+
+
+def test_passing_errors_are_tried_again_and_others_not(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(client.time, "sleep", pauses.append)
+    answers = iter([client.AnswerError("busy", True), client.AnswerError("busy", True), b"reply"])
+
+    def send(_: bytes) -> bytes:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert client.send_patiently(send, b"") == b"reply"
+    assert pauses == [1, 3]
+    answers = iter([client.AnswerError("bad photo")])
+    with pytest.raises(client.AnswerError, match="bad photo"):
+        client.send_patiently(send, b"")
+    answers = iter([client.AnswerError("busy", True)] * 4)
+    with pytest.raises(client.AnswerError, match="busy"):
+        client.send_patiently(send, b"")
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (b"<html>", "no mask"),
+        (b"{}", "no mask"),
+        (b'{"predictions": []}', "no mask"),
+        (b'{"predictions": [7]}', "no mask"),
+        (b'{"predictions": [{"body": "AAAA"}]}', "no mask"),
+        (b'{"predictions": [{"error": "broken image"}]}', "broken image"),
+    ],
+)
+def test_a_reply_that_is_no_mask_is_one_line(reply, words):
+    with pytest.raises(client.AnswerError, match=words):
+        client.mask_of(reply)
+
+
+def test_where_results_go(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.png", "b.png", "sub/a.png"):
+        write_photo(folder / name)
+    out = tmp_path / "out"
+
+    def targets(*inputs: Path, output: Path = out, form: str = "mask") -> list[str]:
+        asked = options("--input", *inputs, "--output", output, "--format", form, *VERTEX)
+        return [path.relative_to(tmp_path).as_posix() for path in client.plan(asked).values()]
+
+    assert targets(folder) == ["out/a.png", "out/b.png", "out/sub/a.png"]
+    assert targets(folder / "a.png", folder / "b.png", form="overlay") == ["out/a.jpg", "out/b.jpg"]
+    assert targets(folder / "a.png") == ["out/a.png"]
+    assert targets(folder / "a.png", output=tmp_path / "mask.png") == ["mask.png"]
+    with pytest.raises(UserError, match="two photographs"):
+        targets(folder / "a.png", folder / "sub/a.png")
+    with pytest.raises(UserError, match="would replace the photograph"):
+        targets(folder, output=folder)
+
+
+def test_what_is_missing_is_one_line_with_the_command(tmp_path):
+    photo = write_photo(tmp_path / "a.png")
+    run = ("deploy/deployed_infer.py", "--input", photo, "--output", tmp_path / "out")
+    assert_one_line_error(
+        run_script(*run), "--location, --endpoint_id, --project_number missing", "gcloud ai endpoints"
+    )
+    assert_one_line_error(run_script(*run, "--url", "localhost:7080"), "no web address")
+    assert_one_line_error(run_script(*run, "--url", "http://127.0.0.1:9"), "no server answers", "docs/deploy.md")
+
+
+def test_the_client_runs_without_pytorch():
+    result = run_script("-c", "import sys, deploy.deployed_infer; sys.exit('torch' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+
+
+class CallError(Exception):
+    """Stands in for google.api_core's base class."""
+
+    code = None
+
+
+# The names that the client takes from google.api_core.exceptions and google.auth.exceptions.
+FAULTS = types.SimpleNamespace(
+    GoogleAPICallError=CallError,
+    GoogleAuthError=type("GoogleAuthError", (Exception,), {}),
+    **{
+        name: type(name, (CallError,), {"code": code})
+        for name, code in {"NotFound": 404, "PermissionDenied": 403, "Unauthenticated": 401, "Unavailable": 503}.items()
+    },
+)
+
+
+@pytest.fixture
+def google(monkeypatch):
+    """Stand-ins for Google's modules, with the names and signatures that the client uses."""
+    modules = types.SimpleNamespace(requests=[], raises=None, hosts=[])
+
+    class PredictionServiceClient:
+        def __init__(self, *, client_options):
+            modules.hosts.append(client_options["api_endpoint"])
+            if isinstance(modules.raises, FAULTS.GoogleAuthError):
+                raise modules.raises
+
+        def raw_predict(self, *, request, timeout):
+            if modules.raises:
+                raise modules.raises
+            modules.requests.append(request)
+            return types.SimpleNamespace(data=left_half_upper(request.http_body.data))
+
+    v1 = types.ModuleType("aiplatform_v1")
+    v1.PredictionServiceClient, v1.RawPredictRequest = PredictionServiceClient, types.SimpleNamespace
+    body = types.ModuleType("httpbody_pb2")
+    body.HttpBody = types.SimpleNamespace
+    api, cloud = types.ModuleType("google.api"), types.ModuleType("google.cloud")
+    api.httpbody_pb2, cloud.aiplatform_v1 = body, v1
+    for name, module in {
+        "google": types.ModuleType("google"),
+        "google.api": api,
+        "google.cloud": cloud,
+        "google.api_core": types.ModuleType("google.api_core"),
+        "google.auth": types.ModuleType("google.auth"),
+        "google.api_core.exceptions": FAULTS,
+        "google.auth.exceptions": FAULTS,
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    return modules
+
+
+def run_main(monkeypatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["deployed_infer.py", *map(str, arguments)])
+    return client.main()
+
+
+def test_vertex_is_asked_as_published(google, monkeypatch, tmp_path):
+    photo = write_photo(tmp_path / "a.png")
+    assert run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX) == 0
+    (request,) = google.requests
+    assert google.hosts == ["l-aiplatform.googleapis.com"]
+    assert request.endpoint == "projects/7/locations/l/endpoints/9"
+    assert request.http_body.content_type == "application/json"
+    assert list(json.loads(request.http_body.data)["instances"][0]) == ["instance_key"]
+    assert Image.open(tmp_path / "out/a.png").size == (40, 30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (FAULTS.NotFound("x"), "gcloud ai endpoints list --region=l"),
+        (FAULTS.Unauthenticated("x"), "gcloud auth application-default login"),
+        (FAULTS.GoogleAuthError("no default"), "gcloud auth application-default login"),
+        (FAULTS.PermissionDenied("x"), "roles/aiplatform.user"),
+    ],
+)
+def test_vertex_errors_say_which_command_to_run(google, monkeypatch, tmp_path, fault, words):
+    photo = write_photo(tmp_path / "a.png")
+    google.raises = fault
+    with pytest.raises(UserError, match=words):
+        run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX)
+
+
+def test_a_photo_that_is_not_served_is_skipped_and_told_by_the_exit_code(google, monkeypatch, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    write_photo(folder / "a.png")
+    (folder / "b.png").write_bytes(b"hello")
+    assert run_main(monkeypatch, "--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
+    assert (tmp_path / "out/a.png").exists()
+    assert "b.png: not an image" in capsys.readouterr().err
+    google.raises = FAULTS.Unavailable("try later")
+    assert run_main(monkeypatch, "--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
+    assert "a.png: try later" in capsys.readouterr().err
+
+
+def test_without_googles_library_the_pip_command_is_told(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "google.cloud", None)
+    photo = write_photo(tmp_path / "a.png")
+    with pytest.raises(UserError, match="pip install -r deploy/requirements-client.txt"):
+        run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX)
