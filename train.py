@@ -207,8 +207,8 @@ def load_batches(options: TrainOptions, dataset, device: torch.device, start: in
 def loss_weights(given: list[float] | None, classes: int) -> Tensor:
     """Loss weight of each class; as published, 1 for background and 1.5 for clothes, unless given."""
     weights = given or [1.0] + [1.5] * (classes - 1)
-    if len(weights) != classes or min(weights) < 0 or max(weights) == 0:
-        raise UserError(f"--class_weights needs {classes} numbers, none negative, not all zero; got {given}")
+    if len(weights) != classes or not all(0 <= weight < math.inf for weight in weights) or max(weights) == 0:
+        raise UserError(f"--class_weights needs {classes} numbers, finite, none negative, not all zero; got {given}")
     return torch.tensor(weights)
 
 

@@ -16,6 +16,7 @@ from utils.errors import UserError
 from utils.files import write_atomically
 
 MAX_BYTES = 2_000_000_000
+MAX_SIDE = 8192  # of the square a checkpoint may ask for
 StateDict = dict[str, Tensor]
 
 
@@ -83,6 +84,7 @@ def read_weights(path: str | Path) -> tuple[StateDict, CheckpointInfo]:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         known = {field.name for field in fields(CheckpointInfo)}
         info = CheckpointInfo(**{k: v for k, v in content.items() if k in known})
+        _check_info(info, path)
         content = content["state_dict"]
     named_tensors = isinstance(content, dict) and all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
@@ -91,6 +93,16 @@ def read_weights(path: str | Path) -> tuple[StateDict, CheckpointInfo]:
         raise UserError(f"{path} holds no state dict; give a .pth with the network's weights")
     state = {key.removeprefix("module."): tensor for key, tensor in content.items()}
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, info
+
+
+def _check_info(info: CheckpointInfo, path: Path) -> None:
+    """Raise UserError where a file describes itself with values that no network has."""
+    sizes_fit = all(type(side) is int and 32 <= side <= MAX_SIDE for side in (info.height, info.width))
+    numbers_fit = all(isinstance(number, float | int) for number in (info.mean, info.std)) and info.std > 0
+    names = info.class_names
+    names_fit = names is None or (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names))
+    if not (sizes_fit and numbers_fit and names_fit):
+        raise UserError(f"{path} describes itself wrongly (height, width, mean, std or class_names)")
 
 
 def load_safely(path: Path) -> object:

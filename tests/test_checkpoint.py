@@ -199,3 +199,10 @@ def test_a_place_that_cannot_be_written_is_one_line(network, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="cannot write"):
         save_checkpoint(tmp_path / "file" / "w.pth", network, CheckpointInfo())
+
+
+@pytest.mark.parametrize("wrong", [{"height": "768"}, {"width": 10**9}, {"std": 0.0}, {"class_names": (1, 2, 3, 4)}])
+def test_a_checkpoint_that_describes_itself_wrongly_is_refused(wrong, network, tmp_path):
+    save_checkpoint(tmp_path / "w.pth", network, CheckpointInfo(**wrong))
+    with pytest.raises(UserError, match="describes itself wrongly"):
+        load_network(tmp_path / "w.pth")

@@ -215,7 +215,7 @@ def test_training_starts_from_the_published_onnx_on_real_photographs(ccp_train, 
 
 def test_loss_weights_default_to_the_published_ones():
     assert loss_weights(None, 4).tolist() == [1, 1.5, 1.5, 1.5]
-    for bad in ([1.0], [1.0, -1.0], [0.0, 0.0]):
+    for bad in ([1.0], [1.0, -1.0], [0.0, 0.0], [float("nan"), 1.0]):
         with pytest.raises(UserError, match="--class_weights"):
             loss_weights(bad, 2)
 

@@ -12,6 +12,9 @@ from PIL import Image
 from data.rle import encode_rle
 
 
+JPEG_SIDE = 65_500  # pixels, the format's limit
+
+
 @dataclass(frozen=True)
 class Segmentation:
     """A photograph and its label map.
@@ -54,7 +57,7 @@ def cutout_image(result: Segmentation) -> Image.Image:
 
 
 def overlay_image(result: Segmentation) -> Image.Image:
-    """Photo, photo under the colours, and mask, side by side: RGB, H x 3W."""
+    """Photo, photo under the colours, and mask, side by side: RGB, H x 3W; shrunk where a JPEG cannot be so large."""
     mask = label_image(result).convert("RGB")
     clothes = Image.fromarray((result.labels > 0).astype(np.uint8) * 140, "L")
     blended = Image.composite(mask, result.photo, clothes)
@@ -62,6 +65,7 @@ def overlay_image(result: Segmentation) -> Image.Image:
     sheet = Image.new("RGB", (3 * width, height))
     for i, panel in enumerate((result.photo, blended, mask)):
         sheet.paste(panel, (i * width, 0))
+    sheet.thumbnail((JPEG_SIDE, JPEG_SIDE))
     return sheet
 
 

@@ -7,14 +7,19 @@ import torch
 from tensorboardX import SummaryWriter
 from torch import Tensor
 
+from utils.errors import UserError
+
 
 class Visualizer:
     """Writes scalars and the picture grid photo | label | prediction."""
 
     def __init__(self, logs_dir: str, palette: np.ndarray, purge_step: int | None = None):
         """palette: C x 3 uint8. purge_step: on resume, events of a lost run from this step on are hidden."""
-        Path(logs_dir).mkdir(parents=True, exist_ok=True)
-        self.writer = SummaryWriter(logs_dir, purge_step=purge_step)
+        try:
+            Path(logs_dir).mkdir(parents=True, exist_ok=True)
+            self.writer = SummaryWriter(logs_dir, purge_step=purge_step)
+        except OSError as error:
+            raise UserError(f"cannot write logs to {logs_dir}: {error.strerror}; set --logs_dir") from None
         self.palette = torch.from_numpy(palette)
 
     def scalars(self, values: dict[str, float], iteration: int) -> None:
