@@ -138,14 +138,16 @@ def train(options: TrainOptions, device: torch.device) -> int:
             photos = denormalise(image, options.mean, options.std)
             visualizer.pictures(photos, label, outputs[0].detach(), state.iteration)
         if val_table and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
-            metrics = validate(state.weights, info, val_table, device, precision)
-            say(f"iteration {state.iteration}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-            is_best = metrics["miou"] > state.best_miou
-            state.best_miou = max(state.best_miou, metrics["miou"])
-            if rank() == 0:
-                visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
-                if is_best:
-                    save_weights(state, replace(info, metrics=metrics), run_dir / "checkpoints" / "best.pth")
+            metrics = validate(state.weights, info, val_table, device, precision, interruption)
+            if not interruption.on_any_rank(device):  # or the figures are of part of the photographs
+                figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+                say(f"iteration {state.iteration}: {figures}")
+                is_best = metrics["miou"] > state.best_miou
+                state.best_miou = max(state.best_miou, metrics["miou"])
+                if rank() == 0:
+                    visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
+                    if is_best:
+                        save_weights(state, replace(info, metrics=metrics), run_dir / "checkpoints" / "best.pth")
         if rank() == 0 and state.iteration % options.save_freq == 0:
             save(state, info, run_dir, options.model)
 
@@ -240,12 +242,24 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, clip_grad: float)
     return finite
 
 
-def validate(network: nn.Module, info: CheckpointInfo, table: LabelTable, device, precision: str) -> dict[str, float]:
-    """IoU of each class and their means over a table, at the photographs' own sizes, split over the ranks."""
+def validate(
+    network: nn.Module,
+    info: CheckpointInfo,
+    table: LabelTable,
+    device: torch.device,
+    precision: str,
+    interruption: Interruption | None = None,
+) -> dict[str, float]:
+    """IoU of each class and their means over a table, at the photographs' own sizes, split over the ranks.
+
+    An interruption ends it early, with figures of the photographs so far.
+    """
     predictor = Predictor(copy.deepcopy(network), info, device, precision)
     matrix = ConfusionMatrix(len(info.class_names))
     for _, _, truth, prediction in predictions(predictor, table, range(rank(), len(table), world_size())):
         matrix.update(truth, prediction)
+        if interruption and interruption.noted:
+            break
     matrix.reduce(device)
     ious = {f"iou_{name}": value for name, value in zip(info.class_names, matrix.iou().tolist(), strict=True)}
     means = {"miou": matrix.mean_iou(), "miou_clothes": matrix.mean_clothes_iou(), "clothes_iou": matrix.clothes_iou()}

@@ -12,11 +12,15 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from networks.checkpoint import build_network, load_network
+from data.classes import CLOTHES
+from data.imaterialist_table import read_table
+from networks.checkpoint import CheckpointInfo, build_network, load_network
 from options.train_options import TrainOptions
 from tests.conftest import ROOT, DataSet, assert_one_line_error, run_script
-from train import loss_weights, step
+from train import loss_weights, step, validate
 from utils.errors import UserError
+from utils.interruption import Interruption
+from utils.metrics import ConfusionMatrix
 from utils.schedules import ema_update, learning_rate
 
 
@@ -165,6 +169,18 @@ def test_interrupted_runs_save_say_so_and_can_be_resumed(number, dolls, tmp_path
     assert (tmp_path / "run" / "checkpoints" / f"itr_{reached + 1:08d}_u2netp.pth").exists()
 
 
+def test_an_interrupted_validation_stops_at_the_next_photo(dolls, monkeypatch):
+    table = read_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES)
+    info = CheckpointInfo(CLOTHES.names, 64, 64)
+    network, cpu = build_network("u2netp", 4), torch.device("cpu")
+    interruption = Interruption().listen()
+    os.kill(os.getpid(), signal.SIGTERM)
+    counted = []
+    monkeypatch.setattr(ConfusionMatrix, "update", lambda matrix, truth, prediction: counted.append(truth.size))
+    validate(network, info, table, cpu, "fp32", interruption)
+    assert len(counted) == 1
+
+
 def test_resuming_what_is_not_there_or_of_another_kind_is_one_line(dolls, straight, tmp_path):
     assert_one_line_error(train(dolls, tmp_path / "none", resume=True), "no run to resume")
     assert_one_line_error(train(dolls, straight, resume=True, iter=30), "does not fit", "--ema_decay")
@@ -275,10 +291,6 @@ def test_two_processes_train_one_network_and_rank_0_writes(launcher, dolls, tmp_
     assert not any(key.startswith("module.") for key in state["network"])
     _, info = load_network(tmp_path / "run" / "checkpoints" / "best.pth")
     # All ranks' photographs are in the validation: the same figure as one process gets over all of them.
-    from data.classes import CLOTHES
-    from data.imaterialist_table import read_table
-    from train import validate
-
     network, info = load_network(tmp_path / "run" / "checkpoints" / "best.pth")
     table = read_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES)
     assert validate(network, info, table, torch.device("cpu"), "fp32")["miou"] == pytest.approx(

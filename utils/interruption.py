@@ -23,9 +23,14 @@ class Interruption:
         for s, handler in self._handlers.items():
             signal.signal(s, handler)
 
+    @property
+    def noted(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self._signal is not None
+
     def on_any_rank(self, device: torch.device) -> bool:
         """Whether to stop; the ranks of a distributed run agree, or they would wait for each other for ever."""
-        return any_rank(self._signal is not None, device)
+        return any_rank(self.noted, device)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,6 @@ from PIL import Image
 
 from data.rle import encode_rle
 
-
 JPEG_SIDE = 65_500  # pixels, the format's limit
 
 
