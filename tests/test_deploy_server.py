@@ -70,6 +70,7 @@ def build(checkpoint: Path, target: Path, **replaced: bytes) -> Path:
     files = contents(checkpoint, ROOT / "deploy/model-config.yaml")
     settings = yaml.safe_load(files["model-config.yaml"])
     settings["batchSize"], settings["maxBatchDelay"] = BATCH, 100  # enough for four requests to meet on a busy machine
+    settings["minWorkers"] = settings["maxWorkers"] = 1
     settings["handler"]["limits"] = LIMITS
     files["model-config.yaml"] = yaml.safe_dump(settings).encode()
     target.write_bytes(archive(files | replaced))
