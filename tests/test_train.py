@@ -63,7 +63,7 @@ def run(dolls, tmp_path_factory):
         save_freq=20, nThreads=1,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    events = EventAccumulator(str(save_dir / "logs"))
+    events = EventAccumulator(str(save_dir / "logs"), size_guidance={"images": 0, "scalars": 0})  # 0: keep all
     events.Reload()
     return save_dir, result, events
 
