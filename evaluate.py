@@ -43,7 +43,7 @@ def main() -> None:
     device = resolve_device(options.device)
     precision = resolve_precision(options.precision, device)
     predictor = Predictor.from_checkpoint(
-        options.checkpoint_path, device, precision, options.fine_height, options.fine_width
+        options.checkpoint_path, device, precision, options.fine_height, options.fine_width, options.flip
     )
     classes = load_class_table(options.class_map) if options.class_map else CLOTHES
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)

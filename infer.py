@@ -47,7 +47,7 @@ def main() -> int:
     device = resolve_device(options.device)
     precision = resolve_precision(options.precision, device)
     predictor = Predictor.from_checkpoint(
-        options.checkpoint_path, device, precision, options.fine_height, options.fine_width
+        options.checkpoint_path, device, precision, options.fine_height, options.fine_width, options.flip
     )
     jobs, existing = plan(options, predictor.class_names)
     print(

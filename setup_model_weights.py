@@ -29,11 +29,12 @@ def main() -> None:
     classes = load_class_table(options.class_map) if options.class_map else CLOTHES
     torch.manual_seed(options.seed)
     network = build_network(options.model, len(classes.names))
-    copied, left = initialise(network, weights)
+    info = CheckpointInfo(classes.names)
+    copied, left = initialise(network, weights, info.mean, info.std)
     result = save_dir / result_name
     if result.exists():
         print(f"replacing {result}")
-    save_checkpoint(result, network, CheckpointInfo(classes.names))
+    save_checkpoint(result, network, info)
     print(f"{weights}: {copied} tensors copied, {left} of the head initialised anew for {len(classes.names)} classes")
     print(f"wrote {result}")
 

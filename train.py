@@ -56,13 +56,11 @@ def train(options: TrainOptions, device: torch.device) -> int:
     classes = load_class_table(options.class_map) if options.class_map else CLOTHES
     table = load_table(options.df_path, options.image_folder, classes, options.max_dataset_size)
     val_table = options.val_df_path and load_table(options.val_df_path, options.val_image_folder, classes)
-    size = (options.fine_height, options.fine_width)
-    dataset = IMaterialistDataset(table, size, options.mean, options.std, options.augment, options.seed)
     class_weights = loss_weights(options.class_weights, len(classes.names)).to(device)
 
     network = build_network(options.model, len(classes.names))
     if options.continue_train and not options.resume:
-        start_from(network, options.unet_checkpoint, dataset)
+        start_from(network, options.unet_checkpoint, training_photos(options, table, 0))
     network.to(device, memory_format=torch.channels_last if options.channels_last else torch.preserve_format)
     ema = (
         AveragedModel(network, multi_avg_fn=ema_update(options.ema_decay), use_buffers=True)
@@ -80,8 +78,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
     forward = torch.compile(network) if options.compile else network
     if world_size() > 1:
         forward = DistributedDataParallel(forward, device_ids=[device] if device.type == "cuda" else None)
-    batches = load_batches(options, dataset, device, state.samples_seen // world_size())
-    info = CheckpointInfo(classes.names, *size, options.mean, options.std)
+    info = CheckpointInfo(classes.names, options.fine_height, options.fine_width, options.mean, options.std)
     if rank() == 0:
         options.save(run_dir / "training_options.yml")
         (run_dir / "networks.txt").write_text(f"{network}\n", encoding="utf-8")
@@ -92,12 +89,17 @@ def train(options: TrainOptions, device: torch.device) -> int:
     photos_a_step = options.batchSize * options.accumulate * world_size()
     skipped = skipped_in_a_row = 0
     logged_at, logged_iteration = time.perf_counter(), state.iteration
+    size = None
     network.train()
     progress = tqdm(initial=state.iteration, total=options.iter, disable=rank() != 0, unit="it")
     while state.iteration < options.iter and not interruption.on_any_rank(device):
         lr = learning_rate(state.iteration, options.iter, options.lr, options.schedule, options.warmup_iter)
         for group in optimizer.param_groups:
             group["lr"] = lr
+        if size != options.size_at(state.iteration):
+            size = options.size_at(state.iteration)
+            dataset = training_photos(options, table, state.iteration)
+            batches = load_batches(options, dataset, device, state.samples_seen // world_size())
 
         buffers_before = [buffer.clone() for buffer in network.buffers()]
         for part, (image, label) in enumerate(islice(batches, options.accumulate), 1):
@@ -106,7 +108,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
                 with autocast(device, precision):
                     outputs = forward(image)
                 loss, losses = deep_supervision_loss(
-                    outputs, label, class_weights, options.fused_weight, options.side_weight
+                    outputs, label, class_weights, options.fused_weight, options.side_weight, options.iou_weight
                 )
                 (loss / options.accumulate).backward()
         if step(network, optimizer, options.clip_grad):
@@ -187,6 +189,14 @@ def load_table(df_path: str, image_folder: str, classes: ClassTable, most: float
     return table
 
 
+def training_photos(options: TrainOptions, table: LabelTable, iteration: int) -> IMaterialistDataset:
+    """The samples of the step after ``iteration``."""
+    size = options.size_at(iteration)
+    return IMaterialistDataset(
+        table, size, options.mean, options.std, options.augment, options.min_crop_area, options.seed
+    )
+
+
 def load_batches(options: TrainOptions, dataset, device: torch.device, start: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches on the device: image N x 3 x h x w float32, label N x h x w int64."""
     sampler = EndlessSampler(dataset, rank(), world_size(), not options.serial_batches, options.seed, start)
@@ -221,7 +231,7 @@ def start_from(network: nn.Module, path: str, dataset: IMaterialistDataset) -> N
             f"no weights to start from at {path}; run python setup_model_weights.py, set --unet_checkpoint, "
             "or start from scratch with --no-continue_train"
         )
-    copied, left = initialise(network, path)
+    copied, left = initialise(network, path, dataset.mean, dataset.std)
     say(f"{path}: {copied} tensors copied, {left} of the head left as initialised")
     if not has_statistics(network):
         photos = min(PHOTOS_FOR_STATISTICS, len(dataset))

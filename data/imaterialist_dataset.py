@@ -30,11 +30,12 @@ class IMaterialistDataset(Dataset):
         mean: float = 0.5,
         std: float = 0.5,
         augment: str = "none",
+        min_crop_area: float = 0.35,
         seed: int = 0,
     ):
-        """size: (fine_height, fine_width). augment: 'none' (the published recipe) or 'full'."""
-        self.table, self.seed = table, seed
-        self.transform = TrainTransform(size, mean, std, augment)
+        """size: (fine_height, fine_width). augment, min_crop_area: see TrainTransform."""
+        self.table, self.mean, self.std, self.seed = table, mean, std, seed
+        self.transform = TrainTransform(size, mean, std, augment, min_crop_area)
 
     def __len__(self) -> int:
         return len(self.table)

@@ -9,8 +9,6 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-MIN_CROP_AREA = 0.35  # of the photo, in the random resized crop
-
 
 def to_input(size: tuple[int, int], mean: float, std: float) -> v2.Compose:
     """RGB photo -> 3 x h x w float32 at ``size`` = (h, w), (value in 0..1 - mean) / std."""
@@ -24,14 +22,17 @@ class TrainTransform:
     larger than the target by what a crop is enlarged, so that crops keep the aspect that whole photos have.
     """
 
-    def __init__(self, size: tuple[int, int], mean: float, std: float, augment: str):
-        """augment: 'none' (the published recipe) or 'full' (random resized crop, flip, colour jitter)."""
+    def __init__(self, size: tuple[int, int], mean: float, std: float, augment: str, min_crop_area: float):
+        """augment: 'none' (the published recipe) or 'full' (random resized crop, flip, colour jitter).
+
+        min_crop_area: share of the photo that a crop has at least.
+        """
         if augment == "none":
             self.working_size, augmentation = size, []
         else:
-            self.working_size = tuple(math.ceil(side / math.sqrt(MIN_CROP_AREA)) for side in size)
+            self.working_size = tuple(math.ceil(side / math.sqrt(min_crop_area)) for side in size)
             augmentation = [
-                v2.RandomResizedCrop(size, scale=(MIN_CROP_AREA, 1.0), ratio=(0.8, 1.25)),
+                v2.RandomResizedCrop(size, scale=(min_crop_area, 1.0), ratio=(0.8, 1.25)),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03),
             ]

@@ -31,6 +31,7 @@ class ClothSegmentationHandler:
             resolve_precision(own["precision"], device),
             own["height"],
             own["width"],
+            own["flip"],
         )
 
     def handle(self, data: list[dict], context) -> list[bytes]:

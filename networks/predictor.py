@@ -21,11 +21,21 @@ class Predictor:
     size: (height, width) the network sees. class_names: by label value. to_input: RGB photo -> 3 x h x w float.
     """
 
-    def __init__(self, network: nn.Module, info: CheckpointInfo, device: torch.device, precision: str = "fp32"):
-        """network: taken over and put in eval mode. precision: 'fp32' or 'bf16' (autocast)."""
+    def __init__(
+        self,
+        network: nn.Module,
+        info: CheckpointInfo,
+        device: torch.device,
+        precision: str = "fp32",
+        flip: bool = False,
+    ):
+        """network: taken over and put in eval mode. precision: 'fp32' or 'bf16' (autocast).
+
+        flip: predict the mirrored photo too and take the mean of both.
+        """
         # Channels-last is the faster format for inference on CPUs and GPUs alike.
         self.network = network.eval().to(device, memory_format=torch.channels_last)
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.flip = device, precision, flip
         self.size, self.class_names = (info.height, info.width), tuple(info.class_names)
         self.to_input = to_input(self.size, info.mean, info.std)
 
@@ -37,19 +47,22 @@ class Predictor:
         precision: str = "fp32",
         height: int | None = None,
         width: int | None = None,
+        flip: bool = False,
     ) -> "Predictor":
         """Predictor of a weight file; height and width override what the file says. Raises UserError."""
         network, info = load_network(path)
         info.height, info.width = height or info.height, width or info.width
-        return cls(network, info, device, precision)
+        return cls(network, info, device, precision, flip)
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """Fused logits of normalised images: N x 3 x h x w -> N x C x h x w float32, on the CPU."""
         images = images.to(self.device, memory_format=torch.channels_last)
         with autocast(self.device, self.precision):
-            fused = self.network(images)[0]
-        return fused.float().cpu()
+            fused = self.network(images)[0].float()
+            if self.flip:
+                fused = (fused + self.network(images.flip(-1))[0].flip(-1).float()) / 2
+        return fused.cpu()
 
     def predict(self, photos: list[Image.Image]) -> list[np.ndarray]:
         """Label maps (each H x W uint8, at the photo's own size) of RGB photographs, one pass of the network."""

@@ -12,6 +12,8 @@ import yaml
 from utils.errors import UserError
 from utils.files import write_atomically
 
+SHIPPED_CHECKPOINT = "trained_checkpoint/cloth_segm_u2netp.pth"
+
 
 def option(default, help: str, choices: tuple | None = None, at_least: float | None = None):
     """A dataclass field with what the command line needs to know of it."""
@@ -69,6 +71,16 @@ class NetworkOptions(BaseOptions):
 
     device: str = option("auto", "auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; never a silent fallback")
     precision: str = option("auto", "auto is bf16 where the hardware has it, else fp32", ("auto", "fp32", "bf16"))
+
+
+@dataclass
+class PredictorOptions(NetworkOptions):
+    """Options of the programs that predict with a checkpoint."""
+
+    checkpoint_path: str = option(SHIPPED_CHECKPOINT, "weights: .pth of any published form, or .onnx")
+    fine_width: int | None = option(None, "width the network sees; default: what the checkpoint says", at_least=32)
+    fine_height: int | None = option(None, "height the network sees; default: what the checkpoint says", at_least=32)
+    flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
 
 
 def _kind(annotation) -> tuple[type, bool]:

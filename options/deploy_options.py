@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from options.base_options import BaseOptions, option
+from options.base_options import SHIPPED_CHECKPOINT, BaseOptions, option
 from utils.errors import UserError
-
-SHIPPED_CHECKPOINT = "trained_checkpoint/cloth_segm_u2netp.pth"
 
 
 @dataclass

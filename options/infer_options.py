@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 
-from options.base_options import NetworkOptions, option
+from options.base_options import PredictorOptions, option
 from utils.outputs import FORMATS
 
 
 @dataclass
-class InferOptions(NetworkOptions):
+class InferOptions(PredictorOptions):
     """Segment the clothes on every photograph of a folder."""
 
-    checkpoint_path: str = option(
-        "trained_checkpoint/cloth_segm_u2netp.pth", "weights: .pth of any published form, or .onnx"
-    )
     image_dir: str = option("input_images", "folder of photographs, sub-folders included")
     result_dir: str = option("output_images", "folder of the results; sub-folders are kept")
     outputs: list[str] = option(("mask",), "what to write for each photo, one or several", tuple(FORMATS))
@@ -21,8 +18,6 @@ class InferOptions(NetworkOptions):
     skip_existing: bool = option(False, "leave photographs alone whose results are all there")
     batchSize: int = option(4, "photographs through the network at once", at_least=1)
     nThreads: int = option(2, "threads that decode photographs and write results", at_least=1)
-    fine_width: int | None = option(None, "width the network sees; default: what the checkpoint says", at_least=32)
-    fine_height: int | None = option(None, "height the network sees; default: what the checkpoint says", at_least=32)
     max_megapixels: float = option(100.0, "larger photographs are refused", at_least=0.001)
 
     def check(self) -> None:

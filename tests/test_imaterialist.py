@@ -184,6 +184,15 @@ def test_augmentation_keeps_photo_and_label_in_register(tmp_path):
     assert min(agreement) > 0.9
 
 
+def test_crops_are_no_smaller_than_asked_for(tmp_path):
+    table = own_colours(tmp_path)
+    whole, crops = (IMaterialistDataset(table, (64, 64), augment="full", min_crop_area=a) for a in (1.0, 0.05))
+    share = [(dataset[0][1].numpy() > 0).mean() for dataset in (whole, crops)]
+    assert whole.transform.working_size == (64, 64)
+    assert crops.transform.working_size[0] > 64
+    assert share[0] != share[1]
+
+
 def test_augmentation_is_a_function_of_seed_and_position(tmp_path):
     table = own_colours(tmp_path)
     first, again = (IMaterialistDataset(table, (32, 32), augment="full", seed=5) for _ in range(2))

@@ -169,6 +169,13 @@ def test_a_batch_gives_what_its_photographs_give_alone(tiny_checkpoint):
         assert (labels == tiny.predict([photo])[0]).mean() > 0.999
 
 
+def test_flip_makes_the_prediction_of_a_mirrored_photo_the_mirrored_prediction(tiny_checkpoint):
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    plain, flip = (Predictor.from_checkpoint(tiny_checkpoint, resolve_device("cpu"), flip=f) for f in (False, True))
+    torch.testing.assert_close(flip.logits(image.flip(-1)), flip.logits(image).flip(-1), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(plain.logits(image.flip(-1)), plain.logits(image).flip(-1), atol=1e-4, rtol=1e-4)
+
+
 def test_size_given_overrides_the_checkpoints(tiny_checkpoint):
     assert Predictor.from_checkpoint(tiny_checkpoint, resolve_device("cpu")).size == (64, 64)
     assert Predictor.from_checkpoint(tiny_checkpoint, resolve_device("cpu"), height=96, width=80).size == (96, 80)

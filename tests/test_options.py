@@ -81,3 +81,17 @@ def test_a_program_ends_with_one_line_and_code_1():
     result = run_script("train.py", "--batchSize", "0")
     assert_one_line_error(result, "--batchSize", "at least 1")
     assert result.returncode == 1
+
+
+def test_smaller_sizes_come_first_and_end_at_the_size_itself():
+    options = TrainOptions.parse(
+        ["--fine_height", "256", "--fine_width", "192", "--iter", "100", "--smaller_first", "0.5:0.4", "0.75:0.8"]
+    )
+    sizes = [options.size_at(i) for i in (0, 39, 40, 79, 80, 99)]
+    assert sizes == [(128, 96)] * 2 + [(192, 144)] * 2 + [(256, 192)] * 2
+
+
+@pytest.mark.parametrize("given", ["0.5", "a:b", "2:0.5", "0.5:1", "0.5:0.6 0.7:0.6", "0:0.5", "0.5:nan"])
+def test_sizes_that_make_no_sense_are_refused_with_an_example(given):
+    with pytest.raises(UserError, match="SCALE:UNTIL"):
+        TrainOptions.parse(["--smaller_first", *given.split()])

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from networks.checkpoint import build_network
-from networks.losses import deep_supervision_loss
+from networks.losses import deep_supervision_loss, soft_iou_loss
 from tests.conftest import shared
 
 
@@ -56,3 +56,22 @@ def test_loss_is_the_published_weighting_of_the_seven_maps():
         by_hand.append(pixel.sum() / weights[label].sum())
     torch.testing.assert_close(torch.stack(parts), torch.stack(by_hand))
     torch.testing.assert_close(total, 1.5 * by_hand[0] + sum(by_hand[1:]))
+
+
+def test_soft_iou_is_the_iou_where_the_network_is_sure():
+    label, prediction = torch.randint(
+        0, 3, (2, 2, 8, 8), generator=torch.Generator().manual_seed(0)
+    )  # class 3: nowhere
+    logits = 100.0 * torch.nn.functional.one_hot(prediction, 4).movedim(-1, 1)
+    ious = [((label == c) & (prediction == c)).sum() / ((label == c) | (prediction == c)).sum() for c in range(3)]
+    torch.testing.assert_close(soft_iou_loss(logits, label), 1 - torch.stack(ious).mean())
+    assert soft_iou_loss(100.0 * torch.nn.functional.one_hot(label, 4).movedim(-1, 1), label) == 0
+
+
+def test_iou_weight_adds_the_soft_iou_loss_to_every_map():
+    outputs, label = [torch.randn(2, 4, 8, 8) for _ in range(7)], torch.randint(0, 4, (2, 8, 8))
+    _, plain = deep_supervision_loss(outputs, label)
+    total, both = deep_supervision_loss(outputs, label, iou_weight=0.5)
+    extra = [0.5 * soft_iou_loss(output, label) for output in outputs]
+    torch.testing.assert_close(torch.stack(both) - torch.stack(plain), torch.stack(extra))
+    torch.testing.assert_close(total, 1.5 * both[0] + sum(both[1:]))
