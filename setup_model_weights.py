@@ -29,12 +29,11 @@ def main() -> None:
     classes = load_class_table(options.class_map) if options.class_map else CLOTHES
     torch.manual_seed(options.seed)
     network = build_network(options.model, len(classes.names))
-    info = CheckpointInfo(classes.names)
-    copied, left = initialise(network, weights, info.mean, info.std)
+    copied, left = initialise(network, weights)
     result = save_dir / result_name
     if result.exists():
         print(f"replacing {result}")
-    save_checkpoint(result, network, info)
+    save_checkpoint(result, network, CheckpointInfo(classes.names))
     print(f"{weights}: {copied} tensors copied, {left} of the head initialised anew for {len(classes.names)} classes")
     print(f"wrote {result}")
 

@@ -231,7 +231,7 @@ def start_from(network: nn.Module, path: str, dataset: IMaterialistDataset) -> N
             f"no weights to start from at {path}; run python setup_model_weights.py, set --unet_checkpoint, "
             "or start from scratch with --no-continue_train"
         )
-    copied, left = initialise(network, path, dataset.mean, dataset.std)
+    copied, left = initialise(network, path)
     say(f"{path}: {copied} tensors copied, {left} of the head left as initialised")
     if not has_statistics(network):
         photos = min(PHOTOS_FOR_STATISTICS, len(dataset))

@@ -34,7 +34,7 @@ class IMaterialistDataset(Dataset):
         seed: int = 0,
     ):
         """size: (fine_height, fine_width). augment, min_crop_area: see TrainTransform."""
-        self.table, self.mean, self.std, self.seed = table, mean, std, seed
+        self.table, self.seed = table, seed
         self.transform = TrainTransform(size, mean, std, augment, min_crop_area)
 
     def __len__(self) -> int:

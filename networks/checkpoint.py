@@ -15,8 +15,6 @@ from networks.u2net import ARCHITECTURES
 from utils.errors import UserError
 from utils.files import write_atomically
 
-# What U-2-Net's saliency weights take: values in 0..1, normalised by ImageNet's mean and deviation, R, G, B.
-SALIENCY_MEAN, SALIENCY_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MAX_BYTES = 2_000_000_000
 MAX_SIDE = 8192  # of the square a checkpoint may ask for
 StateDict = dict[str, Tensor]
@@ -56,11 +54,10 @@ def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
     return network.eval(), info
 
 
-def initialise(network: nn.Module, path: str | Path, mean: float = 0.5, std: float = 0.5) -> tuple[int, int]:
+def initialise(network: nn.Module, path: str | Path) -> tuple[int, int]:
     """Copy every tensor of a weight file that fits into ``network``: (copied, left as they were).
 
-    The head differs with the number of classes, so its 14 tensors may stay as they were initialised. Saliency
-    weights (one class) are made to take input normalised by ``mean`` and ``std``, as ``network`` will.
+    The head differs with the number of classes, so its 14 tensors may stay as they were initialised.
     Raises UserError when anything else does not fit.
     """
     state, _ = read_weights(path)
@@ -70,21 +67,7 @@ def initialise(network: nn.Module, path: str | Path, mean: float = 0.5, std: flo
     check_keys({k: v for k, v in state.items() if k not in misfits} | {k: target[k] for k in misfits}, network, path)
     fitting = {k: v for k, v in state.items() if k not in misfits}
     network.load_state_dict(fitting, strict=False)
-    if len(state["outconv.bias"]) == 1:
-        _renormalise_saliency(network, mean, std)
     return len(fitting), len(misfits)
-
-
-@torch.no_grad()
-def _renormalise_saliency(network: nn.Module, mean: float, std: float) -> None:
-    """Fold the step from one normalisation to the other, an affine one, into the first convolution.
-
-    Exact but for the photo's border, where the padded zeros stand for another grey.
-    """
-    first = network.stage1.rebnconvin.conv_s1
-    saliency_mean, saliency_std = torch.tensor(SALIENCY_MEAN), torch.tensor(SALIENCY_STD)
-    first.bias += (first.weight * ((mean - saliency_mean) / saliency_std)[:, None, None]).sum((1, 2, 3))
-    first.weight *= (std / saliency_std)[:, None, None]
 
 
 def read_weights(path: str | Path) -> tuple[StateDict, CheckpointInfo]:
