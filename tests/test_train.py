@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.classes import CLOTHES
@@ -83,6 +85,20 @@ def test_tensorboard_reads_every_scalar_and_the_picture_grid(run):
     assert events.Scalars("total_loss")[0].value == pytest.approx(1.5 * parts[0] + sum(parts[1:]), rel=1e-4)
     picture = events.Images("photo_label_prediction")[0]
     assert (picture.step, picture.width, picture.height) == (3, 3 * 64, 2 * 64)
+
+
+def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path):
+    files = tmp_path / "curve.png", tmp_path / "curve.csv"
+    result = run_script(
+        "-m", "benchmarks.training_curve", "--logs_dir", run[0] / "logs", "--picture", files[0], "--table", files[1]
+    )
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(files[1], index_col="iteration")
+    assert list(table.index) == sorted({*range(2, 31, 2), 15})
+    assert table["val/miou"].dropna().index.tolist() == [15, 30]
+    assert Image.open(files[0]).width > 500
+    nothing = run_script("-m", "benchmarks.training_curve", "--logs_dir", tmp_path)
+    assert_one_line_error(nothing, "no TensorBoard scalars")
 
 
 def test_options_network_and_checkpoints_are_written(run):
