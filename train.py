@@ -1,6 +1,5 @@
 """Train U2NET on clothes: python train.py --image_folder PHOTOS --df_path LABELS.csv (see --help)."""
 
-import copy
 import math
 import time
 from collections.abc import Iterator
@@ -23,16 +22,14 @@ from data.sampler import EndlessSampler
 from data.transforms import denormalise
 from networks.batchnorm import has_statistics, restore_statistics
 from networks.checkpoint import CheckpointInfo, build_network, initialise, save_checkpoint
-from networks.evaluation import predictions
-from networks.losses import deep_supervision_loss
-from networks.predictor import Predictor
+from networks.evaluation import validate
+from networks.losses import deep_supervision_loss, loss_weights
 from networks.training_state import TrainingState
 from options.train_options import TrainOptions
 from utils.devices import autocast, describe, resolve_device, resolve_precision
 from utils.distributed import local_rank, process_group, rank, world_size
 from utils.errors import UserError, run_program
 from utils.interruption import Interruption, ignore_in_worker
-from utils.metrics import ConfusionMatrix
 from utils.schedules import ema_update, learning_rate
 from utils.visualizer import Visualizer
 
@@ -216,14 +213,6 @@ def load_batches(options: TrainOptions, dataset, device: torch.device, start: in
         )
 
 
-def loss_weights(given: list[float] | None, classes: int) -> Tensor:
-    """Loss weight of each class; as published, 1 for background and 1.5 for clothes, unless given."""
-    weights = given or [1.0] + [1.5] * (classes - 1)
-    if len(weights) != classes or not all(0 <= weight < math.inf for weight in weights) or max(weights) == 0:
-        raise UserError(f"--class_weights needs {classes} numbers, finite, none negative, not all zero; got {given}")
-    return torch.tensor(weights)
-
-
 def start_from(network: nn.Module, path: str, dataset: IMaterialistDataset) -> None:
     """Copy the weights to start from, and give folded ones their batch norm back."""
     if not Path(path).is_file():
@@ -250,30 +239,6 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, clip_grad: float)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return finite
-
-
-def validate(
-    network: nn.Module,
-    info: CheckpointInfo,
-    table: LabelTable,
-    device: torch.device,
-    precision: str,
-    interruption: Interruption | None = None,
-) -> dict[str, float]:
-    """IoU of each class and their means over a table, at the photographs' own sizes, split over the ranks.
-
-    An interruption ends it early, with figures of the photographs so far.
-    """
-    predictor = Predictor(copy.deepcopy(network), info, device, precision)
-    matrix = ConfusionMatrix(len(info.class_names))
-    for _, _, truth, prediction in predictions(predictor, table, range(rank(), len(table), world_size())):
-        matrix.update(truth, prediction)
-        if interruption and interruption.noted:
-            break
-    matrix.reduce(device)
-    ious = {f"iou_{name}": value for name, value in zip(info.class_names, matrix.iou().tolist(), strict=True)}
-    means = {"miou": matrix.mean_iou(), "miou_clothes": matrix.mean_clothes_iou(), "clothes_iou": matrix.clothes_iou()}
-    return ious | means
 
 
 def save_weights(state: TrainingState, info: CheckpointInfo, path: Path) -> None:

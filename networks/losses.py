@@ -1,9 +1,13 @@
 """The training loss."""
 
+import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from utils.errors import UserError
 
 
 def deep_supervision_loss(
@@ -41,3 +45,11 @@ def soft_iou_loss(logits: Tensor, label: Tensor) -> Tensor:
     hits = (probability * truth).sum((0, 2, 3))
     union = probability.sum((0, 2, 3)) + pixels - hits
     return 1 - (hits / union)[pixels > 0].mean()
+
+
+def loss_weights(given: list[float] | None, classes: int) -> Tensor:
+    """Loss weight of each class; as published, 1 for background and 1.5 for clothes, unless given. Raises UserError."""
+    weights = given or [1.0] + [1.5] * (classes - 1)
+    if len(weights) != classes or not all(0 <= weight < math.inf for weight in weights) or max(weights) == 0:
+        raise UserError(f"--class_weights needs {classes} numbers, finite, none negative, not all zero; got {given}")
+    return torch.tensor(weights)

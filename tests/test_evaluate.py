@@ -13,11 +13,11 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 import evaluate
 import infer
-import train
 from data.classes import CLOTHES
 from data.imaterialist_dataset import label_map, photo_and_label
 from data.imaterialist_table import read_table
 from networks.checkpoint import load_network
+from networks.evaluation import validate
 from tests.conftest import SHARED, DataSet, assert_one_line_error, run_script
 from tests.paper_dolls import make_paper_dolls
 from utils.errors import UserError
@@ -92,7 +92,7 @@ def doll_table(dolls):
 def test_validation_in_training_gives_the_same_figures(figures, few, tiny_checkpoint):
     network, info = load_network(tiny_checkpoint)
     table = read_table(few.df_path, few.image_folder, CLOTHES)
-    metrics = train.validate(network, info, table, torch.device("cpu"), "fp32")
+    metrics = validate(network, info, table, torch.device("cpu"), "fp32")
     for key in ("miou", "miou_clothes", "clothes_iou"):
         assert metrics[key] == pytest.approx(figures[key], abs=1e-9), key
     for name in NAMES:

@@ -17,9 +17,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from data.classes import CLOTHES
 from data.imaterialist_table import read_table
 from networks.checkpoint import CheckpointInfo, build_network, load_network
+from networks.evaluation import validate
+from networks.losses import loss_weights
 from options.train_options import TrainOptions
 from tests.conftest import ROOT, DataSet, assert_one_line_error, run_script
-from train import loss_weights, step, validate
+from train import step
 from utils.errors import UserError
 from utils.interruption import Interruption
 from utils.metrics import ConfusionMatrix
