@@ -57,7 +57,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
 
     network = build_network(options.model, len(classes.names))
     if options.continue_train and not options.resume:
-        start_from(network, options.unet_checkpoint, training_photos(options, table, 0))
+        start_from(network, options.unet_checkpoint, training_photos(options, table, options.size_at(0)))
     network.to(device, memory_format=torch.channels_last if options.channels_last else torch.preserve_format)
     ema = (
         AveragedModel(network, multi_avg_fn=ema_update(options.ema_decay), use_buffers=True)
@@ -93,9 +93,9 @@ def train(options: TrainOptions, device: torch.device) -> int:
         lr = learning_rate(state.iteration, options.iter, options.lr, options.schedule, options.warmup_iter)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        if size != options.size_at(state.iteration):
-            size = options.size_at(state.iteration)
-            dataset = training_photos(options, table, state.iteration)
+        if (size_now := options.size_at(state.iteration)) != size:
+            size = size_now
+            dataset = training_photos(options, table, size)
             batches = load_batches(options, dataset, device, state.samples_seen // world_size())
 
         buffers_before = [buffer.clone() for buffer in network.buffers()]
@@ -186,9 +186,8 @@ def load_table(df_path: str, image_folder: str, classes: ClassTable, most: float
     return table
 
 
-def training_photos(options: TrainOptions, table: LabelTable, iteration: int) -> IMaterialistDataset:
-    """The samples of the step after ``iteration``."""
-    size = options.size_at(iteration)
+def training_photos(options: TrainOptions, table: LabelTable, size: tuple[int, int]) -> IMaterialistDataset:
+    """The training samples at ``size`` = (h, w)."""
     return IMaterialistDataset(
         table, size, options.mean, options.std, options.augment, options.min_crop_area, options.seed
     )

@@ -191,6 +191,10 @@ def test_crops_are_no_smaller_than_asked_for(tmp_path):
     assert whole.transform.working_size == (64, 64)
     assert crops.transform.working_size[0] > 64
     assert share[0] != share[1]
+    expected = label_map(table, 0, (64, 64))
+    for epoch in range(6):  # a crop of the whole photo is the photo, mirrored or not
+        label = whole[epoch * len(table)][1].numpy()
+        assert np.array_equal(label, expected) or np.array_equal(label, expected[:, ::-1])
 
 
 def test_augmentation_is_a_function_of_seed_and_position(tmp_path):
