@@ -54,15 +54,19 @@ def main() -> None:
     for line in table.skipped.lines():
         print(f"  {line}")
 
-    result = evaluate(predictor, table, names)
+    result = evaluate(predictor, table, names, options.close_ups)
     print(f"{len(result.agreement)} photographs of {options.df_path}\n\n{as_text(result, names)}")
     if options.json:
-        figures = as_figures(result, names) | {"checkpoint": options.checkpoint_path, "size": list(predictor.size)}
+        figures = as_figures(result, names) | {
+            "checkpoint": options.checkpoint_path,
+            "size": list(predictor.size),
+            "close_ups": options.close_ups,
+        }
         write_atomically(Path(options.json), json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
     if options.report_dir:
         folder = Path(options.report_dir)
         save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
-        save_picture(best_and_worst(result, predictor, table, names), folder / "contact_sheet.png")
+        save_picture(best_and_worst(result, predictor, table, names, options.close_ups), folder / "contact_sheet.png")
         print(f"\npictures in {folder}")
 
 
@@ -79,13 +83,13 @@ def check_classes(classes: ClassTable, known: tuple[str, ...], checkpoint: str) 
     return classes.names
 
 
-def evaluate(predictor: Predictor, table: LabelTable, names: tuple[str, ...]) -> Evaluation:
-    """Predict and compare every photo at its own size. Raises UserError where none can be decoded."""
+def evaluate(predictor: Predictor, table: LabelTable, names: tuple[str, ...], close_ups: bool = False) -> Evaluation:
+    """Predict and compare every photo, or its close-up, at its own size. Raises UserError where none can be decoded."""
     split = None
     if {"upper", "lower", "full"} <= set(names):
         split = SplitRate(names.index("full"), (names.index("upper"), names.index("lower")))
     result = Evaluation(ConfusionMatrix(len(names)), BoundaryScore(len(names)), split, {})
-    compared = predictions(predictor, table, range(len(table)))
+    compared = predictions(predictor, table, range(len(table)), close_ups)
     for index, _, truth, prediction in tqdm(compared, total=len(table), unit="photo", leave=False):
         photo = ConfusionMatrix(len(names))
         photo.update(truth, prediction)
@@ -147,7 +151,9 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def best_and_worst(result: Evaluation, predictor: Predictor, table: LabelTable, names: tuple[str, ...]) -> Image.Image:
+def best_and_worst(
+    result: Evaluation, predictor: Predictor, table: LabelTable, names: tuple[str, ...], close_ups: bool
+) -> Image.Image:
     """Contact sheet of the photographs with the worst, median and best agreement: photo, truth, prediction.
 
     They are predicted once more: to keep the pictures of a large table until the ranks are known takes more memory.
@@ -167,7 +173,7 @@ def best_and_worst(result: Evaluation, predictor: Predictor, table: LabelTable, 
                 f"{result.agreement[index]:.3f}  {table.files[index].name}",
                 [photo_panel(photo), label_panel(photo, truth, colours), label_panel(photo, prediction, colours)],
             )
-            for index, photo, truth, prediction in predictions(predictor, table, indices)
+            for index, photo, truth, prediction in predictions(predictor, table, indices, close_ups)
         ]
 
     titles = {f"{name}: photo, truth, prediction; agreement over clothes": tiles(i) for name, i in sections.items()}

@@ -189,7 +189,14 @@ def load_table(df_path: str, image_folder: str, classes: ClassTable, most: float
 def training_photos(options: TrainOptions, table: LabelTable, size: tuple[int, int]) -> IMaterialistDataset:
     """The training samples at ``size`` = (h, w)."""
     return IMaterialistDataset(
-        table, size, options.mean, options.std, options.augment, options.min_crop_area, options.seed
+        table,
+        size,
+        options.mean,
+        options.std,
+        options.augment,
+        options.min_crop_area,
+        options.close_ups,
+        options.seed,
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.imaterialist_dataset import photo_and_label
+from data.imaterialist_dataset import close_up, photo_and_label
 from data.imaterialist_table import LabelTable
 from data.photo import PhotoError
 from networks.checkpoint import CheckpointInfo
@@ -21,11 +21,12 @@ from utils.metrics import ConfusionMatrix
 
 
 def predictions(
-    predictor: Predictor, table: LabelTable, indices: Iterable[int]
+    predictor: Predictor, table: LabelTable, indices: Iterable[int], close_ups: bool = False
 ) -> Iterator[tuple[int, Image.Image, np.ndarray, np.ndarray]]:
     """(index, photo, truth, prediction) of each photo, the maps H x W uint8 at the photo's own size.
 
-    The next photo is decoded while the network is at work. One that cannot be decoded is reported and left out.
+    close_ups: of each the head and shoulders alone. The next photo is decoded while the network is at work. One
+    that cannot be decoded is reported and left out.
     """
     with ThreadPoolExecutor(1) as pool:
         waiting = None
@@ -38,6 +39,8 @@ def predictions(
                 except PhotoError as error:
                     print(f"left out: {table.files[current]}: {error}", file=sys.stderr)
                 else:
+                    if close_ups:
+                        photo, truth = close_up(photo, truth)
                     yield current, photo, truth, predictor.predict([photo])[0]
             waiting = following
 

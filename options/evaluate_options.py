@@ -12,6 +12,7 @@ class EvaluateOptions(PredictorOptions):
 
     image_folder: str = option("../imaterialist/train/", "folder of the photographs")
     df_path: str = option("../imaterialist/train.csv", "label table (CSV)")
+    close_ups: bool = option(False, "compare the head and shoulders of each photograph alone, cut out like a portrait")
     class_map: str | None = option(None, "YAML or JSON file, class name -> category ids; default: upper, lower, full")
     json: str | None = option(None, "file to write the figures to")
     report_dir: str | None = option(

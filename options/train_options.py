@@ -32,6 +32,9 @@ class TrainOptions(NetworkOptions):
         "none", "none: the published recipe; full: random crop, flip, colour jitter", ("none", "full")
     )
     min_crop_area: float = option(0.35, "share of the photo that a random crop has at least", at_least=0.01)
+    close_ups: float = option(
+        0.0, "share of the samples, of 1, that are close-ups: crops from 3 %% of the photo to min_crop_area", at_least=0
+    )
     batchSize: int = option(2, "photographs a step, on each process", at_least=1)
     nThreads: int = option(2, "loader processes of each process; 0 loads in the training process", at_least=0)
     max_dataset_size: float = option(math.inf, "use at most so many photographs", at_least=1)
@@ -97,6 +100,8 @@ class TrainOptions(NetworkOptions):
             raise UserError("validation needs both --val_image_folder and --val_df_path")
         if self.min_crop_area > 1:
             raise UserError(f"--min_crop_area {self.min_crop_area} must be at most 1")
+        if self.close_ups > 1:
+            raise UserError(f"--close_ups {self.close_ups} must be at most 1")
         if self.ema_decay >= 1:
             raise UserError(f"--ema_decay {self.ema_decay} must be below 1")
         height, width = self.size_at(0)

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 import evaluate
 import infer
 from data.classes import CLOTHES
-from data.imaterialist_dataset import label_map, photo_and_label
+from data.imaterialist_dataset import close_up, label_map, photo_and_label
 from data.imaterialist_table import read_table
 from networks.checkpoint import load_network
 from networks.evaluation import validate
@@ -33,6 +33,7 @@ KEYS = {
     "images",
     "checkpoint",
     "size",
+    "close_ups",
 }
 
 
@@ -47,6 +48,13 @@ class Oracle:
 
     def predict(self, photos):
         return [self.answers[photo.tobytes()] for photo in photos]
+
+
+class Blank:
+    """Stands in for a predictor: sees no clothes."""
+
+    def predict(self, photos):
+        return [np.zeros(photo.size[::-1], np.uint8) for photo in photos]
 
 
 def run_main(program, monkeypatch, *arguments) -> int | None:
@@ -146,6 +154,38 @@ def test_dresses_read_as_top_and_skirt_are_counted(doll_table):
     assert f"{dresses} of {dresses} photographs (100 %)" in evaluate.as_text(result, NAMES)
 
 
+def test_a_close_up_is_head_and_shoulders_cut_out_like_a_portrait():
+    label = np.zeros((200, 120), np.uint8)
+    label[60:160, 40:80] = 1  # clothes 100 high
+    photo = Image.fromarray(np.arange(200 * 120 * 3, dtype=np.uint32).astype(np.uint8).reshape(200, 120, 3))
+    near, truth = close_up(photo, label)
+    assert truth.shape == (55, 44) and near.size == (44, 55)
+    assert np.array_equal(truth, label[35:90, 38:82])
+    assert np.array_equal(np.asarray(near), np.asarray(photo)[35:90, 38:82])
+
+
+@pytest.mark.parametrize("rows, columns", [((0, 200), (0, 120)), ((199, 200), (119, 120)), ((0, 1), (0, 1))])
+def test_a_close_up_ends_with_the_photo(rows, columns):
+    label = np.zeros((200, 120), np.uint8)
+    label[slice(*rows), slice(*columns)] = 1
+    near, truth = close_up(Image.new("RGB", (120, 200)), label)
+    assert near.size == truth.shape[::-1] and truth.any()
+
+
+def test_a_photo_without_clothes_has_no_close_up():
+    photo, label = Image.new("RGB", (120, 200)), np.zeros((200, 120), np.uint8)
+    assert close_up(photo, label) == (photo, label)
+
+
+def test_evaluating_close_ups_compares_these_alone(doll_table):
+    pixels = {
+        near: evaluate.evaluate(Blank(), doll_table, NAMES, close_ups=near).matrix.counts.sum()
+        for near in (False, True)
+    }
+    expected = [close_up(*photo_and_label(doll_table, i))[1].size for i in range(len(doll_table))]
+    assert pixels[True] == sum(expected) < pixels[False]
+
+
 def test_a_class_that_is_not_there_is_null_in_json_and_a_dash_on_screen(doll_table):
     without = Oracle(doll_table, lambda truth: np.where(truth == 3, 0, truth).astype(np.uint8))
     doll_table.label[doll_table.label == 3] = 1  # no truth has it either
@@ -177,7 +217,7 @@ def test_contact_sheet_ranks_photographs_by_agreement(doll_table, monkeypatch):
     result.agreement.update(wrong)
     seen = {}
     monkeypatch.setattr(evaluate, "contact_sheet", lambda sections, **_: seen.update(sections))
-    evaluate.best_and_worst(result, oracle, doll_table, NAMES)
+    evaluate.best_and_worst(result, oracle, doll_table, NAMES, close_ups=False)
     worst, median, best = ([tile.caption for tile in tiles] for tiles in seen.values())
     assert [caption.split()[1] for caption in worst[:2]] == [doll_table.files[i].name for i in wrong]
     assert all(caption.startswith("1.000") for caption in median + best)

@@ -11,6 +11,7 @@ from data.imaterialist_dataset import IMaterialistDataset, label_map
 from data.imaterialist_table import LabelTable, SkippedRows, read_table
 from data.rle import encode_rle
 from data.sampler import EndlessSampler
+from data.transforms import TrainTransform
 from utils.errors import UserError
 
 HEADER = ["ImageId", "EncodedPixels", "Height", "Width", "ClassId"]
@@ -188,13 +189,37 @@ def test_crops_are_no_smaller_than_asked_for(tmp_path):
     table = own_colours(tmp_path)
     whole, crops = (IMaterialistDataset(table, (64, 64), augment="full", min_crop_area=a) for a in (1.0, 0.05))
     share = [(dataset[0][1].numpy() > 0).mean() for dataset in (whole, crops)]
-    assert whole.transform.working_size == (64, 64)
-    assert crops.transform.working_size[0] > 64
     assert share[0] != share[1]
     expected = label_map(table, 0, (64, 64))
     for epoch in range(6):  # a crop of the whole photo is the photo, mirrored or not
         label = whole[epoch * len(table)][1].numpy()
         assert np.array_equal(label, expected) or np.array_equal(label, expected[:, ::-1])
+
+
+def seen_shares(draws: int = 60, **options) -> list[float]:
+    """Share of a photo that each of some samples shows, told by labels that number the fields of a 16 x 16 grid."""
+    transform = TrainTransform((32, 32), 0.5, 0.5, "full", **options)
+    h, w = transform.working_size((400, 300))
+    field = 16 * (np.arange(h)[:, None] * 16 // h) + np.arange(w) * 16 // w
+    torch.manual_seed(0)
+    labels = [transform(Image.new("RGB", (300, 400)), field.astype(np.uint8))[1] for _ in range(draws)]
+    return [len(label.unique()) / 256 for label in labels]
+
+
+def test_close_ups_are_crops_below_the_least_area_in_the_share_asked_for():
+    none, some, all_ = (seen_shares(min_crop_area=0.4, close_ups=share) for share in (0.0, 0.3, 1.0))
+    assert min(none) > 0.38
+    assert min(all_) < 0.1 and max(all_) < 0.55  # fields cut at the rim count as seen
+    assert 0.1 < np.mean([share < 0.35 for share in some]) < 0.5
+
+
+def test_photos_are_worked_on_no_larger_than_they_are():
+    close = TrainTransform((64, 64), 0.5, 0.5, "full", min_crop_area=0.25, close_ups=0.5)
+    assert close.working_size((4000, 3000)) == (370, 370)  # 64 / sqrt(0.03)
+    assert close.working_size((100, 100)) == (100, 100)
+    assert close.working_size((20, 20)) == (64, 64)
+    whole = TrainTransform((64, 48), 0.5, 0.5, "none", min_crop_area=0.25, close_ups=0.5)
+    assert whole.working_size((4000, 3000)) == (64, 48)
 
 
 def test_augmentation_is_a_function_of_seed_and_position(tmp_path):
