@@ -39,8 +39,8 @@ def main() -> None:
     files = [path for each in tables for path in each.files]
     prints = fingerprints(files)
     pairs = find_pairs(prints)
-    agreement = [label_agreement(pair, tables, len(classes.names)) for pair in pairs]
-    print(duplicates_as_text(pairs, agreement, prints, files, len(table)))
+    labels = [compare_labels(pair, tables, len(classes.names)) for pair in pairs]
+    print(duplicates_as_text(pairs, labels, prints, files, len(table)))
 
     if options.report_dir:
         folder = Path(options.report_dir)
@@ -100,8 +100,8 @@ def classes_as_text(counts: ClassCounts, table: LabelTable, classes: ClassTable)
     return "\n".join([*lines, ""])
 
 
-def label_agreement(pair: Pair, tables: list[LabelTable], classes: int) -> float:
-    """How far the labels of a pair agree, see ConfusionMatrix.clothes_agreement; the second's at the first's size."""
+def compare_labels(pair: Pair, tables: list[LabelTable], classes: int) -> ConfusionMatrix:
+    """The labels of a pair against each other; the second's at the first's size."""
 
     def labels(row: int, size: tuple[int, int] | None = None) -> np.ndarray:
         table, index = (tables[0], row) if row < len(tables[0]) else (tables[1], row - len(tables[0]))
@@ -110,13 +110,13 @@ def label_agreement(pair: Pair, tables: list[LabelTable], classes: int) -> float
     first = labels(pair.first)
     matrix = ConfusionMatrix(classes)
     matrix.update(first, labels(pair.second, first.shape))
-    return matrix.clothes_agreement()
+    return matrix
 
 
 def duplicates_as_text(
-    pairs: list[Pair], agreement: list[float], prints: Fingerprints, files: list[Path], of_first_table: int
+    pairs: list[Pair], labels: list[ConfusionMatrix], prints: Fingerprints, files: list[Path], of_first_table: int
 ) -> str:
-    """agreement: of each pair's labels. of_first_table: how many of the files belong to the first table."""
+    """labels: each pair's against each other. of_first_table: how many of the files belong to the first table."""
     lines = [f"broken: {files[row]}: {reason}" for row, reason in prints.broken.items()]
     identical = sum(pair.similarity is None for pair in pairs)
     across = sum(is_across(pair, of_first_table) for pair in pairs)
@@ -124,10 +124,18 @@ def duplicates_as_text(
     lines.append(
         f"duplicate photographs: {found}" + (f"; {across} across the two tables" if of_first_table < len(files) else "")
     )
-    for pair, agreed in zip(pairs, agreement, strict=True):
+    for pair, matrix in zip(pairs, labels, strict=True):
         where = "in both tables" if is_across(pair, of_first_table) else "in one table"
-        labels = "no clothes" if np.isnan(agreed) else f"labels agree by {agreed:.2f}"
-        lines.append(f"  {likeness(pair)}, {where}, {labels}: {files[pair.first]} {files[pair.second]}")
+        agreed = matrix.clothes_agreement()
+        text = "no clothes" if np.isnan(agreed) else f"labels agree by {agreed:.2f}"
+        lines.append(f"  {likeness(pair)}, {where}, {text}: {files[pair.first]} {files[pair.second]}")
+    if pairs:
+        pooled = ConfusionMatrix(len(labels[0].counts))
+        pooled.counts = sum(matrix.counts for matrix in labels)
+        lines.append(
+            f"their labels against each other, pooled: mean IoU of the clothes {pooled.mean_clothes_iou():.3f}, "
+            f"clothes against rest {pooled.clothes_iou():.3f}"
+        )
     return "\n".join(lines)
 
 

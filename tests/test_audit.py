@@ -12,13 +12,14 @@ from PIL import Image, ImageEnhance
 
 from data import audit
 from data.classes import CLOTHES, IMATERIALIST_CATEGORIES
-from data.duplicates import correlation, find_pairs, fingerprints
+from data.duplicates import Fingerprints, Pair, correlation, find_pairs, fingerprints
 from data.imaterialist_table import read_table
 from data.rle import encode_rle
 from data.table_counts import count_classes, count_rows, covered, photos_without_row
 from tests.conftest import assert_one_line_error, run_script
 from tests.paper_dolls import make_paper_dolls
 from utils.errors import UserError
+from utils.metrics import ConfusionMatrix
 
 KNOWN = set(CLOTHES.by_category)
 
@@ -198,7 +199,20 @@ def test_duplicates_across_two_tables_are_named_with_how_far_their_labels_agree(
     )  # fmt: skip
     assert "0 identical pair(s), 1 near-duplicate pair(s); 1 across the two tables" in output
     assert f"in both tables, labels agree by 1.00: {train[0] / 't2.png'} {val[0] / 'v.jpg'}" in output
+    pooled = "against each other, pooled: mean IoU of the clothes 1.000, clothes against rest 1.000"
+    assert pooled in output
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"labels.png", "duplicates.png"}
+
+
+def test_labels_of_duplicates_are_compared_pooled_over_the_pairs():
+    pairs = [Pair(0, 1, 0.99), Pair(2, 3, 0.99)]
+    same, other = ConfusionMatrix(3), ConfusionMatrix(3)
+    same.update(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 1]))
+    other.update(np.array([0, 1, 2, 2]), np.array([0, 2, 2, 0]))
+    files = [Path(name) for name in "abcd"]
+    text = audit.duplicates_as_text(pairs, [same, other], Fingerprints([], np.empty(0), np.empty(0), {}), files, 4)
+    # Upper: 3 of 4 pixels in either, the other class: 1 of 3; clothes: 5 of 6.
+    assert "pooled: mean IoU of the clothes 0.542, clothes against rest 0.833" in text
 
 
 def test_the_shared_training_set_has_one_photo_without_a_row(ccp_train):
