@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from networks.checkpoint import CheckpointInfo, load_network, save_checkpoint
+from networks.checkpoint import load_network, save_checkpoint
 from options.export_options import ExportOptions
 from utils.errors import UserError, run_program
 
@@ -17,7 +16,7 @@ def main() -> None:
     target = Path(options.output)
     if target.exists():
         raise UserError(f"{target} exists; remove it first, or choose another --output")
-    network, info = averaged([options.checkpoint_path, *(options.average_with or ())])
+    network, info = load_network(options.checkpoint_path)
     size = options.fine_height or info.height, options.fine_width or info.width
     if size != (info.height, info.width):
         (info.height, info.width), info.metrics = size, None  # they were another size's
@@ -35,30 +34,6 @@ def main() -> None:
         f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), to predict at {size[1]}x{size[0]}; "
         f"on noise, half precision moves {100 * moved:.2f} % of the labels"
     )
-
-
-def averaged(paths: list[str]) -> tuple[nn.Module, CheckpointInfo]:
-    """A network with the mean of several checkpoints' weights, in eval mode, and the first one's description.
-
-    Checkpoints of one training, or of trainings that started from one another, average to a network that is often
-    better than each: the uniform soup of Wortsman et al. 2022 (arXiv:2203.05482). Raises UserError where they are
-    no versions of one network.
-    """
-    network, info = load_network(paths[0])
-    mean = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    for count, path in enumerate(paths[1:], 2):
-        other, told = load_network(path)
-        for what in ("class_names", "mean", "std"):
-            if getattr(told, what) != getattr(info, what):
-                raise UserError(f"{path} has another {what} than {paths[0]}; such checkpoints cannot be averaged")
-        if type(other) is not type(network):
-            raise UserError(f"{path} is another network than {paths[0]}; such checkpoints cannot be averaged")
-        for key, tensor in other.state_dict().items():
-            if tensor.is_floating_point():
-                mean[key] += (tensor - mean[key]) / count
-        info.metrics = None  # they were the first one's
-    network.load_state_dict(mean)
-    return network, info
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ class ExportOptions(BaseOptions):
     """Make a checkpoint small enough to hand out: half precision, without what only training needs."""
 
     checkpoint_path: str | None = option(None, "weights: .pth of any published form, or .onnx")
-    average_with: list[str] | None = option(None, "further weights of the same network: the mean of all is written")
     output: str | None = option(None, "file to write, .pth")
     fine_width: int | None = option(None, "width to predict at; default: what the checkpoint says", at_least=32)
     fine_height: int | None = option(None, "height to predict at; default: what the checkpoint says", at_least=32)

@@ -38,44 +38,6 @@ def test_another_size_drops_the_figures_that_belong_to_the_old_one(tmp_path, mon
     assert (exported.height, exported.width, exported.metrics) == (64, 96, None)
 
 
-def constant_network(path, value: float, architecture: str = "u2netp", **told):
-    """A checkpoint whose every number is ``value``."""
-    network = build_network(architecture, 4)
-    with torch.no_grad():
-        for tensor in (*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())):
-            tensor.fill_(value)
-    save_checkpoint(path, network, CheckpointInfo(height=64, width=64, **told))
-    return path
-
-
-def test_checkpoints_are_averaged_in_equal_shares(tmp_path, monkeypatch):
-    first, *others = (constant_network(tmp_path / f"{v}.pth", v, metrics={"miou": v}) for v in (0.25, 0.5, 1.5))
-    run_main(
-        monkeypatch, "--checkpoint_path", first, "--average_with", *others, "--output", tmp_path / "mean.pth"
-    )  # fmt: skip
-    network, info = load_network(tmp_path / "mean.pth")
-    for key, tensor in network.state_dict().items():
-        if tensor.is_floating_point():
-            torch.testing.assert_close(tensor, torch.full_like(tensor, 0.75), msg=key)
-    assert info.metrics is None  # nobody measured the mean
-    assert load_network(first)[0].outconv.bias[0] == 0.25
-
-
-@pytest.mark.parametrize(
-    "other, reason",
-    [
-        ({"class_names": ("background", "a", "b", "c")}, "class_names"),
-        ({"mean": 0.4}, "another mean"),
-        ({"architecture": "u2net"}, "another network"),
-    ],
-)
-def test_what_is_not_the_same_network_is_not_averaged(other, reason, tmp_path, monkeypatch):
-    first, second = constant_network(tmp_path / "a.pth", 0.5), constant_network(tmp_path / "b.pth", 0.5, **other)
-    with pytest.raises(UserError, match=reason):
-        run_main(monkeypatch, "--checkpoint_path", first, "--average_with", second, "--output", tmp_path / "c.pth")
-    assert not (tmp_path / "c.pth").exists()
-
-
 def test_values_beyond_half_precision_are_refused_and_leave_nothing(tmp_path, monkeypatch):
     network = build_network("u2netp", 4)
     network.stage1.rebnconvin.bn_s1.running_var.fill_(1e6)

@@ -11,8 +11,7 @@ import pytest
 from networks.checkpoint import load_network
 from tests.conftest import ROOT
 
-SHORT = ["--iter", "2", "--fine_width", "64", "--fine_height", "64", "--batchSize", "2", "--nThreads", "0"]
-SHORT += ["--val_freq", "2", "--save_freq", "1"]
+SHORT = "--iter 2 --fine_width 64 --fine_height 64 --batchSize 2 --nThreads 0 --val_freq 2 --save_freq 1".split()
 
 
 @pytest.fixture
