@@ -1,7 +1,6 @@
-"""scripts/train_ccp.sh, the recipe of the weights that come along, cut to two iterations a stage."""
+"""scripts/train_ccp.sh, the recipe of the weights that come along, cut to two iterations."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from networks.checkpoint import load_network
 from tests.conftest import ROOT
 
-SHORT = "--iter 2 --fine_width 64 --fine_height 64 --batchSize 2 --nThreads 0 --val_freq 2 --save_freq 1".split()
+SHORT = ["--fine_width", "64", "--fine_height", "64", "--batchSize", "2", "--nThreads", "0", "--save_freq", "1"]
 
 
 @pytest.fixture
@@ -22,25 +21,31 @@ def recipe(dolls, tiny_checkpoint, tmp_path):
         (tmp_path / f"{part}.csv").symlink_to(dolls.df_path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
-    def run() -> subprocess.CompletedProcess:
+    def run(iterations: int) -> subprocess.CompletedProcess:
         return subprocess.run(
-            ["bash", ROOT / "scripts/train_ccp.sh", tmp_path, tiny_checkpoint, *SHORT],
+            ["bash", ROOT / "scripts/train_ccp.sh", tmp_path, tiny_checkpoint, *SHORT, "--iter", str(iterations)],
             cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
 
     return run
 
 
-def test_two_stages_end_in_weights_and_a_finished_stage_is_not_run_again(recipe, tmp_path):
-    first = recipe()
+def test_the_recipe_ends_in_weights_and_goes_on_where_it_was(recipe, tmp_path):
+    first = recipe(1)
     assert first.returncode == 0, first.stderr
     _, info = load_network(tmp_path / "cloth_segm_u2netp.pth")
-    assert (info.width, info.height, info.iteration) == (288, 288, 2)
-    assert "ccp_whole/checkpoints/itr_00000002_u2netp.pth: 798 tensors copied" in first.stdout
+    assert (info.width, info.height, info.iteration) == (288, 288, 1)
 
     (tmp_path / "cloth_segm_u2netp.pth").unlink()
-    shutil.rmtree(tmp_path / "results/ccp_close")  # as if stopped between the stages
-    second = recipe()
+    second = recipe(2)
     assert second.returncode == 0, second.stderr
-    assert "ccp_whole is at iteration 2 of 2 already" in second.stdout
-    assert (tmp_path / "cloth_segm_u2netp.pth").exists()
+    assert "tensors copied" in first.stdout and "tensors copied" not in second.stdout  # not begun anew
+    assert load_network(tmp_path / "cloth_segm_u2netp.pth")[1].iteration == 2
+
+
+def test_without_data_it_ends_with_the_programs_one_line(recipe, tmp_path):
+    (tmp_path / "train.csv").unlink()
+    result = recipe(1)
+    assert result.returncode != 0
+    assert result.stderr.strip().splitlines()[-1].startswith("error: no label table at")
+    assert not (tmp_path / "cloth_segm_u2netp.pth").exists()
