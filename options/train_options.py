@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from data.transforms import CLOSE_UP_AREA
 from options.base_options import NetworkOptions, option
 from utils.errors import UserError
 
@@ -33,7 +34,9 @@ class TrainOptions(NetworkOptions):
     )
     min_crop_area: float = option(0.35, "share of the photo that a random crop has at least", at_least=0.01)
     close_ups: float = option(
-        0.0, "share of the samples, of 1, that are close-ups: crops from 3 %% of the photo to min_crop_area", at_least=0
+        0.0,
+        f"share of the samples that are close-ups: crops of {CLOSE_UP_AREA:g} of the photo's area to min_crop_area",
+        at_least=0,
     )
     batchSize: int = option(2, "photographs a step, on each process", at_least=1)
     nThreads: int = option(2, "loader processes of each process; 0 loads in the training process", at_least=0)
@@ -102,6 +105,10 @@ class TrainOptions(NetworkOptions):
             raise UserError(f"--min_crop_area {self.min_crop_area} must be at most 1")
         if self.close_ups > 1:
             raise UserError(f"--close_ups {self.close_ups} must be at most 1")
+        if self.close_ups and self.augment == "none":
+            raise UserError("--close_ups needs --augment full")
+        if self.close_ups and self.min_crop_area <= CLOSE_UP_AREA:
+            raise UserError(f"with --close_ups, --min_crop_area {self.min_crop_area} must be over {CLOSE_UP_AREA:g}")
         if self.ema_decay >= 1:
             raise UserError(f"--ema_decay {self.ema_decay} must be below 1")
         height, width = self.size_at(0)

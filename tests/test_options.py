@@ -51,6 +51,9 @@ def test_help_names_every_option_with_its_default(program, capsys):
         ["--fine_width", "16"],
         ["--val_df_path", "x.csv"],
         ["--ema_decay", "1"],
+        ["--augment", "full", "--close_ups", "1.5"],
+        ["--close_ups", "0.3"],  # without --augment full
+        ["--augment", "full", "--close_ups", "0.3", "--min_crop_area", "0.03"],
         ["--std", "0"],
         ["--batchSize", "1", "--fine_width", "32", "--fine_height", "32"],
     ],
