@@ -73,9 +73,13 @@ def label_map(table: LabelTable, index: int, size: tuple[int, int]) -> np.ndarra
     return label
 
 
-def photo_and_label(table: LabelTable, index: int) -> tuple[Image.Image, np.ndarray]:
-    """A photo (RGB, as stored) and its label map (H x W uint8) at the photo's own size, for evaluation."""
-    return open_photo(table.files[index], upright=False), label_map(table, index, table.size(index))
+def photo_and_label(table: LabelTable, index: int, close_ups: bool = False) -> tuple[Image.Image, np.ndarray]:
+    """A photo (RGB, as stored) and its label map (H x W uint8) at the photo's own size, for evaluation.
+
+    close_ups: the head and shoulders of both instead.
+    """
+    photo, label = open_photo(table.files[index], upright=False), label_map(table, index, table.size(index))
+    return close_up(photo, label) if close_ups else (photo, label)
 
 
 def close_up(photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.ndarray]:

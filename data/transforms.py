@@ -50,8 +50,7 @@ class TrainTransform:
         Larger than the target by what a crop is enlarged, but of no more pixels than the photo has. It has the
         target's aspect, so that crops are distorted as whole photos are.
         """
-        enlarged = math.prod(self.size) / self.smallest_area
-        scale = math.sqrt(max(1.0, min(enlarged, math.prod(stored)) / math.prod(self.size)))
+        scale = math.sqrt(max(1.0, min(1 / self.smallest_area, math.prod(stored) / math.prod(self.size))))
         return tuple(math.ceil(side * scale) for side in self.size)
 
     def __call__(self, photo: Image.Image, label: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.imaterialist_dataset import close_up, photo_and_label
+from data.imaterialist_dataset import photo_and_label
 from data.imaterialist_table import LabelTable
 from data.photo import PhotoError
 from networks.checkpoint import CheckpointInfo
@@ -31,7 +31,7 @@ def predictions(
     with ThreadPoolExecutor(1) as pool:
         waiting = None
         for index in [*indices, None]:
-            following = None if index is None else (index, pool.submit(photo_and_label, table, index))
+            following = None if index is None else (index, pool.submit(photo_and_label, table, index, close_ups))
             if waiting is not None:
                 current, loaded = waiting
                 try:
@@ -39,8 +39,6 @@ def predictions(
                 except PhotoError as error:
                     print(f"left out: {table.files[current]}: {error}", file=sys.stderr)
                 else:
-                    if close_ups:
-                        photo, truth = close_up(photo, truth)
                     yield current, photo, truth, predictor.predict([photo])[0]
             waiting = following
 
