@@ -55,7 +55,8 @@ def main() -> None:
         print(f"  {line}")
 
     result = evaluate(predictor, table, names, options.close_ups)
-    print(f"{len(result.agreement)} photographs of {options.df_path}\n\n{as_text(result, names)}")
+    compared = "close-ups from the photographs" if options.close_ups else "photographs"
+    print(f"{len(result.agreement)} {compared} of {options.df_path}\n\n{as_text(result, names)}")
     if options.json:
         figures = as_figures(result, names) | {
             "checkpoint": options.checkpoint_path,

@@ -129,9 +129,10 @@ def duplicates_as_text(
         agreed = matrix.clothes_agreement()
         text = "no clothes" if np.isnan(agreed) else f"labels agree by {agreed:.2f}"
         lines.append(f"  {likeness(pair)}, {where}, {text}: {files[pair.first]} {files[pair.second]}")
-    if pairs:
-        pooled = ConfusionMatrix(len(labels[0].counts))
-        pooled.counts = sum(matrix.counts for matrix in labels)
+    with_clothes = [matrix for matrix in labels if not np.isnan(matrix.clothes_agreement())]
+    if with_clothes:
+        pooled = ConfusionMatrix(len(with_clothes[0].counts))
+        pooled.counts = sum(matrix.counts for matrix in with_clothes)
         lines.append(
             f"their labels against each other, pooled: mean IoU of the clothes {pooled.mean_clothes_iou():.3f}, "
             f"clothes against rest {pooled.clothes_iou():.3f}"

@@ -215,6 +215,14 @@ def test_labels_of_duplicates_are_compared_pooled_over_the_pairs():
     assert "pooled: mean IoU of the clothes 0.542, clothes against rest 0.833" in text
 
 
+def test_labels_of_duplicates_without_clothes_have_no_figure():
+    bare = ConfusionMatrix(3)
+    bare.update(np.zeros(4, int), np.zeros(4, int))
+    prints = Fingerprints([], np.empty(0), np.empty(0), {})
+    text = audit.duplicates_as_text([Pair(0, 1, 0.99)], [bare], prints, [Path("a"), Path("b")], 2)
+    assert "no clothes" in text and "pooled" not in text
+
+
 def test_the_shared_training_set_has_one_photo_without_a_row(ccp_train):
     counts = count_rows(ccp_train.df_path, ccp_train.image_folder, KNOWN)
     missing = photos_without_row(ccp_train.image_folder, counts.named)
