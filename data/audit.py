@@ -124,15 +124,14 @@ def duplicates_as_text(
     lines.append(
         f"duplicate photographs: {found}" + (f"; {across} across the two tables" if of_first_table < len(files) else "")
     )
-    for pair, matrix in zip(pairs, labels, strict=True):
+    agreement = [matrix.clothes_agreement() for matrix in labels]  # NaN without clothes
+    for pair, agreed in zip(pairs, agreement, strict=True):
         where = "in both tables" if is_across(pair, of_first_table) else "in one table"
-        agreed = matrix.clothes_agreement()
         text = "no clothes" if np.isnan(agreed) else f"labels agree by {agreed:.2f}"
         lines.append(f"  {likeness(pair)}, {where}, {text}: {files[pair.first]} {files[pair.second]}")
-    with_clothes = [matrix for matrix in labels if not np.isnan(matrix.clothes_agreement())]
-    if with_clothes:
-        pooled = ConfusionMatrix(len(with_clothes[0].counts))
-        pooled.counts = sum(matrix.counts for matrix in with_clothes)
+    if not np.all(np.isnan(agreement)):
+        pooled = ConfusionMatrix(len(labels[0].counts))
+        pooled.counts = sum(matrix.counts for matrix in labels)
         lines.append(
             f"their labels against each other, pooled: mean IoU of the clothes {pooled.mean_clothes_iou():.3f}, "
             f"clothes against rest {pooled.clothes_iou():.3f}"
