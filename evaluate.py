@@ -1,62 +1,57 @@
 """Measure a checkpoint on labelled photographs: python evaluate.py --image_folder D --df_path F (see --help)."""
 
+from options.evaluate_options import EvaluateOptions
+
+if __name__ == "__main__":
+    options = EvaluateOptions.from_command_line()  # before the imports that take seconds
+
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.classes import CLOTHES, ClassTable, load_class_table, palette
-from data.imaterialist_table import LabelTable, read_table
-from networks.evaluation import predictions
+from data.classes import ClassTable, load_class_table
+from data.imaterialist_table import read_table
+from data.photos import EvaluationPhotos
 from networks.predictor import Predictor
-from options.evaluate_options import EvaluateOptions
-from utils.confusion_picture import confusion_picture
-from utils.contact_sheet import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
-from utils.devices import describe, resolve_device, resolve_precision
+from utils.devices import keep_freed_memory
 from utils.errors import UserError, run_program
+from utils.evaluation import Evaluation, evaluate
 from utils.files import write_atomically
-from utils.metrics import BOUNDARY_TOLERANCE, BoundaryScore, ConfusionMatrix, SplitRate
+from utils.labels import PALETTE
+from utils.metrics import BOUNDARY_TOLERANCE, SplitRate
+from utils.pictures import Tile, bright, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
 
 EXAMPLES = 6  # photographs in each section of the contact sheet
 
 
-@dataclass
-class Evaluation:
-    """What a predictor did on a table.
-
-    matrix: pixels of all photographs. split: None where the classes are not upper, lower and full. agreement: by
-    index into the table, see ConfusionMatrix.clothes_agreement; 1 where there are no clothes and none were found.
-    """
-
-    matrix: ConfusionMatrix
-    boundary: BoundaryScore
-    split: SplitRate | None
-    agreement: dict[int, float]
-
-
-def main() -> None:
-    options = EvaluateOptions.parse()
-    device = resolve_device(options.device)
-    precision = resolve_precision(options.precision, device)
-    predictor = Predictor.from_checkpoint(
-        options.checkpoint_path, device, precision, options.fine_height, options.fine_width, options.flip
+def main(options: EvaluateOptions) -> None:
+    keep_freed_memory()
+    predictor = Predictor.load(
+        options.checkpoint_path,
+        options.device,
+        options.precision,
+        options.fine_height,
+        options.fine_width,
+        options.flip,
     )
-    classes = load_class_table(options.class_map) if options.class_map else CLOTHES
+    classes = load_class_table(options.class_map)
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
     table = read_table(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=True)
-    print(
-        f"device: {describe(device)}, {precision}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}"
-    )
+    print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
     for line in table.skipped.lines():
         print(f"  {line}")
 
-    result = evaluate(predictor, table, names, options.close_ups)
+    photos = EvaluationPhotos(table, options.close_ups)
+    loaded = tqdm(photos.load(range(len(photos))), total=len(photos), unit="photo", leave=False)
+    result = evaluate(predictor.predict, loaded, len(names))
+    if not result.photos:
+        raise UserError(f"none of the {len(photos)} photographs can be decoded; check the data set")
     compared = "close-ups from the photographs" if options.close_ups else "photographs"
-    print(f"{len(result.agreement)} {compared} of {options.df_path}\n\n{as_text(result, names)}")
+    print(f"{len(result.photos)} {compared} of {options.df_path}\n\n{as_text(result, names)}")
     if options.json:
         figures = as_figures(result, names) | {
             "checkpoint": options.checkpoint_path,
@@ -67,13 +62,13 @@ def main() -> None:
     if options.report_dir:
         folder = Path(options.report_dir)
         save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
-        save_picture(best_and_worst(result, predictor, table, names, options.close_ups), folder / "contact_sheet.png")
+        save_picture(best_and_worst(result, predictor, photos), folder / "contact_sheet.png")
         print(f"\npictures in {folder}")
 
 
 def check_classes(classes: ClassTable, known: tuple[str, ...], checkpoint: str) -> tuple[str, ...]:
-    """Class names by label. Raises UserError where table and checkpoint do not speak of the same classes in the
-    same order; a checkpoint that has only numbers for its classes takes the table's names.
+    """Class names by label. Raises UserError unless table and checkpoint have the same classes in the same order;
+    a checkpoint that has only numbers for its classes takes the table's names.
     """
     numbered = all(name.isdigit() for name in known)
     if len(known) != len(classes.names) or not (numbered or known == classes.names):
@@ -84,37 +79,15 @@ def check_classes(classes: ClassTable, known: tuple[str, ...], checkpoint: str) 
     return classes.names
 
 
-def evaluate(predictor: Predictor, table: LabelTable, names: tuple[str, ...], close_ups: bool = False) -> Evaluation:
-    """Predict and compare every photo, or its close-up, at its own size. Raises UserError where none can be decoded."""
-    split = None
-    if {"upper", "lower", "full"} <= set(names):
-        split = SplitRate(names.index("full"), (names.index("upper"), names.index("lower")))
-    result = Evaluation(ConfusionMatrix(len(names)), BoundaryScore(len(names)), split, {})
-    compared = predictions(predictor, table, range(len(table)), close_ups)
-    for index, _, truth, prediction in tqdm(compared, total=len(table), unit="photo", leave=False):
-        photo = ConfusionMatrix(len(names))
-        photo.update(truth, prediction)
-        result.matrix.counts += photo.counts
-        result.boundary.update(truth, prediction)
-        if split:
-            split.update(photo)
-        result.agreement[index] = float(np.nan_to_num(photo.clothes_agreement(), nan=1.0))
-    if not result.agreement:
-        raise UserError(f"none of the {len(table)} photographs can be decoded; check the data set")
-    return result
-
-
 def as_figures(result: Evaluation, names: tuple[str, ...]) -> dict:
     """The figures as JSON has them: shares in 0..1, null for a class that neither truth nor prediction has."""
     matrix = result.matrix
     return {
         "iou": {name: defined(value) for name, value in zip(names, matrix.iou(), strict=True)},
-        "miou": defined(matrix.mean_iou()),
-        "miou_clothes": defined(matrix.mean_clothes_iou()),
-        "clothes_iou": defined(matrix.clothes_iou()),
+        **{name: defined(value) for name, value in result.means().items()},
         "boundary_f": {name: defined(value) for name, value in zip(names, result.boundary.f_score(), strict=True)},
         "pixel_accuracy": defined(matrix.pixel_accuracy()),
-        "images": len(result.agreement),
+        "images": len(result.photos),
     }
 
 
@@ -137,8 +110,8 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
         line("class", "IoU", "Dice", "boundary F"),
         *(line(*row) for row in zip(names, iou, dice, boundary, strict=True)),
         line("mean", matrix.mean_iou()),
-        line("mean of the clothes", matrix.mean_clothes_iou()),
-        line("clothes against rest", matrix.clothes_iou()),
+        line("mean of the clothes", matrix.mean_foreground_iou()),
+        line("clothes against rest", matrix.foreground_iou()),
         line("pixel accuracy", matrix.pixel_accuracy()),
         "",
         f"boundary F: boundaries within {BOUNDARY_TOLERANCE:g} of the photo's diagonal",
@@ -146,41 +119,50 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
         line("truth \\ prediction", *names),
         *(line(name, *(f"{100 * cell:.2f} %" for cell in row)) for name, row in zip(names, share, strict=True)),
     ]
-    if split := result.split:
-        rate = f" ({100 * split.split / split.seen:.0f} %)" if split.seen else ""
-        lines += ["", f"full body split into upper and lower: {split.split} of {split.seen} photographs{rate}"]
+    if {"upper", "lower", "full"} <= set(names):
+        rate = SplitRate(names.index("full"), (names.index("upper"), names.index("lower")))
+        for photo in result.photos.values():
+            rate.update(photo)
+        share = f" ({100 * rate.split / rate.seen:.0f} %)" if rate.seen else ""
+        lines += ["", f"full body split into upper and lower: {rate.split} of {rate.seen} photographs{share}"]
     return "\n".join(lines)
 
 
-def best_and_worst(
-    result: Evaluation, predictor: Predictor, table: LabelTable, names: tuple[str, ...], close_ups: bool
-) -> Image.Image:
-    """Contact sheet of the photographs with the worst, median and best agreement: photo, truth, prediction.
+def best_and_worst(result: Evaluation, predictor: Predictor, photos: EvaluationPhotos) -> Image.Image:
+    """Contact sheet of the photographs with the worst, median and best accuracy: photo, truth, prediction.
 
-    They are predicted once more: to keep the pictures of a large table until the ranks are known takes more memory.
+    They are predicted once more: keeping the pictures of a large table until the ranks are known takes more memory.
     """
-    ranked = sorted(result.agreement, key=result.agreement.get)
+    # 1 where there are no clothes and none were found.
+    accuracy = {
+        index: float(np.nan_to_num(matrix.foreground_accuracy(), nan=1.0)) for index, matrix in result.photos.items()
+    }
+    ranked = sorted(accuracy, key=accuracy.get)
     middle = max(0, (len(ranked) - EXAMPLES) // 2)
     sections = {
         "worst": ranked[:EXAMPLES],
         "median": ranked[middle : middle + EXAMPLES],
         "best": ranked[::-1][:EXAMPLES],
     }
-    colours = bright(palette(len(names)))
+    colours = bright(PALETTE)
 
     def tiles(indices: Iterable[int]) -> list[Tile]:
         return [
             Tile(
-                f"{result.agreement[index]:.3f}  {table.files[index].name}",
-                [photo_panel(photo), label_panel(photo, truth, colours), label_panel(photo, prediction, colours)],
+                f"{accuracy[index]:.3f}  {photos.table.files[index].name}",
+                [
+                    photo_panel(photo),
+                    label_panel(photo, truth, colours),
+                    label_panel(photo, predictor.predict([photo])[0].labels, colours),
+                ],
             )
-            for index, photo, truth, prediction in predictions(predictor, table, indices, close_ups)
+            for index, photo, truth in photos.load(indices)
         ]
 
     titles = {f"{name}: photo, truth, prediction; agreement over clothes": tiles(i) for name, i in sections.items()}
-    legend = {name: tuple(colour) for name, colour in zip(names[1:], colours[1:].tolist(), strict=True)}
+    legend = dict(zip(predictor.class_names[1:], map(tuple, colours[1:].tolist()), strict=False))
     return contact_sheet(titles, columns=3, legend=legend)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, options)

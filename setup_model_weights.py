@@ -1,13 +1,20 @@
 """Fit published saliency weights with a clothes head: python setup_model_weights.py (see --help)."""
 
+from options.setup_options import SetupOptions
+
+if __name__ == "__main__":
+    options = SetupOptions.from_command_line()  # before the imports that take seconds
+
 from pathlib import Path
 
 import gdown
 import torch
 
-from data.classes import CLOTHES, load_class_table
-from networks.checkpoint import CheckpointInfo, build_network, initialise, read_weights, save_checkpoint
-from options.setup_options import SetupOptions
+from data.classes import load_class_table
+from networks.checkpoint import read_weights, save_checkpoint
+from networks.checkpoint_info import CheckpointInfo
+from networks.surgery import initialise
+from networks.u2net import build_network
 from utils.errors import UserError, run_program
 
 GOOGLE_DRIVE = "https://drive.google.com/uc?id="
@@ -18,15 +25,14 @@ PUBLISHED = {
 }
 
 
-def main() -> None:
-    options = SetupOptions.parse()
+def main(options: SetupOptions) -> None:
     save_dir = Path(options.save_dir)
     drive_id, result_name = PUBLISHED[options.model]
     weights = Path(options.weights) if options.weights else save_dir / f"{options.model}.pth"
     if not options.weights and not weights.exists():
         download(drive_id, weights)
 
-    classes = load_class_table(options.class_map) if options.class_map else CLOTHES
+    classes = load_class_table(options.class_map)
     torch.manual_seed(options.seed)
     network = build_network(options.model, len(classes.names))
     copied, left = initialise(network, weights)
@@ -49,7 +55,7 @@ def download(drive_id: str, target: Path) -> None:
         read_weights(temporary)
         temporary.replace(target)
     except UserError as error:
-        raise UserError(f"what came from {url} is no checkpoint ({error}); {by_hand}") from None
+        raise UserError(f"what came from {url} is not a checkpoint ({error}); {by_hand}") from None
     except Exception as error:  # gdown lets requests' and its own exceptions through
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"the download failed ({reason[0]}); {by_hand}") from None
@@ -59,4 +65,4 @@ def download(drive_id: str, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, options)

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from deploy.local_server import LocalServer
 
 from data.photo import open_photo
 from deploy.build_archive import archive, contents
-from deploy.local_server import LocalServer
 from networks.predictor import Predictor
 from options.deploy_options import SHIPPED_CHECKPOINT
 from utils.devices import resolve_device, resolve_precision

@@ -15,7 +15,7 @@ def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
     Raises UserError when there is no such folder or no image in it.
     """
     if not folder.is_dir():
-        raise UserError(f"no folder {folder}; put photographs there, or set --image_dir")
+        raise UserError(f"there is no folder {folder}; give a folder of photographs")
     Image.init()
     suffixes = set(Image.registered_extensions())
     inside = leave_out is not None and folder.resolve() in leave_out.resolve().parents

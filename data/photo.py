@@ -1,4 +1,4 @@
-"""Opening photographs: any format, any colour mode, upright, bounded."""
+"""Open photographs: any format, any colour mode, upright, bounded."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -54,12 +54,6 @@ def open_photo(
         raise PhotoError("not an image in a format that Pillow reads") from None
     except Exception as error:  # Pillow's decoders raise what they like on broken files
         raise PhotoError(f"broken image ({' '.join(str(error).split()) or type(error).__name__})") from None
-
-
-def displayed_size(photo: Image.Image) -> tuple[int, int]:
-    """(height, width) of an opened, not yet decoded photo once its EXIF rotation is applied."""
-    width, height = photo.size
-    return (width, height) if photo.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height, width)
 
 
 def to_rgb(photo: Image.Image) -> Image.Image:

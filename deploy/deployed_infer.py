@@ -20,12 +20,13 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from utils.outputs import FORMATS, Segmentation  # noqa: E402
+
 from data.image_folder import find_photos, result_names  # noqa: E402
 from data.photo import PhotoError, open_photo  # noqa: E402
 from options.deploy_options import ClientOptions  # noqa: E402
 from utils.errors import UserError, run_program  # noqa: E402
 from utils.files import write_atomically  # noqa: E402
-from utils.outputs import FORMATS, Segmentation  # noqa: E402
 
 ROUTE = "/predictions/cloth_seg"
 SECONDS = 120  # to wait for an answer

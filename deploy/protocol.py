@@ -12,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 from PIL import Image
+from utils.outputs import FORMATS, Segmentation
 
 from data.classes import palette
 from data.photo import PhotoError, open_photo
-from utils.outputs import FORMATS, Segmentation
 
 DEFAULTS = {"category": "any", "format": "mask"}
 HEADER_PREFIX = "x-"  # of the headers that carry the parameters of a bare photograph

@@ -1,92 +1,116 @@
-"""From photographs to label maps: the only inference path."""
+"""From photographs to segmentations: the only inference path."""
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
 
-from data.transforms import to_input
-from networks.checkpoint import CheckpointInfo, load_network
-from utils.devices import autocast
+from data.photo import PhotoError, open_photo
+from data.preprocessing import prepare
+from data.segmentation import Segmentation
+from networks.checkpoint_info import INCLUDED_WEIGHTS, CheckpointInfo
+from networks.engines import Engine, load_engine
+from utils.prefetch import ahead
 
-STRIP_BYTES = 64_000_000  # of full-size logits held at once, whatever the photo's size
+Item = TypeVar("Item")
 
 
 class Predictor:
-    """A network with the preprocessing that belongs to it.
+    """An engine with the preprocessing that its network was trained with.
 
-    size: (height, width) the network sees. class_names: by label value. to_input: RGB photo -> 3 x h x w float.
+    size: (height, width) the network sees. class_names: by label value. name: of engine, device and precision.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        info: CheckpointInfo,
-        device: torch.device,
-        precision: str = "fp32",
-        flip: bool = False,
-    ):
-        """network: taken over and put in eval mode. precision: 'fp32' or 'bf16' (autocast).
-
-        flip: predict the mirrored photo too and take the mean of both.
-        """
-        # Channels-last is the faster format for inference on CPUs and GPUs alike.
-        self.network = network.eval().to(device, memory_format=torch.channels_last)
-        self.device, self.precision, self.flip = device, precision, flip
+    def __init__(self, engine: Engine, info: CheckpointInfo, flip: bool = False):
+        """flip: predict the mirrored photo too and take the mean of both."""
+        self.engine, self.flip = engine, flip
         self.size, self.class_names = (info.height, info.width), tuple(info.class_names)
-        self.to_input = to_input(self.size, info.mean, info.std)
+        self.mean, self.std = info.mean, info.std
+        self.name = engine.name
 
     @classmethod
-    def from_checkpoint(
+    def load(
         cls,
-        path: str | Path,
-        device: torch.device,
-        precision: str = "fp32",
+        path: str | Path = INCLUDED_WEIGHTS,
+        device: str = "auto",
+        precision: str = "auto",
         height: int | None = None,
         width: int | None = None,
         flip: bool = False,
     ) -> "Predictor":
-        """Predictor of a weight file; height and width override what the file says. Raises UserError."""
-        network, info = load_network(path)
-        info.height, info.width = height or info.height, width or info.width
-        return cls(network, info, device, precision, flip)
+        """Predictor of a weight file; by default the included one.
 
-    @torch.inference_mode()
-    def logits(self, images: Tensor) -> Tensor:
-        """Fused logits of normalised images: N x 3 x h x w -> N x C x h x w float32, on the CPU."""
-        images = images.to(self.device, memory_format=torch.channels_last)
-        with autocast(self.device, self.precision):
-            fused = self.network(images)[0].float()
-            if self.flip:
-                fused = (fused + self.network(images.flip(-1))[0].flip(-1).float()) / 2
-        return fused.cpu()
+        device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: 'auto', 'fp32' or 'bf16'. height, width: of what
+        the network sees, in place of what the file says. Raises UserError.
+        """
+        engine, info = load_engine(path, device, precision)
+        return cls(engine, replace(info, height=height or info.height, width=width or info.width), flip)
 
-    def predict(self, photos: list[Image.Image]) -> list[np.ndarray]:
-        """Label maps (each H x W uint8, at the photo's own size) of RGB photographs, one pass of the network."""
-        logits = self.logits(torch.stack([self.to_input(photo) for photo in photos]))
-        return [labels_at(item, photo.size[::-1]) for item, photo in zip(logits, photos, strict=True)]
+    def __call__(self, photo: Image.Image | str | Path) -> Segmentation:
+        """Segment one photograph: an RGB image, or a file (turned upright by its EXIF). Raises PhotoError."""
+        return self.predict([photo if isinstance(photo, Image.Image) else open_photo(photo)])[0]
 
+    def predict(self, photos: list[Image.Image]) -> list[Segmentation]:
+        """Segment RGB photographs of any sizes in one pass of the network."""
+        inputs = [self._prepare(photo) for photo in photos]
+        sizes = [photo.size[::-1] for photo in photos]
+        return self._segment(inputs, sizes, photos)
 
-def labels_at(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Logits C x h x w resized bilinearly to ``size`` = (H, W), then argmax: H x W uint8.
+    def predict_stream(
+        self,
+        items: Iterable[Item],
+        load: Callable[[Item], Image.Image],
+        batch_size: int,
+        pool: Executor,
+        keep_photos: bool = True,
+    ) -> Iterator[tuple[Item, Segmentation | PhotoError]]:
+        """(item, its segmentation or why its photo cannot be used) in order, ``batch_size`` at a time.
 
-    Done in strips of rows, so that memory does not grow with the photo.
-    """
-    classes, h, w = logits.shape
-    height, width = size
-    labels = np.empty(size, np.uint8)
-    # Source row of each target row, pixel centres aligned, clamped at the edges as in F.interpolate.
-    source = ((torch.arange(height) + 0.5) * (h / height) - 0.5).clamp(0, h - 1)
-    above = source.floor().long()
-    below = (above + 1).clamp(max=h - 1)
-    part = (source - above)[:, None]
-    rows = max(1, STRIP_BYTES // (classes * width * logits.element_size()))
-    for top in range(0, height, rows):
-        strip = slice(top, top + rows)
-        lines = torch.lerp(logits[:, above[strip]], logits[:, below[strip]], part[strip])  # C x rows x w
-        wide = F.interpolate(lines[None], size=(lines.shape[1], width), mode="bilinear", align_corners=False)[0]
-        labels[strip] = wide.argmax(0).numpy()
-    return labels
+        Photographs are loaded (``load`` gives RGB, or raises PhotoError) and prepared in the pool while the network
+        works on those before. keep_photos: whether the segmentations carry their photographs.
+        """
+
+        def prepare_item(item: Item) -> tuple[np.ndarray, tuple[int, int], Image.Image | None]:
+            photo = load(item)
+            return self._prepare(photo), photo.size[::-1], photo if keep_photos else None
+
+        batch: list[tuple[Item, tuple | PhotoError]] = []
+        for item, prepared in ahead(pool, prepare_item, items, 2 * batch_size):
+            try:
+                batch.append((item, prepared.result()))
+            except PhotoError as error:
+                batch.append((item, error))
+            if len(batch) == batch_size:
+                yield from self._segment_batch(batch)
+                batch = []
+        yield from self._segment_batch(batch)
+
+    def _segment_batch(self, batch: list[tuple[Item, tuple | PhotoError]]):
+        usable = [prepared for _, prepared in batch if not isinstance(prepared, PhotoError)]
+        results = iter(self._segment(*zip(*usable, strict=True)) if usable else ())
+        for item, prepared in batch:
+            yield item, prepared if isinstance(prepared, PhotoError) else next(results)
+
+    def _prepare(self, photo: Image.Image) -> np.ndarray:
+        return prepare(photo, self.size, self.mean, self.std)
+
+    def _segment(
+        self,
+        inputs: Iterable[np.ndarray],
+        sizes: Iterable[tuple[int, int]],
+        photos: Iterable[Image.Image | None],
+    ) -> list[Segmentation]:
+        """inputs: normalised images, each 3 x h x w. sizes: (H, W) of the photographs."""
+        images = np.stack(list(inputs))
+        logits = self.engine(images)
+        if self.flip:
+            mirrored = self.engine(np.ascontiguousarray(images[..., ::-1]))
+            logits = (logits + mirrored[..., ::-1]) / 2
+        return [
+            Segmentation(item, size, self.class_names, photo)
+            for item, size, photo in zip(logits, sizes, photos, strict=True)
+        ]

@@ -1,5 +1,7 @@
 """U2NET and U2NETP: nested U-structures of residual U-blocks (Qin et al. 2020, arXiv:2005.09007)."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,33 +10,44 @@ from torch import Tensor, nn
 # (stage*, rebnconv*, conv_s1, bn_s1, side*, outconv): an optimiser state is indexed by
 # position, so another order would load into the wrong tensors without an error.
 
-# (stage, height, in, mid, out channels, dilated); "in" of stage1 is the image's.
+
+class Stage(NamedTuple):
+    """One RSU of the network: levels, channels in, inside and out; ``in_ch`` of stage1 is the image's."""
+
+    name: str
+    height: int
+    in_ch: int | None
+    mid_ch: int
+    out_ch: int
+    dilated: bool
+
+
 U2NET_STAGES = (
-    ("stage1", 7, None, 32, 64, False),
-    ("stage2", 6, 64, 32, 128, False),
-    ("stage3", 5, 128, 64, 256, False),
-    ("stage4", 4, 256, 128, 512, False),
-    ("stage5", 4, 512, 256, 512, True),
-    ("stage6", 4, 512, 256, 512, True),
-    ("stage5d", 4, 1024, 256, 512, True),
-    ("stage4d", 4, 1024, 128, 256, False),
-    ("stage3d", 5, 512, 64, 128, False),
-    ("stage2d", 6, 256, 32, 64, False),
-    ("stage1d", 7, 128, 16, 64, False),
+    Stage("stage1", 7, None, 32, 64, False),
+    Stage("stage2", 6, 64, 32, 128, False),
+    Stage("stage3", 5, 128, 64, 256, False),
+    Stage("stage4", 4, 256, 128, 512, False),
+    Stage("stage5", 4, 512, 256, 512, True),
+    Stage("stage6", 4, 512, 256, 512, True),
+    Stage("stage5d", 4, 1024, 256, 512, True),
+    Stage("stage4d", 4, 1024, 128, 256, False),
+    Stage("stage3d", 5, 512, 64, 128, False),
+    Stage("stage2d", 6, 256, 32, 64, False),
+    Stage("stage1d", 7, 128, 16, 64, False),
 )
 
 U2NETP_STAGES = (
-    ("stage1", 7, None, 16, 64, False),
-    ("stage2", 6, 64, 16, 64, False),
-    ("stage3", 5, 64, 16, 64, False),
-    ("stage4", 4, 64, 16, 64, False),
-    ("stage5", 4, 64, 16, 64, True),
-    ("stage6", 4, 64, 16, 64, True),
-    ("stage5d", 4, 128, 16, 64, True),
-    ("stage4d", 4, 128, 16, 64, False),
-    ("stage3d", 5, 128, 16, 64, False),
-    ("stage2d", 6, 128, 16, 64, False),
-    ("stage1d", 7, 128, 16, 64, False),
+    Stage("stage1", 7, None, 16, 64, False),
+    Stage("stage2", 6, 64, 16, 64, False),
+    Stage("stage3", 5, 64, 16, 64, False),
+    Stage("stage4", 4, 64, 16, 64, False),
+    Stage("stage5", 4, 64, 16, 64, True),
+    Stage("stage6", 4, 64, 16, 64, True),
+    Stage("stage5d", 4, 128, 16, 64, True),
+    Stage("stage4d", 4, 128, 16, 64, False),
+    Stage("stage3d", 5, 128, 16, 64, False),
+    Stage("stage2d", 6, 128, 16, 64, False),
+    Stage("stage1d", 7, 128, 16, 64, False),
 )
 
 
@@ -91,13 +104,14 @@ class RSU(nn.Module):
 class _U2Net(nn.Module):
     """Encoder stage1..6, decoder stage5d..1d, one side output each, fused into d0 (Qin et al. 2020, sec. 3.2)."""
 
-    stages: tuple
+    stages: tuple[Stage, ...]
 
     def __init__(self, in_ch: int = 3, out_ch: int = 4):
         super().__init__()
-        for name, height, stage_in, mid, out, dilated in self.stages:
-            self.add_module(name, RSU(height, stage_in or in_ch, mid, out, dilated))
-        width = {name: out for name, _, _, _, out, _ in self.stages}
+        for stage in self.stages:
+            block = RSU(stage.height, stage.in_ch or in_ch, stage.mid_ch, stage.out_ch, stage.dilated)
+            self.add_module(stage.name, block)
+        width = {stage.name: stage.out_ch for stage in self.stages}
         for level, name in enumerate(("stage1d", "stage2d", "stage3d", "stage4d", "stage5d", "stage6"), 1):
             self.add_module(f"side{level}", nn.Conv2d(width[name], out_ch, 3, padding=1))
         self.outconv = nn.Conv2d(6 * out_ch, out_ch, 1)
@@ -108,6 +122,24 @@ class _U2Net(nn.Module):
         x: N x in_ch x H x W float, any H, W >= 32. Returns d0 (the fused map), d1..d6 (the side
         outputs), each N x out_ch x H x W; no softmax or sigmoid is applied.
         """
+        sides = [upsample_like(side, x) for side in self._side_maps(x)]  # each N x out_ch x H x W
+        return self.outconv(torch.cat(sides, 1)), *sides
+
+    def fused(self, x: Tensor) -> Tensor:
+        """d0 alone, for prediction: as ``forward``'s to rounding, and cheaper.
+
+        ``outconv`` is 1x1 and enlarging is linear, so each side map goes through its share of ``outconv`` while it
+        is small, and only the results are enlarged and added up.
+        """
+        weights = self.outconv.weight.chunk(6, 1)  # each out_ch x out_ch x 1 x 1
+        maps = [F.conv2d(side, weight) for side, weight in zip(self._side_maps(x), weights, strict=True)]
+        d0 = maps[0] + self.outconv.bias[:, None, None]  # the largest map has the image's size
+        for smaller in maps[1:]:
+            d0 = d0 + upsample_like(smaller, x)
+        return d0
+
+    def _side_maps(self, x: Tensor) -> list[Tensor]:
+        """Six side maps N x out_ch x h x w, from the image's size down to a 32nd of it."""
         features, h = [], x
         for level in range(1, 6):
             h = self.get_submodule(f"stage{level}")(h)
@@ -119,9 +151,7 @@ class _U2Net(nn.Module):
             skip = features.pop()
             h = self.get_submodule(f"stage{level}d")(torch.cat((upsample_like(h, skip), skip), 1))
             decoded.append(h)
-        sides = [self.get_submodule(f"side{level}")(decoded[6 - level]) for level in range(1, 7)]
-        sides = [upsample_like(side, x) for side in sides]  # each N x out_ch x H x W
-        return self.outconv(torch.cat(sides, 1)), *sides
+        return [self.get_submodule(f"side{level}")(decoded[6 - level]) for level in range(1, 7)]
 
 
 class U2NET(_U2Net):
@@ -137,6 +167,16 @@ class U2NETP(_U2Net):
 
 
 ARCHITECTURES = {"u2net": U2NET, "u2netp": U2NETP}
+
+
+def architecture_of_width(channels: int) -> str | None:
+    """The architecture whose first block is ``channels`` wide inside; None where there is none."""
+    return next((name for name, network in ARCHITECTURES.items() if network.stages[0].mid_ch == channels), None)
+
+
+def build_network(architecture: str, num_classes: int) -> nn.Module:
+    """'u2net' or 'u2netp' for RGB images, with fresh weights."""
+    return ARCHITECTURES[architecture](3, num_classes)
 
 
 def halve(x: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Options of each program: one class a file, every default visible there, every option on the command line."""
+"""Options of each program: every default is visible there, and every option is on the command line."""

@@ -1,4 +1,4 @@
-"""What all programs share: how options are declared, parsed, checked, shown and saved."""
+"""How the options of a program are declared, read from the command line or a file, checked, shown and saved."""
 
 import argparse
 import math
@@ -9,30 +9,61 @@ from pathlib import Path
 
 import yaml
 
+from networks.checkpoint_info import INCLUDED_WEIGHTS
 from utils.errors import UserError
 from utils.files import write_atomically
 
-SHIPPED_CHECKPOINT = "trained_checkpoint/cloth_segm_u2netp.pth"
+CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids; default: upper, lower, full"
 
 
-def option(default, help: str, choices: tuple | None = None, at_least: float | None = None):
-    """A dataclass field with what the command line needs to know of it."""
-    return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least})
+def option(
+    default=MISSING,
+    help: str = "",
+    choices: tuple | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    on_resume: bool = False,
+):
+    """A dataclass field with what the command line needs to know of it; without a default it is required.
+
+    at_least, at_most, below: limits of its value. on_resume: whether a resumed run may be given another value.
+    """
+    limits = {"at_least": at_least, "at_most": at_most, "below": below}
+    metadata = {"help": help, "choices": choices, "on_resume": on_resume, **limits}
+    return field(default=default, metadata=metadata, kw_only=True)
 
 
 @dataclass
 class BaseOptions:
-    """How the options of a program become its command line; each program's own class declares them."""
+    """The options of a program; each program's own class declares its own."""
+
+    @classmethod
+    def from_command_line(cls):
+        """``parse`` for a program: ends it with one line on a mistake, before anything slow is imported."""
+        try:
+            return cls.parse()
+        except UserError as error:
+            raise SystemExit(f"error: {error}") from None
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
         """Options from the command line (``arguments``, or the process's own). Raises UserError."""
-        formatter = lambda prog: argparse.ArgumentDefaultsHelpFormatter(prog, max_help_position=36, width=110)  # noqa: E731
-        parser = argparse.ArgumentParser(description=cls.__doc__, formatter_class=formatter, allow_abbrev=False)
+        return cls(**cls._given(arguments)).resolve()
+
+    @classmethod
+    def _given(cls, arguments: list[str] | None) -> dict[str, object]:
+        """The values that the command line gives, by name; argparse ends the process on a usage error."""
+        parser = argparse.ArgumentParser(description=cls.__doc__, formatter_class=_formatter, allow_abbrev=False)
         for item in fields(cls):
-            default = item.default if item.default is not MISSING else None
             kind, listed = _kind(item.type)
-            settings = {"default": default, "help": item.metadata["help"]}
+            required = item.default is MISSING
+            shown = "required" if required else f"default: {_shown(item.default)}"
+            settings = {
+                "default": argparse.SUPPRESS,
+                "help": f"{item.metadata['help']} ({shown})",
+                "required": required,
+            }
             if kind is bool:
                 settings["action"] = argparse.BooleanOptionalAction
             else:
@@ -42,26 +73,30 @@ class BaseOptions:
                 if item.metadata["choices"]:
                     settings["metavar"] = "{" + ",".join(item.metadata["choices"]) + "}"
             parser.add_argument(f"--{item.name}", **settings)
-        options = cls(**vars(parser.parse_args(arguments)))
-        options.check()
-        return options
+        cls._add_arguments(parser)
+        return vars(parser.parse_args(arguments))
 
-    def check(self) -> None:
-        """Raise UserError on values that no run can use; subclasses add their own."""
+    @classmethod
+    def _add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Arguments that are not options of the run itself."""
+
+    def resolve(self):
+        """Itself, after values that depend on others are filled in. Raises UserError on values no run can use.
+
+        Subclasses add their own.
+        """
         for item in fields(self):
-            least, value = item.metadata["at_least"], getattr(self, item.name)
-            if value is not None and isinstance(value, float) and math.isnan(value):
-                raise UserError(f"--{item.name} is not a number")
-            if least is not None and value is not None and value < least:
-                raise UserError(f"--{item.name} {value} is too small, it must be at least {least:g}")
+            setattr(self, item.name, _plain(getattr(self, item.name)))
+            check_limits(item, getattr(self, item.name))
+        return self
 
     def changed(self) -> str:
         """The options that differ from their defaults, as one line."""
-        different = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
-        return ", ".join(different) or "defaults"
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != _plain(f.default)}
+        return ", ".join(f"{name}={value}" for name, value in values.items()) or "defaults"
 
     def save(self, path: Path) -> None:
-        """Write the resolved options as YAML. Raises UserError when the file cannot be written."""
+        """Write all options as YAML. Raises UserError when the file cannot be written."""
         write_atomically(path, yaml.safe_dump(asdict(self), sort_keys=False).encode())
 
 
@@ -69,7 +104,9 @@ class BaseOptions:
 class NetworkOptions(BaseOptions):
     """Options of the programs that run the network."""
 
-    device: str = option("auto", "auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; never a silent fallback")
+    device: str = option(
+        "auto", "auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; never a silent fallback", on_resume=True
+    )
     precision: str = option("auto", "auto is bf16 where the hardware has it, else fp32", ("auto", "fp32", "bf16"))
 
 
@@ -77,10 +114,69 @@ class NetworkOptions(BaseOptions):
 class PredictorOptions(NetworkOptions):
     """Options of the programs that predict with a checkpoint."""
 
-    checkpoint_path: str = option(SHIPPED_CHECKPOINT, "weights: .pth of any published form, or .onnx")
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
     fine_width: int | None = option(None, "width the network sees; default: what the checkpoint says", at_least=32)
     fine_height: int | None = option(None, "height the network sees; default: what the checkpoint says", at_least=32)
     flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
+
+
+@dataclass
+class TableOptions(BaseOptions):
+    """Options of the programs that read a label table."""
+
+    image_folder: str = option("../imaterialist/train/", "folder of the photographs", on_resume=True)
+    df_path: str = option("../imaterialist/train.csv", "label table (CSV)", on_resume=True)
+    class_map: str | None = option(None, CLASS_MAP_HELP)
+
+
+def check_limits(item, value: object) -> None:
+    """Raise UserError where an option's value is not a number or outside its limits. item: its field."""
+    for number in value if isinstance(value, list) else [value]:
+        if not isinstance(number, int | float):
+            continue
+        least, most, below = (item.metadata[name] for name in ("at_least", "at_most", "below"))
+        if math.isnan(number):
+            raise UserError(f"--{item.name} is not a number")
+        if least is not None and number < least:
+            raise UserError(f"--{item.name} {number} is too small, it must be at least {least:g}")
+        if most is not None and number > most:
+            raise UserError(f"--{item.name} {number} is too large, it must be at most {most:g}")
+        if below is not None and number >= below:
+            raise UserError(f"--{item.name} {number} is too large, it must be below {below:g}")
+
+
+def check_value(item, value: object, path: str) -> object:
+    """An option's value from a file, as strictly as on the command line. item: its field. Raises UserError."""
+    kind, listed = _kind(item.type)
+    optional = isinstance(item.type, types.UnionType)
+    if value is None and optional:
+        return None
+    values = value if listed and isinstance(value, list) and value else [value]
+    if kind is float:
+        values = [float(v) if type(v) is int else v for v in values]
+    fits = (not listed or isinstance(value, list)) and all(type(v) is kind for v in values)
+    choices = item.metadata["choices"]
+    if not fits or (choices and not all(v in choices for v in values)):
+        wanted = f"one of {', '.join(choices)}" if choices else f"{'a list of ' if listed else ''}{kind.__name__}"
+        raise UserError(f"{path}: {item.name} is {value!r}, it must be {wanted}")
+    return values if listed else values[0]
+
+
+def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:
+    """Values by option name from a YAML file such as ``save`` writes. Raises UserError."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the options file {path}: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError):
+        raise UserError(f"the options file {path} is not valid YAML") from None
+    if not isinstance(content, dict):
+        raise UserError(f"the options file {path} must map option names to values, one a line")
+    known = {item.name: item for item in fields(cls)}
+    unknown = [str(name) for name in content if name not in known]
+    if unknown:
+        raise UserError(f"{path}: unknown option {unknown[0]} (see --help)")
+    return {name: check_value(known[name], value, path) for name, value in content.items()}
 
 
 def _kind(annotation) -> tuple[type, bool]:
@@ -90,3 +186,16 @@ def _kind(annotation) -> tuple[type, bool]:
     if typing.get_origin(annotation) is list:
         return typing.get_args(annotation)[0], True
     return annotation, False
+
+
+def _plain(default: object) -> object:
+    """A field's default as the command line would give it: dataclasses forbid lists as defaults."""
+    return list(default) if isinstance(default, tuple) else default
+
+
+def _shown(default: object) -> str:
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=36, width=110)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from options.base_options import SHIPPED_CHECKPOINT, BaseOptions, option
+from networks.checkpoint_info import INCLUDED_WEIGHTS
+from options.base_options import BaseOptions, option
 from utils.errors import UserError
 
 
@@ -10,25 +11,17 @@ from utils.errors import UserError
 class ArchiveOptions(BaseOptions):
     """Build the model archive that TorchServe loads."""
 
-    checkpoint_path: str = option(SHIPPED_CHECKPOINT, "weights: .pth of any published form, or .onnx")
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
     output_dir: str = option("deploy/model_store", "folder of the archive, cloth_seg.mar")
     model_config: str = option("deploy/model-config.yaml", "batch size, workers, timeouts, precision, limits")
-
-
-@dataclass
-class TorchScriptOptions(BaseOptions):
-    """Trace the network into a TorchScript file, for programs that load one; the archive does not need it."""
-
-    checkpoint_path: str = option(SHIPPED_CHECKPOINT, "weights: .pth of any published form, or .onnx")
-    output: str = option("deploy/torchscript.pt", "file to write")
 
 
 @dataclass
 class ClientOptions(BaseOptions):
     """Segment photographs with a deployed network: on Vertex AI, or on any TorchServe with --url."""
 
-    input: list[str] | None = option(None, "photographs, or folders of them")
-    output: str | None = option(None, "folder of the results; for a single photograph also a file name")
+    input: list[str] = option(help="photographs, or folders of them")
+    output: str = option(help="folder of the results; for a single photograph also a file name")
     project: str | None = option(None, "Google Cloud project ID")
     location: str | None = option(None, "region of the endpoint, such as europe-west4")
     project_number: str | None = option(None, "number of the project")
@@ -43,12 +36,9 @@ class ClientOptions(BaseOptions):
         at_least=0.01,
     )
 
-    def check(self) -> None:
-        super().check()
+    def resolve(self) -> "ClientOptions":
+        super().resolve()
         self.max_request_megabytes = self.max_request_megabytes or (25 if self.url else 1.5)
-        for name in ("input", "output"):
-            if not getattr(self, name):
-                raise UserError(f"--{name} is missing (see --help)")
         needed = [name for name in ("location", "endpoint_id") if not getattr(self, name)]
         if not (self.project_number or self.project):
             needed.append("project_number")
@@ -57,3 +47,4 @@ class ClientOptions(BaseOptions):
                 f"--{', --'.join(needed)} missing: gcloud ai endpoints list --region=LOCATION shows endpoints, "
                 "gcloud projects describe PROJECT the number; or give --url for a plain TorchServe"
             )
+        return self

@@ -3,17 +3,14 @@
 import math
 from dataclasses import dataclass
 
-from options.base_options import PredictorOptions, option
+from options.base_options import PredictorOptions, TableOptions, option
 
 
 @dataclass
-class EvaluateOptions(PredictorOptions):
+class EvaluateOptions(TableOptions, PredictorOptions):
     """Measure a checkpoint against a label table in iMaterialist format."""
 
-    image_folder: str = option("../imaterialist/train/", "folder of the photographs")
-    df_path: str = option("../imaterialist/train.csv", "label table (CSV)")
     close_ups: bool = option(False, "compare the head and shoulders of each photograph alone, cut out like a portrait")
-    class_map: str | None = option(None, "YAML or JSON file, class name -> category ids; default: upper, lower, full")
     json: str | None = option(None, "file to write the figures to")
     report_dir: str | None = option(
         None, "folder for pictures: confusion matrix, and the worst, median and best photographs"

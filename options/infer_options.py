@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from data.outputs import FORMATS
 from options.base_options import PredictorOptions, option
-from utils.outputs import FORMATS
 
 
 @dataclass
@@ -20,7 +20,8 @@ class InferOptions(PredictorOptions):
     nThreads: int = option(2, "threads that decode photographs and write results", at_least=1)
     max_megapixels: float = option(100.0, "larger photographs are refused", at_least=0.001)
 
-    def check(self) -> None:
-        super().check()
+    def resolve(self) -> "InferOptions":
+        super().resolve()
         if self.overlay and "overlay" not in self.outputs:
             self.outputs = [*self.outputs, "overlay"]
+        return self

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from options.base_options import BaseOptions, option
+from options.base_options import CLASS_MAP_HELP, BaseOptions, option
 
 
 @dataclass
@@ -11,6 +11,6 @@ class SetupOptions(BaseOptions):
 
     model: str = option("u2net", "network", ("u2net", "u2netp"))
     weights: str | None = option(None, "local .pth or .onnx of that network; default: download the published .pth")
-    class_map: str | None = option(None, "YAML or JSON file, class name -> category ids; default: upper, lower, full")
+    class_map: str | None = option(None, CLASS_MAP_HELP)
     save_dir: str = option("prev_checkpoints", "folder of the download and of the result")
     seed: int = option(0, "of the new head's initialisation", at_least=0)

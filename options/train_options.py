@@ -1,45 +1,49 @@
 """Options of train.py."""
 
 import math
-from dataclasses import dataclass
+from argparse import ArgumentParser
+from dataclasses import dataclass, fields
+from pathlib import Path
 
-from data.transforms import CLOSE_UP_AREA
-from options.base_options import NetworkOptions, option
+from data.preprocessing import MEAN, SIZE, SMALLEST_CROP, STD
+from options.base_options import NetworkOptions, TableOptions, option, read_options_file
 from utils.errors import UserError
+
+RECORD = "training_options.yml"  # in the run's folder
 
 
 @dataclass
-class TrainOptions(NetworkOptions):
+class TrainOptions(TableOptions, NetworkOptions):
     """Train U2NET on clothes in iMaterialist (Fashion) format."""
 
     name: str = option("training_cloth_segm_u2net_exp1", "experiment name")
 
     # Data
-    image_folder: str = option("../imaterialist/train/", "folder of the photographs")
-    df_path: str = option("../imaterialist/train.csv", "label table (CSV)")
-    val_image_folder: str | None = option(None, "folder of the validation photographs")
-    val_df_path: str | None = option(None, "label table of the validation photographs")
-    class_map: str | None = option(None, "YAML or JSON file, class name -> category ids; default: upper, lower, full")
-    fine_width: int = option(192 * 4, "width the network sees", at_least=32)
-    fine_height: int = option(192 * 4, "height the network sees", at_least=32)
+    val_image_folder: str | None = option(None, "folder of the validation photographs", on_resume=True)
+    val_df_path: str | None = option(None, "label table of the validation photographs", on_resume=True)
+    fine_width: int = option(SIZE, "width the network sees", at_least=32)
+    fine_height: int = option(SIZE, "height the network sees", at_least=32)
     smaller_first: list[str] | None = option(
         None,
         "sizes to begin with, SCALE:UNTIL, as shares of the size above and of the iterations: 0.5:0.4 0.75:0.8 trains "
         "at half the size for the first 40 %%, then at three quarters, and from 80 %% on at the size itself",
     )
-    mean: float = option(0.5, "subtracted from pixel values in 0..1")
-    std: float = option(0.5, "pixel values are divided by it", at_least=1e-6)
+    mean: float = option(MEAN, "subtracted from pixel values in 0..1")
+    std: float = option(STD, "pixel values are divided by it", at_least=1e-6)
     augment: str = option(
         "none", "none: the published recipe; full: random crop, flip, colour jitter", ("none", "full")
     )
-    min_crop_area: float = option(0.35, "share of the photo that a random crop has at least", at_least=0.01)
+    min_crop_area: float = option(0.35, "share of the photo that a random crop has at least", at_least=0.01, at_most=1)
     close_ups: float = option(
         0.0,
-        f"share of the samples that are close-ups: crops of {CLOSE_UP_AREA:g} of the photo's area to min_crop_area",
+        f"share of the samples that are small crops: {SMALLEST_CROP:g} of the photo's area to min_crop_area",
         at_least=0,
+        at_most=1,
     )
     batchSize: int = option(2, "photographs a step, on each process", at_least=1)
-    nThreads: int = option(2, "loader processes of each process; 0 loads in the training process", at_least=0)
+    nThreads: int = option(
+        2, "loader processes of each process; 0 loads in the training process", at_least=0, on_resume=True
+    )
     max_dataset_size: float = option(math.inf, "use at most so many photographs", at_least=1)
     serial_batches: bool = option(False, "take the photographs in the table's order")
 
@@ -47,86 +51,131 @@ class TrainOptions(NetworkOptions):
     model: str = option("u2net", "network", ("u2net", "u2netp"))
     continue_train: bool = option(True, "start from unet_checkpoint; --no-continue_train starts from scratch")
     unet_checkpoint: str = option(
-        "prev_checkpoints/cloth_segm_unet_surgery.pth", "weights to start from: .pth of any published form, or .onnx"
+        "prev_checkpoints/cloth_segm_unet_surgery.pth",
+        "weights to start from: .pth of any published form, or .onnx",
+        on_resume=True,
     )
     resume: bool = option(
-        False, "go on with the run in save_dir: weights, optimiser, EMA, iteration, sampler, random state"
+        False, "continue the run in save_dir with its own options, from where its last state was saved", on_resume=True
     )
     seed: int = option(0, "of initialisation, order and augmentation", at_least=0)
 
     # Optimisation; the defaults are the published recipe
-    iter: int = option(100_000, "iterations", at_least=1)
+    iter: int = option(100_000, "iterations", at_least=1, on_resume=True)
     lr: float = option(0.0002, "learning rate (peak, with a schedule)", at_least=0)
     optimizer: str = option("adam", "optimiser", ("adam", "adamw"))
     weight_decay: float = option(0.0, "of the optimiser", at_least=0)
     schedule: str = option("constant", "of the learning rate after warm-up", ("constant", "cosine", "poly"))
     warmup_iter: int = option(0, "iterations of linear warm-up", at_least=0)
-    clip_grad: float = option(5.0, "largest gradient norm", at_least=0)
+    clip_grad: float = option(5.0, "largest gradient norm; 0: no limit", at_least=0)
     accumulate: int = option(1, "batches whose gradients make one step", at_least=1)
     ema_decay: float = option(
-        0.0, "moving average of the weights, saved and validated in their place; 0: off", at_least=0
+        0.0, "moving average of the weights, saved and validated in their place; 0: off", at_least=0, below=1
     )
     class_weights: list[float] | None = option(
-        None, "loss weight of each class; default 1 for background, 1.5 for clothes"
+        None, "loss weight of each class; default 1 for background, 1.5 for clothes", at_least=0
     )
     fused_weight: float = option(1.5, "loss weight of the fused map d0", at_least=0)
     side_weight: float = option(1.0, "loss weight of each side map d1..d6", at_least=0)
     iou_weight: float = option(0.0, "weight of the soft IoU loss beside the cross-entropy, in each map", at_least=0)
-    max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1)
+    max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1, on_resume=True)
 
     # Machine
-    distributed: bool = option(False, "assert that a launcher started this process; the launcher's environment decides")
-    channels_last: bool = option(False, "channels-last memory format, the faster one on GPUs")
-    compile: bool = option(False, "torch.compile the network")
+    distributed: bool = option(
+        False, "assert that a launcher started this process; the launcher's environment decides", on_resume=True
+    )
+    channels_last: bool = option(False, "channels-last memory format, the faster one on GPUs", on_resume=True)
+    compile: bool = option(False, "torch.compile the network", on_resume=True)
 
     # Output
-    logs_dir: str | None = option(None, "TensorBoard logs; default logs/<name>")
-    save_dir: str | None = option(None, "checkpoints and options; default results/<name>")
-    save_freq: int = option(1000, "iterations between checkpoints", at_least=1)
-    print_freq: int = option(10, "iterations between logged losses", at_least=1)
-    image_log_freq: int = option(100, "iterations between logged pictures", at_least=1)
-    val_freq: int = option(1000, "iterations between validations", at_least=1)
+    logs_dir: str | None = option(None, "TensorBoard logs; default logs/<name>", on_resume=True)
+    save_dir: str | None = option(None, "checkpoints and options; default results/<name>", on_resume=True)
+    save_freq: int = option(1000, "iterations between checkpoints", at_least=1, on_resume=True)
+    print_freq: int = option(10, "iterations between logged losses", at_least=1, on_resume=True)
+    image_log_freq: int = option(100, "iterations between logged pictures", at_least=1, on_resume=True)
+    val_freq: int = option(1000, "iterations between validations", at_least=1, on_resume=True)
 
-    def size_at(self, iteration: int) -> tuple[int, int]:
-        """(height, width) of the step after ``iteration``."""
-        for scale, until in _scales(self.smaller_first):
-            if iteration < until * self.iter:
-                return max(32, round(scale * self.fine_height)), max(32, round(scale * self.fine_width))
+    @classmethod
+    def _add_arguments(cls, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--options", metavar="FILE", help="YAML file of options, such as a recipe; the command line wins over it"
+        )
+
+    @classmethod
+    def parse(cls, arguments: list[str] | None = None) -> "TrainOptions":
+        """Options from an options file and the command line, which wins; of a resumed run, from its own record.
+
+        Raises UserError.
+        """
+        given = cls._given(arguments)
+        path = given.pop("options")
+        values = (read_options_file(cls, path) if path else {}) | given
+        if values.get("resume"):
+            values = cls._recorded(values) | values
+        return cls(**values).resolve()
+
+    @classmethod
+    def _recorded(cls, values: dict[str, object]) -> dict[str, object]:
+        """The options that a run was started with. Raises UserError where ``values`` contradict them."""
+        run_dir = Path(values.get("save_dir") or f"results/{values.get('name', cls.name)}")
+        if not (run_dir / "latest.pth").exists():
+            raise UserError(f"there is no run to resume in {run_dir}; leave out --resume, or set --name or --save_dir")
+        record = read_options_file(cls, str(run_dir / RECORD))
+        for item in fields(cls):
+            name, bound = item.name, not item.metadata["on_resume"] and item.name != "name"
+            if bound and name in values and name in record and values[name] != record[name]:
+                raise UserError(
+                    f"--{name} {values[name]} contradicts the run in {run_dir}, which has {record[name]}; "
+                    f"leave --{name} out, or start a new run with another --name"
+                )
+        return record
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) that the network sees in the end."""
         return self.fine_height, self.fine_width
 
-    def check(self) -> None:
-        super().check()
-        _scales(self.smaller_first)
+    @property
+    def size_stages(self) -> list[tuple[float, float]]:
+        """(scale, until) of each SCALE:UNTIL of smaller_first. Raises UserError."""
+        given = self.smaller_first or []
+        try:
+            pairs = [tuple(map(float, text.split(":"))) for text in given]
+            ends = [0.0, *(until for _, until in pairs), 1.0]
+            valid = all(0 < scale < 1 for scale, _ in pairs) and all(
+                a < b for a, b in zip(ends, ends[1:], strict=False)
+            )
+        except ValueError:
+            valid = False
+        if not valid:
+            raise UserError(
+                f"--smaller_first {' '.join(given)}: give SCALE:UNTIL, both between 0 and 1, the UNTILs rising, "
+                "for example 0.5:0.4 0.75:0.8"
+            )
+        return pairs
+
+    def loss_weights(self, classes: int) -> list[float]:
+        """Loss weight of each class; as published, 1 for background and 1.5 for clothes, unless given.
+
+        Raises UserError.
+        """
+        weights = self.class_weights or [1.0] + [1.5] * (classes - 1)
+        if len(weights) != classes or max(weights) == 0 or not all(map(math.isfinite, weights)):
+            raise UserError(f"--class_weights needs {classes} numbers, finite and not all zero; got {weights}")
+        return weights
+
+    def resolve(self) -> "TrainOptions":
+        super().resolve()
         self.logs_dir = self.logs_dir or f"logs/{self.name}"
         self.save_dir = self.save_dir or f"results/{self.name}"
         if (self.val_image_folder is None) != (self.val_df_path is None):
             raise UserError("validation needs both --val_image_folder and --val_df_path")
-        if self.min_crop_area > 1:
-            raise UserError(f"--min_crop_area {self.min_crop_area} must be at most 1")
-        if self.close_ups > 1:
-            raise UserError(f"--close_ups {self.close_ups} must be at most 1")
         if self.close_ups and self.augment == "none":
             raise UserError("--close_ups needs --augment full")
-        if self.close_ups and self.min_crop_area <= CLOSE_UP_AREA:
-            raise UserError(f"with --close_ups, --min_crop_area {self.min_crop_area} must be over {CLOSE_UP_AREA:g}")
-        if self.ema_decay >= 1:
-            raise UserError(f"--ema_decay {self.ema_decay} must be below 1")
-        height, width = self.size_at(0)
-        if self.batchSize * math.ceil(height / 32) * math.ceil(width / 32) == 1:
+        if self.close_ups and self.min_crop_area <= SMALLEST_CROP:
+            raise UserError(f"with --close_ups, --min_crop_area {self.min_crop_area} must be over {SMALLEST_CROP:g}")
+        least = min([1.0, *(scale for scale, _ in self.size_stages)])
+        cells = [math.ceil(max(32, round(least * side)) / 32) for side in self.size]
+        if self.batchSize * math.prod(cells) == 1:
             raise UserError("one 32x32 photo leaves batch norm a single value; raise --batchSize or the size")
-
-
-def _scales(given: list[str] | None) -> list[tuple[float, float]]:
-    """SCALE:UNTIL texts as numbers. Raises UserError."""
-    try:
-        pairs = [tuple(map(float, text.split(":"))) for text in given or ()]
-        ends = [0.0, *(until for _, until in pairs), 1.0]
-        valid = all(0 < scale < 1 for scale, _ in pairs) and all(a < b for a, b in zip(ends, ends[1:], strict=False))
-    except ValueError:
-        valid = False
-    if not valid:
-        raise UserError(
-            f"--smaller_first {' '.join(given)}: give SCALE:UNTIL, both between 0 and 1, the UNTILs rising, "
-            "for example 0.5:0.4 0.75:0.8"
-        )
-    return pairs
+        return self

@@ -5,9 +5,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from networks.batchnorm import has_statistics, restore_statistics
 from torch import nn
 
-from networks.batchnorm import has_statistics, restore_statistics
 from networks.checkpoint import (
     MAX_BYTES,
     CheckpointInfo,

@@ -23,8 +23,9 @@ pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-
 if shutil.which("java") is None:
     pytest.skip("needs Java 17, which TorchServe runs on", allow_module_level=True)
 
-from deploy.build_archive import archive, contents  # noqa: E402
 from deploy.local_server import Answer, LocalServer  # noqa: E402
+
+from deploy.build_archive import archive, contents  # noqa: E402
 
 LIMITS = {"photo_megabytes": 2, "photo_megapixels": 2, "instances": 4, "reply_megabytes": 1}
 BATCH = 4

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from networks.evaluation import validate
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.classes import CLOTHES
 from data.imaterialist_table import read_table
 from networks.checkpoint import CheckpointInfo, build_network, load_network
-from networks.evaluation import validate
 from networks.losses import loss_weights
 from options.train_options import TrainOptions
 from tests.conftest import ROOT, DataSet, assert_one_line_error, run_script

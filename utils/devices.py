@@ -1,4 +1,4 @@
-"""Which device and which precision."""
+"""Choose device and precision, and set up memory for the CPU."""
 
 import ctypes
 
@@ -10,7 +10,6 @@ from utils.errors import UserError
 def resolve_device(name: str, local_rank: int = 0) -> torch.device:
     """'auto' (CUDA, else MPS, else CPU), 'cpu', 'mps', 'cuda' or 'cuda:N' -> device.
 
-    For the CPU, memory is set up for speed on the way (keep_freed_memory).
     Raises UserError when the device that was asked for is not there: never a silent fallback.
     """
     if name == "auto":
@@ -22,15 +21,13 @@ def resolve_device(name: str, local_rank: int = 0) -> torch.device:
     if device.type == "cuda":
         index = local_rank if device.index is None else device.index
         if not torch.cuda.is_available():
-            raise UserError(f"--device {name}: PyTorch finds no CUDA here; use --device cpu, or mend the driver")
+            raise UserError(f"--device {name}: PyTorch finds no CUDA here; use --device cpu, or fix the driver")
         if index >= torch.cuda.device_count():
             raise UserError(f"--device {name}: GPU {index} does not exist, there are {torch.cuda.device_count()}")
         return torch.device("cuda", index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("--device mps: PyTorch finds no Apple GPU here; use --device cpu")
-    if device.type == "cpu":
-        keep_freed_memory()
-    elif device.type != "mps":
+    if device.type not in ("cpu", "mps"):
         raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
     return device
 
@@ -50,7 +47,7 @@ def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in older releases
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.6 does not have it
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False
 
@@ -64,7 +61,8 @@ def keep_freed_memory() -> None:
 
     A network on the CPU frees and takes the same blocks at every layer; getting them from the system anew
     means clearing every page of them. Worth up to a factor of 2 (benchmarks/memory_reuse.py), for a higher
-    peak. Does nothing where the C library is another one.
+    peak. It changes the whole process, so programs call it, not the library. Does nothing where the C
+    library is another one.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

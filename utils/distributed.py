@@ -1,10 +1,12 @@
-"""Processes of one training run: started by torchrun or torch.distributed.launch, or just this one."""
+"""The processes of one run: started by torchrun or torch.distributed.launch, or just this one."""
 
 import os
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from tqdm import tqdm
 
 from utils.errors import UserError
 
@@ -26,14 +28,20 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def log(text: str) -> None:
+    """Print a line, on rank 0 alone."""
+    if rank() == 0:
+        tqdm.write(text)
+
+
 @contextmanager
-def process_group(device: torch.device, required: bool):
+def process_group(device: torch.device, launched: bool):
     """Join the launcher's process group (NCCL on CUDA, gloo elsewhere) for the length of a run.
 
-    required: the user asserts a launcher; UserError when there is none.
+    launched: the user asserts a launcher; UserError when there is none.
     """
     if not is_launched():
-        if required:
+        if launched:
             raise UserError("--distributed: start with torchrun --nproc_per_node=N train.py, or leave it out")
         yield
         return
@@ -55,3 +63,12 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     value = torch.tensor(int(flag), device=device)
     dist.all_reduce(value, dist.ReduceOp.MAX)
     return bool(value.item())
+
+
+def sum_over_ranks(counts: np.ndarray, device: torch.device) -> np.ndarray:
+    """Integer counts added up over the ranks."""
+    if not dist.is_initialized():
+        return counts
+    total = torch.from_numpy(counts).to(device)
+    dist.all_reduce(total)
+    return total.cpu().numpy()

@@ -1,4 +1,4 @@
-"""Errors that a user can act on, and how a program ends with one."""
+"""Errors that a user can fix, and how a program ends with one."""
 
 import sys
 from collections.abc import Callable
@@ -8,10 +8,10 @@ class UserError(Exception):
     """Something the user can put right; the message is one line that says what is wrong and what to do."""
 
 
-def run_program(main: Callable[[], int | None]) -> None:
+def run_program(main: Callable[..., int | None], *arguments) -> None:
     """Run a program's main; end with its return value, or with one line and exit code 1 on a UserError."""
     try:
-        sys.exit(main())
+        sys.exit(main(*arguments))
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -8,18 +8,27 @@ from utils.distributed import any_rank
 
 
 class Interruption:
-    """After ``listen``, the first SIGINT or SIGTERM is noted and a second one acts as usual."""
+    """Inside ``with Interruption() as interruption``, the first SIGINT or SIGTERM is noted.
+
+    A second one acts as usual. The handlers of before are given back at the end.
+    """
 
     def __init__(self):
         self._signal: signal.Signals | None = None
         self._handlers = {}
 
-    def listen(self) -> "Interruption":
+    def __enter__(self) -> "Interruption":
         self._handlers = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
+    def __exit__(self, *_) -> None:
+        self._give_back()
+
     def _note(self, number: int, frame) -> None:
         self._signal = signal.Signals(number)
+        self._give_back()
+
+    def _give_back(self) -> None:
         for s, handler in self._handlers.items():
             signal.signal(s, handler)
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-import torch.distributed as dist
+
+from utils.labels import UNKNOWN
 
 BOUNDARY_TOLERANCE = 0.0075  # of the photo's diagonal, as in Csurka et al. 2013
 SPLIT_LEAST_AREA = 0.01  # of the photo: a smaller piece of the whole garment says nothing
@@ -19,17 +19,14 @@ class ConfusionMatrix:
         self.counts = np.zeros((classes, classes), np.int64)
 
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
-        """truth, prediction: integer arrays of one shape, values below the number of classes."""
+        """truth, prediction: integer arrays of one shape, values below the number of classes.
+
+        Pixels whose truth is UNKNOWN are left out.
+        """
         n = len(self.counts)
         pairs = truth.astype(np.int64).ravel() * n + prediction.ravel()
-        self.counts += np.bincount(pairs, minlength=n * n).reshape(n, n)
-
-    def reduce(self, device: torch.device) -> None:
-        """Sum over the ranks of a distributed run."""
-        if dist.is_initialized():
-            counts = torch.from_numpy(self.counts).to(device)
-            dist.all_reduce(counts)
-            self.counts = counts.cpu().numpy()
+        # Unknown truths come after all others, whatever was predicted for them.
+        self.counts += np.bincount(pairs, minlength=n * n)[: n * n].reshape(n, n)
 
     def iou(self) -> np.ndarray:
         """Intersection over union of each class; NaN where a class is in neither truth nor prediction."""
@@ -44,21 +41,21 @@ class ConfusionMatrix:
     def mean_iou(self) -> float:
         return _mean(self.iou())
 
-    def mean_clothes_iou(self) -> float:
+    def mean_foreground_iou(self) -> float:
         """Mean IoU of the classes above background."""
         return _mean(self.iou()[1:])
 
-    def clothes_iou(self) -> float:
-        """IoU of all clothes as one class against background."""
+    def foreground_iou(self) -> float:
+        """IoU of all classes above background as one class."""
         counts = self.counts
         hits = counts[1:, 1:].sum()
         return float(_ratio(hits, counts.sum() - counts[0, 0]))
 
-    def clothes_agreement(self) -> float:
-        """Share of the pixels that are clothes in truth or prediction which were given the right class.
+    def foreground_accuracy(self) -> float:
+        """Of the pixels that are foreground in truth or prediction, the share that got the right class.
 
         For ranking single photographs: unlike a mean over classes, a few stray pixels of a class that is not
-        there cost no more than they cover. NaN where there are no clothes in either.
+        there cost no more than they cover. NaN where neither has foreground.
         """
         return float(_ratio(np.trace(self.counts[1:, 1:]), self.counts.sum() - self.counts[0, 0]))
 
@@ -87,14 +84,18 @@ class BoundaryScore:
         self.pixels = np.zeros((2, classes), np.int64)
 
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
-        """truth, prediction: H x W uint8, values below the number of classes."""
+        """truth, prediction: H x W uint8, values below the number of classes.
+
+        Pixels whose truth is UNKNOWN belong to no boundary, and the edge of an unknown region is not one.
+        """
         reach = self.tolerance * np.hypot(*truth.shape)
-        # All boundaries lie around the clothes, so that the rest of the photo need not be searched.
+        # All boundaries lie around the foreground; the rest of the photo need not be searched.
         x, y, w, h = cv2.boundingRect(((truth > 0) | (prediction > 0)).astype(np.uint8))
         window = slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1)
         truth, prediction = truth[window], prediction[window]
+        unknown = truth == UNKNOWN
         for value in range(self.pixels.shape[1]):
-            edges = _boundary(prediction == value), _boundary(truth == value)
+            edges = [_boundary((labels == value) & ~unknown, unknown) for labels in (prediction, truth)]
             for side, (edge, other) in enumerate((edges, edges[::-1])):
                 self.pixels[side, value] += np.count_nonzero(edge)
                 if edge.any() and other.any():
@@ -122,17 +123,18 @@ class SplitRate:
     split: int = 0
 
     def update(self, photo: ConfusionMatrix) -> None:
-        """photo: the confusion matrix of this one photograph."""
+        """photo: the confusion matrix of one photograph."""
         garment = photo.counts[self.whole]
         if garment.any() and garment.sum() >= SPLIT_LEAST_AREA * photo.counts.sum():
             self.seen += 1
             self.split += bool(garment[list(self.parts)].min() >= SPLIT_LEAST_PART * garment.sum())
 
 
-def _boundary(mask: np.ndarray) -> np.ndarray:
+def _boundary(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Pixels of a mask that touch a known pixel outside it. All H x W bool."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    # OpenCV's erosion takes what lies outside the picture for part of the mask: its edge is no boundary.
-    return mask & ~cv2.erode(mask.view(np.uint8), cross).view(bool)
+    # OpenCV's erosion takes what lies outside the picture for part of the mask: its edge is not a boundary.
+    return mask & ~cv2.erode((mask | unknown).view(np.uint8), cross).view(bool)
 
 
 def _ratio(part, whole) -> np.ndarray:

@@ -1,9 +1,6 @@
-"""How the learning rate and the weights' moving average change over a run."""
+"""What changes over a training run: learning rate and image size."""
 
 import math
-
-import torch
-from torch import Tensor
 
 
 def learning_rate(done: int, total: int, peak: float, schedule: str, warmup: int) -> float:
@@ -18,17 +15,13 @@ def learning_rate(done: int, total: int, peak: float, schedule: str, warmup: int
     return peak * factor[schedule]
 
 
-def ema_update(decay: float):
-    """Update function for torch's AveragedModel: averaged = d * averaged + (1 - d) * current.
+def image_size(done: int, total: int, full: tuple[int, int], stages: list[tuple[float, float]]) -> tuple[int, int]:
+    """(height, width) of the step after ``done`` of ``total``.
 
-    d grows to ``decay`` as (1 + n) / (10 + n), so that a short run forgets its start.
+    full: (height, width) of the last stage. stages: (scale, until) of those before it, both in 0..1: until that
+    share of the steps is done, images are ``scale`` times as large as ``full``, but at least 32 pixels.
     """
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
-        else:  # the batch norms' counters
-            torch._foreach_copy_(averaged, current)
-
-    return update
+    for scale, until in stages:
+        if done < until * total:
+            return max(32, round(scale * full[0])), max(32, round(scale * full[1]))
+    return full

@@ -1,15 +1,17 @@
-"""What a resumed run must find as the interrupted one left it."""
+"""The state of a training run, saved for resuming."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from networks.checkpoint import load_safely, save_atomically
 from utils.errors import UserError
+from utils.serialization import load_safely, save_atomically
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 @dataclass
@@ -17,7 +19,7 @@ class TrainingState:
     """Weights, optimiser and position of a training run.
 
     samples_seen: photographs used so far on all ranks together, which is the samplers' position.
-    best_miou: of the validations so far.
+    best_miou: the best of the validations so far.
     """
 
     network: nn.Module
@@ -29,7 +31,7 @@ class TrainingState:
 
     @property
     def weights(self) -> nn.Module:
-        """The network to validate and to ship: the moving average where there is one."""
+        """The network to validate and to keep: the moving average where there is one."""
         return self.ema.module if self.ema else self.network
 
     def save(self, path: Path) -> None:
@@ -41,7 +43,6 @@ class TrainingState:
                 "iteration": self.iteration,
                 "samples_seen": self.samples_seen,
                 "best_miou": self.best_miou,
-                "random_state": torch.get_rng_state(),
             },
             path,
         )
@@ -56,11 +57,33 @@ class TrainingState:
             if self.ema:
                 self.ema.load_state_dict(saved["ema"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            torch.set_rng_state(saved["random_state"])
             self.iteration, self.samples_seen = saved["iteration"], saved["samples_seen"]
             self.best_miou = saved["best_miou"]
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
             raise UserError(
-                f"{path} does not fit these options; resume with the --model, --class_map, --optimizer "
-                f"and --ema_decay that stand in {path.with_name('training_options.yml')}"
+                f"{path} does not fit the options in {path.with_name('training_options.yml')}; "
+                "was one of the two files replaced?"
             ) from None
+
+
+def build_state(network: nn.Module, optimizer: str, lr: float, weight_decay: float, ema_decay: float) -> TrainingState:
+    """The state before the first step. optimizer: a key of OPTIMIZERS. ema_decay: 0 for no moving average."""
+    ema = moving_average(network, ema_decay) if ema_decay else None
+    return TrainingState(network, ema, OPTIMIZERS[optimizer](network.parameters(), lr, weight_decay=weight_decay))
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """Average of the weights over the steps: averaged = d * averaged + (1 - d) * current, buffers included.
+
+    d grows to ``decay`` as (1 + n) / (10 + n), and a short run forgets its start.
+    """
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        # AveragedModel hands over one list for each dtype.
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+        else:  # the batch norms' counters
+            torch._foreach_copy_(averaged, current)
+
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)

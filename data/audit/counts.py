@@ -7,20 +7,37 @@ from pathlib import Path
 
 import numpy as np
 
-from data.image_folder import find_photos
-from data.imaterialist_table import LabelTable, Photos, SkippedRows, read_rows
+from data.imaterialist_table import MISSING_PHOTO, TableRow
+from data.label_table import LabelTable, SkippedRows
 
 
 @dataclass
 class RowCounts:
-    """What the rows of a table hold, before any choice of classes."""
+    """What the rows of a table hold, before any choice of classes; ``add`` is shown each row.
+
+    photos: those that any row names, in the table's order, and whether the file is there.
+    """
 
     rows: int = 0
     of_category: Counter[int] = field(default_factory=Counter)
     photos_of_category: Counter[int] = field(default_factory=Counter)
     bad: SkippedRows = field(default_factory=SkippedRows)
-    named: list[Path] = field(default_factory=list)  # photographs that any row names
-    without_file: list[Path] = field(default_factory=list)
+    photos: dict[Path, bool] = field(default_factory=dict)
+    _seen: set[tuple[str, int]] = field(default_factory=set)
+
+    def add(self, row: TableRow) -> None:
+        self.rows += 1
+        self.photos[row.photo] = row.photo_fault != MISSING_PHOTO
+        if row.fault:
+            self.bad.add(row.fault, row.row, row.image_id)
+            return
+        self.of_category[row.category] += 1
+        self.photos_of_category[row.category] += (row.image_id, row.category) not in self._seen
+        self._seen.add((row.image_id, row.category))
+
+    @property
+    def without_file(self) -> list[Path]:
+        return [path for path, there in self.photos.items() if not there]
 
 
 @dataclass
@@ -38,45 +55,14 @@ class ClassCounts:
     without_clothes: int
 
 
-def count_rows(df_path: str, image_folder: str, known_ids: set[int]) -> RowCounts:
-    """Count every row by category, or by the first fault found in it."""
-    photos, counts = Photos(image_folder), RowCounts()
-    seen: set[tuple[str, int]] = set()
-    ids: dict[str, None] = {}  # in the table's order
-    for row in read_rows(df_path, photos, known_ids, progress=True):
-        counts.rows += 1
-        ids.setdefault(row.image_id)
-        if row.fault:
-            counts.bad.add(row.fault, row.row, row.image_id)
-            continue
-        counts.of_category[row.category] += 1
-        counts.photos_of_category[row.category] += (row.image_id, row.category) not in seen
-        seen.add((row.image_id, row.category))
-    for path, _, fault in map(photos, ids):
-        counts.named.append(path)
-        if fault == "missing photo":
-            counts.without_file.append(path)
-    return counts
-
-
-def photos_without_row(image_folder: str, named: list[Path]) -> list[Path]:
-    """Photographs of the folder that no row of the table names."""
-    folder = Path(image_folder)
-    known = set(named)
-    return [path for path in find_photos(folder) if folder / path not in known]
-
-
 def count_classes(table: LabelTable, classes: int) -> ClassCounts:
     """Pixels of each class and of each pair's overlap, from the run-lengths alone: no mask is drawn."""
     counts = ClassCounts(
         int(table.sizes.long().prod(1).sum()), np.zeros(classes, int), np.zeros(classes, int), Counter(), Counter(), 0
     )
     for photo in range(len(table)):
-        runs: dict[int, list[np.ndarray]] = {}
-        for value, of_row in table.rows(photo):
-            runs.setdefault(value, []).append(of_row)
-        masks = {value: np.concatenate(runs[value]) for value in sorted(runs)}
-        area = {value: covered(mask) for value, mask in masks.items()}
+        masks = dict(table.class_masks(photo))
+        area = {value: covered(runs) for value, runs in masks.items()}
         for value, pixels in area.items():
             counts.covered[value] += pixels
             counts.photos[value] += pixels > 0

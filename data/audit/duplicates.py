@@ -1,4 +1,4 @@
-"""Photographs that are there twice: the same file, or the same picture re-encoded, resized or slightly cropped."""
+"""Duplicate photographs: the same file, or the same picture re-encoded, resized or slightly cropped."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ THUMBNAIL = 32  # pixels a side
 HASH_BYTES = 16
 LARGEST_DISTANCE = 15  # of 128 bits: a pair that differs in more is not looked at
 LEAST_CORRELATION = 0.85  # of the thumbnails: measured in docs/evaluate.md
-BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
+BLOCK = 256  # hashes compared with all others at once
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Pair:
     similarity: float | None = None
 
 
-def fingerprints(files: list[Path]) -> Fingerprints:
+def read_fingerprints(files: list[Path]) -> Fingerprints:
     """Read every photo once, on all cores."""
     result = Fingerprints(
         [], np.zeros((len(files), THUMBNAIL, THUMBNAIL, 3), np.uint8), np.zeros((len(files), HASH_BYTES), np.uint8), {}
@@ -54,33 +54,33 @@ def fingerprints(files: list[Path]) -> Fingerprints:
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         read = pool.map(_digest_and_thumbnail, files)
-        for row, (digest, seen) in enumerate(tqdm(read, "reading photographs", len(files), leave=False)):
+        for row, (digest, thumbnail, fault) in enumerate(tqdm(read, "reading photographs", len(files), leave=False)):
             result.content.append(digest)
-            if isinstance(seen, str):
-                result.broken[row] = seen
+            if fault:
+                result.broken[row] = fault
             else:
-                result.thumbnails[row] = seen
-                result.hashes[row] = difference_hash(seen)
+                result.thumbnails[row] = thumbnail
+                result.hashes[row] = difference_hash(thumbnail)
     finally:
-        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the rest
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
     return result
 
 
-def find_pairs(prints: Fingerprints) -> list[Pair]:
+def find_pairs(fingerprints: Fingerprints) -> list[Pair]:
     """Pairs of identical files, then of near-duplicates, most alike first.
 
     Identical files make one group, of which the first stands for all the others. Near-duplicates are pairs whose
     hashes differ in at most 15 of 128 bits and whose thumbnails correlate by at least 0.85.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
-    for row, digest in enumerate(prints.content):
+    for row, digest in enumerate(fingerprints.content):
         groups[digest].append(row)
     identical = [Pair(rows[0], other) for rows in groups.values() for other in rows[1:]]
 
-    rows = np.array([rows[0] for rows in groups.values() if rows[0] not in prints.broken], np.int64)
+    rows = np.array([rows[0] for rows in groups.values() if rows[0] not in fingerprints.broken], np.int64)
     near = []
-    for a, b in _close_hashes(prints.hashes[rows]):
-        similarity = correlation(prints.thumbnails[rows[a]], prints.thumbnails[rows[b]])
+    for a, b in _close_hashes(fingerprints.hashes[rows]):
+        similarity = correlation(fingerprints.thumbnails[rows[a]], fingerprints.thumbnails[rows[b]])
         if similarity >= LEAST_CORRELATION:
             near.append(Pair(int(rows[a]), int(rows[b]), similarity))
     return identical + sorted(near, key=lambda pair: -pair.similarity)
@@ -104,34 +104,27 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _close_hashes(hashes: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs (a < b) of rows at most 15 bits apart, each once, without comparing all with all.
-
-    hashes: P x 16 uint8. Of 16 bytes with 15 different bits at least one is the same in both, so that only rows
-    that share a byte are compared (multi-index hashing: Norouzi, Punjani and Fleet, CVPR 2012).
-    """
-    found = set()
-    for byte in tqdm(range(HASH_BYTES), "comparing photographs", leave=False):
-        order = np.argsort(hashes[:, byte], kind="stable")
-        ends = np.flatnonzero(np.diff(hashes[order, byte])) + 1
-        for bucket in np.split(order, ends):
-            members = hashes[bucket]
-            for i in range(len(bucket) - 1):
-                distance = BITS[members[i + 1 :] ^ members[i]].sum(1)
-                close = bucket[i + 1 :][distance <= LARGEST_DISTANCE]
-                found.update((int(bucket[i]), int(b)) for b in close)
-    yield from sorted(found)
+    """Pairs (a < b) of rows at most 15 bits apart, in order. hashes: P x 16 uint8."""
+    words = hashes.view(np.uint64)  # P x 2
+    for start in tqdm(range(0, len(words), BLOCK), "comparing photographs", leave=False):
+        block, others = words[start : start + BLOCK], words[start:]
+        distance = np.zeros((len(block), len(others)), np.uint8)
+        for word in range(words.shape[1]):
+            distance += np.bitwise_count(block[:, word, None] ^ others[:, word])
+        a, b = np.nonzero(distance <= LARGEST_DISTANCE)
+        yield from ((start + int(i), start + int(j)) for i, j in zip(a, b, strict=True) if i < j)
 
 
-def _digest_and_thumbnail(path: Path) -> tuple[bytes, np.ndarray | str]:
-    """Digest of a file, and its thumbnail or why there is none."""
+def _digest_and_thumbnail(path: Path) -> tuple[bytes, np.ndarray | None, str | None]:
+    """Digest of a file, its thumbnail, and why there is none."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        return str(path).encode(), f"cannot be read: {error.strerror}"
+        return str(path).encode(), None, f"cannot be read: {error.strerror}"
     digest = hashlib.blake2b(content, digest_size=16).digest()
     try:
         # Twice the size suffices; it lets a JPEG decoder skip most of its work.
         photo = open_photo(io.BytesIO(content), (2 * THUMBNAIL, 2 * THUMBNAIL), upright=False)
     except PhotoError as error:
-        return digest, str(error)
-    return digest, np.asarray(photo.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+        return digest, None, str(error)
+    return digest, np.asarray(photo.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)), None

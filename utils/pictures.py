@@ -1,4 +1,4 @@
-"""Contact sheets: many small captioned pictures on one page, label maps drawn over their photographs."""
+"""Pictures for reports: label maps drawn over their photographs, contact sheets, a confusion matrix."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from utils.files import write_atomically
 PANEL = (220, 330)  # width, height a picture is fitted into
 GAP = 8
 CAPTION, TITLE = 15, 22  # text sizes
+CELL, MARGIN = 110, 130  # of a confusion matrix
+DEEP = np.array((20, 70, 140))  # a share of 1; 0 is white
 TINT = 0.55  # of the class colour over the photo
 
 
@@ -24,7 +26,7 @@ class Tile:
 
 
 def bright(palette: np.ndarray) -> np.ndarray:
-    """The hues of a label palette (C x 3 uint8) as bright as they go, to be seen over a photograph."""
+    """The hues of a label palette (C x 3 uint8) at full brightness, to be seen over a photograph."""
     peak = np.maximum(palette.max(1, keepdims=True), 1)
     return (palette.astype(int) * 255 // peak).astype(np.uint8)
 
@@ -37,7 +39,7 @@ def photo_panel(photo: Image.Image) -> Image.Image:
 def label_panel(photo: Image.Image, labels: np.ndarray, colours: np.ndarray) -> Image.Image:
     """The photograph in grey under its labels' colours, fitted into a panel.
 
-    labels: H x W uint8 of the photo's size, 0 is left bare. colours: C x 3 uint8 RGB by label.
+    labels: H x W uint8 of the photo's size, 0 is left bare. colours: 256 x 3 uint8 RGB by label.
     """
     small = photo_panel(photo)
     labels = cv2.resize(labels, small.size, interpolation=cv2.INTER_NEAREST)
@@ -77,6 +79,33 @@ def contact_sheet(
                 page.paste(panel, (left + j * (PANEL[0] + 2), top + CAPTION + GAP // 2))
         y += rows[title] * cell_height
     return page
+
+
+def confusion_picture(counts: np.ndarray, names: tuple[str, ...]) -> Image.Image:
+    """Cells shaded by, and showing, the share of each true class's pixels (rows) that went to each class (columns).
+
+    counts: C x C pixels. A class that the truth does not have keeps an empty row.
+    """
+    total = counts.sum(1, keepdims=True)
+    share = counts / np.maximum(total, 1)
+    side = MARGIN + len(names) * CELL
+    picture = Image.new("RGB", (side + 20, side + 20), "white")
+    draw = ImageDraw.Draw(picture)
+    large, small = ImageFont.load_default(22), ImageFont.load_default(16)
+    draw.text((MARGIN + len(names) * CELL / 2, 30), "prediction", "black", large, anchor="mm")
+    draw.text((12, MARGIN - 26), "truth", "black", large, anchor="lm")
+    for i, name in enumerate(names):
+        along = MARGIN + i * CELL + CELL / 2
+        draw.text((along, MARGIN - 26), name, "black", small, anchor="mm")
+        draw.text((MARGIN - 12, along), name, "black", small, anchor="rm")
+        for j in range(len(names)):
+            x, y = MARGIN + j * CELL, MARGIN + i * CELL
+            shade = tuple((255 + share[i, j] * (DEEP - 255)).astype(int))
+            draw.rectangle((x, y, x + CELL, y + CELL), shade, "lightgrey")
+            if total[i]:
+                ink = "white" if share[i, j] > 0.5 else "black"
+                draw.text((x + CELL / 2, y + CELL / 2), f"{100 * share[i, j]:.1f} %", ink, large, anchor="mm")
+    return picture
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Batch norms of a network whose weights come with batch norm folded into the convolutions."""
+"""Batch norms that were folded into the convolutions before them, as ONNX exports have it."""
 
 from collections.abc import Iterable
 
@@ -10,8 +10,8 @@ def batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
     return {name: m for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
 
 
-def undo_folding(network: nn.Module) -> None:
-    """Make every batch norm the identity in eval mode, so that folded convolutions act as they stand."""
+def make_identity(network: nn.Module) -> None:
+    """Make every batch norm the identity in eval mode, for convolutions that have theirs folded in."""
     for norm in batch_norms(network).values():
         norm.reset_running_stats()  # mean 0, variance 1
         with torch.no_grad():
@@ -19,21 +19,21 @@ def undo_folding(network: nn.Module) -> None:
             norm.bias.zero_()
 
 
-def has_statistics(network: nn.Module) -> bool:
-    """Whether the batch norms have ever seen data; those of folded weights have not."""
-    return any(bool((n.running_mean != 0).any() or (n.running_var != 1).any()) for n in batch_norms(network).values())
+def is_folded(network: nn.Module) -> bool:
+    """Whether no batch norm has ever seen data, as after make_identity."""
+    return not any((n.running_mean != 0).any() or (n.running_var != 1).any() for n in batch_norms(network).values())
 
 
 @torch.no_grad()
-def restore_statistics(network: nn.Module, images: Iterable[Tensor]) -> None:
+def restore_statistics(network: nn.Module, images: Iterable[Tensor]) -> int:
     """Give identity batch norms real statistics without changing what the network computes.
 
     A folded convolution already yields the wanted z, and its batch norm is the identity. One pass over
     ``images`` (each N x 3 x H x W, normalised) measures the mean m and variance v of every z. Then
     running_mean = m, running_var = v, weight = sqrt(v + eps), bias = m gives, in eval mode,
     weight * (z - m) / sqrt(v + eps) + bias = z as before; and in train mode, where a batch's own m and v
-    stand in, nearly so. Training therefore starts from the function that was published, with normalisation
-    at work. The network's function does not change on the way, so one pass serves all layers.
+    stand in, nearly so. Training therefore starts from the published function with batch norm at work. What the
+    network computes does not change on the way, and one pass serves all layers.
     """
     norms = batch_norms(network)
     sums = {name: torch.zeros(2, n.num_features, dtype=torch.float64) for name, n in norms.items()}
@@ -50,8 +50,10 @@ def restore_statistics(network: nn.Module, images: Iterable[Tensor]) -> None:
     hooks = [norm.register_forward_pre_hook(measure(name)) for name, norm in norms.items()]
     was_training = network.training
     network.eval()
+    count = 0
     for batch in images:
         network(batch)
+        count += len(batch)
     for hook in hooks:
         hook.remove()
     for name, norm in norms.items():
@@ -61,3 +63,4 @@ def restore_statistics(network: nn.Module, images: Iterable[Tensor]) -> None:
         norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
         norm.bias.copy_(norm.running_mean)
     network.train(was_training)
+    return count

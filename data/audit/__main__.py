@@ -1,32 +1,39 @@
 """Look for faults in a data set: python -m data.audit --image_folder D --df_path F (see --help)."""
 
+from options.audit_options import AuditOptions
+
+if __name__ == "__main__":
+    options = AuditOptions.from_command_line()  # before the imports that take seconds
+
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, ClassTable, load_class_table, palette
-from data.duplicates import Fingerprints, Pair, find_pairs, fingerprints
-from data.imaterialist_dataset import label_map, photo_and_label
-from data.imaterialist_table import LabelTable, read_table
+from data.audit.counts import ClassCounts, RowCounts, count_classes
+from data.audit.duplicates import Fingerprints, Pair, find_pairs, read_fingerprints
+from data.classes import IMATERIALIST_CATEGORIES, ClassTable, load_class_table
+from data.image_folder import find_photos
+from data.imaterialist_table import read_table
+from data.label_table import LabelTable
 from data.photo import PhotoError, open_photo
-from data.table_counts import ClassCounts, RowCounts, count_classes, count_rows, photos_without_row
-from options.audit_options import AuditOptions
-from utils.contact_sheet import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
+from data.photos import EvaluationPhotos
 from utils.errors import run_program
+from utils.labels import PALETTE
 from utils.metrics import ConfusionMatrix
+from utils.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 
 SAMPLES = 24  # photographs, or pairs, on a contact sheet
-NAMED = 10  # files listed by name before "and so many more"
+NAMED = 10  # files listed by name before "and N more"
 
 
-def main() -> None:
-    options = AuditOptions.parse()
-    classes = load_class_table(options.class_map) if options.class_map else CLOTHES
-    table = read_table(options.df_path, options.image_folder, classes, progress=True)
-    rows = count_rows(options.df_path, options.image_folder, set(classes.by_category))
-    without_row = photos_without_row(options.image_folder, rows.named)
+def main(options: AuditOptions) -> None:
+    classes = load_class_table(options.class_map)
+    rows = RowCounts()
+    table = read_table(options.df_path, options.image_folder, classes, progress=True, watch=rows.add)
+    folder = Path(options.image_folder)
+    without_row = [path for path in find_photos(folder) if folder / path not in rows.photos]
     print(f"{options.df_path} with {options.image_folder}")
     print(rows_as_text(rows, without_row, table, classes))
     print(classes_as_text(count_classes(table, len(classes.names)), table, classes))
@@ -37,18 +44,18 @@ def main() -> None:
         tables.append(against)
         print(f"against {options.against_df_path} with {options.against_image_folder}: {len(against)} photographs")
     files = [path for each in tables for path in each.files]
-    prints = fingerprints(files)
-    pairs = find_pairs(prints)
+    fingerprints = read_fingerprints(files)
+    pairs = find_pairs(fingerprints)
     labels = [compare_labels(pair, tables, len(classes.names)) for pair in pairs]
-    print(duplicates_as_text(pairs, labels, prints, files, len(table)))
+    print(duplicates_as_text(pairs, labels, fingerprints, files, len(table)))
 
     if options.report_dir:
-        folder = Path(options.report_dir)
-        save_picture(labels_sheet(table, classes), folder / "labels.png")
-        pairs = [pair for pair in pairs if pair.first not in prints.broken]
+        report = Path(options.report_dir)
+        save_picture(labels_sheet(table, classes), report / "labels.png")
+        pairs = [pair for pair in pairs if pair.first not in fingerprints.broken]
         if pairs:
-            save_picture(pairs_sheet(pairs, files, len(table)), folder / "duplicates.png")
-        print(f"pictures in {folder}")
+            save_picture(pairs_sheet(pairs, files, len(table)), report / "duplicates.png")
+        print(f"pictures in {report}")
 
 
 def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, classes: ClassTable) -> str:
@@ -57,7 +64,7 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
     lines = [
         f"rows: {rows.rows}, of which {bad} cannot be used",
         *(f"  {line}" for line in rows.bad.lines()),
-        f"photographs: {len(rows.named)} in the table, {len(table)} with usable rows",
+        f"photographs: {len(rows.photos)} in the table, {len(table)} with usable rows",
         f"photographs without any row: {listed(without_row)}",
         f"photographs without file: {listed(rows.without_file)}",
         "",
@@ -86,7 +93,7 @@ def sizes_as_text(sizes: np.ndarray) -> str:
 
 
 def classes_as_text(counts: ClassCounts, table: LabelTable, classes: ClassTable) -> str:
-    masks = np.bincount(table.label.numpy(), minlength=len(classes.names))
+    masks = np.bincount(table.class_of_row.numpy(), minlength=len(classes.names))
     lines = ["", f"{'class':<16}{'masks':>8}{'photographs':>13}{'of all pixels':>15}"]
     for value, name in enumerate(classes.names[1:], 1):
         share = 100 * counts.covered[value] / counts.pixels
@@ -105,7 +112,7 @@ def compare_labels(pair: Pair, tables: list[LabelTable], classes: int) -> Confus
 
     def labels(row: int, size: tuple[int, int] | None = None) -> np.ndarray:
         table, index = (tables[0], row) if row < len(tables[0]) else (tables[1], row - len(tables[0]))
-        return label_map(table, index, size or table.size(index))
+        return table.label_map(index, size)
 
     first = labels(pair.first)
     matrix = ConfusionMatrix(classes)
@@ -114,33 +121,38 @@ def compare_labels(pair: Pair, tables: list[LabelTable], classes: int) -> Confus
 
 
 def duplicates_as_text(
-    pairs: list[Pair], labels: list[ConfusionMatrix], prints: Fingerprints, files: list[Path], of_first_table: int
+    pairs: list[Pair],
+    labels: list[ConfusionMatrix],
+    fingerprints: Fingerprints,
+    files: list[Path],
+    first_table_size: int,
 ) -> str:
-    """labels: each pair's against each other. of_first_table: how many of the files belong to the first table."""
-    lines = [f"broken: {files[row]}: {reason}" for row, reason in prints.broken.items()]
+    """labels: each pair's against each other. first_table_size: how many of the files belong to the first table."""
+    lines = [f"broken: {files[row]}: {reason}" for row, reason in fingerprints.broken.items()]
     identical = sum(pair.similarity is None for pair in pairs)
-    across = sum(is_across(pair, of_first_table) for pair in pairs)
+    across = sum(is_across(pair, first_table_size) for pair in pairs)
     found = f"{identical} identical pair(s), {len(pairs) - identical} near-duplicate pair(s)"
     lines.append(
-        f"duplicate photographs: {found}" + (f"; {across} across the two tables" if of_first_table < len(files) else "")
+        f"duplicate photographs: {found}"
+        + (f"; {across} across the two tables" if first_table_size < len(files) else "")
     )
-    agreement = [matrix.clothes_agreement() for matrix in labels]  # NaN without clothes
+    agreement = [matrix.foreground_accuracy() for matrix in labels]  # NaN without clothes
     for pair, agreed in zip(pairs, agreement, strict=True):
-        where = "in both tables" if is_across(pair, of_first_table) else "in one table"
+        where = "in both tables" if is_across(pair, first_table_size) else "in one table"
         text = "no clothes" if np.isnan(agreed) else f"labels agree by {agreed:.2f}"
         lines.append(f"  {likeness(pair)}, {where}, {text}: {files[pair.first]} {files[pair.second]}")
     if not np.all(np.isnan(agreement)):
         pooled = ConfusionMatrix(len(labels[0].counts))
         pooled.counts = sum(matrix.counts for matrix in labels)
         lines.append(
-            f"their labels against each other, pooled: mean IoU of the clothes {pooled.mean_clothes_iou():.3f}, "
-            f"clothes against rest {pooled.clothes_iou():.3f}"
+            f"their labels against each other, pooled: mean IoU of the clothes {pooled.mean_foreground_iou():.3f}, "
+            f"clothes against rest {pooled.foreground_iou():.3f}"
         )
     return "\n".join(lines)
 
 
-def is_across(pair: Pair, of_first_table: int) -> bool:
-    return pair.first < of_first_table <= pair.second
+def is_across(pair: Pair, first_table_size: int) -> bool:
+    return pair.first < first_table_size <= pair.second
 
 
 def likeness(pair: Pair) -> str:
@@ -155,28 +167,28 @@ def listed(paths: list[Path]) -> str:
 
 def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
     """Photographs spread evenly over the table, each beside itself under its labels."""
-    colours = bright(palette(len(classes.names)))
-    tiles = []
+    colours = bright(PALETTE)
+    photos, tiles = EvaluationPhotos(table), []
     for index in np.unique(np.linspace(0, len(table) - 1, SAMPLES).astype(int)).tolist():
         try:
-            photo, label = photo_and_label(table, index)
+            photo, label = photos[index]
         except PhotoError:
             continue  # named in the text already
         tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
-    legend = {name: tuple(colour) for name, colour in zip(classes.clothes, colours[1:].tolist(), strict=True)}
+    legend = dict(zip(classes.clothes, map(tuple, colours[1:].tolist()), strict=False))
     return contact_sheet({f"{len(tiles)} of {len(table)} photographs and their labels": tiles}, 4, legend)
 
 
-def pairs_sheet(pairs: list[Pair], files: list[Path], of_first_table: int) -> Image.Image:
+def pairs_sheet(pairs: list[Pair], files: list[Path], first_table_size: int) -> Image.Image:
     """The first pairs of duplicates side by side, those across the two tables first."""
-    ordered = sorted(pairs, key=lambda pair: not is_across(pair, of_first_table))[:SAMPLES]
+    ordered = sorted(pairs, key=lambda pair: not is_across(pair, first_table_size))[:SAMPLES]
     tiles = []
     for pair in ordered:
-        where = "both tables" if is_across(pair, of_first_table) else "one table"
+        where = "both tables" if is_across(pair, first_table_size) else "one table"
         panels = [photo_panel(open_photo(files[row], upright=False)) for row in (pair.first, pair.second)]
         tiles.append(Tile(f"{likeness(pair)}, {where}: {files[pair.first].name[:20]}", panels))
     return contact_sheet({f"{len(tiles)} of {len(pairs)} pairs of duplicates": tiles}, 3)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, options)

@@ -1,45 +1,26 @@
-"""What a label map can be written as: the one place for every output format."""
+"""Output formats: every way to write a segmentation."""
 
 import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from data.rle import encode_rle
+from data.segmentation import Segmentation
+from utils.labels import PALETTE
 
 JPEG_SIDE = 65_500  # pixels, the format's limit
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """A photograph and its label map.
-
-    labels: H x W uint8, values are indices into class_names (0 is background). photo: RGB of that size;
-    None where no format that needs it is asked for. palette: C x 3 uint8 RGB.
-    """
-
-    labels: np.ndarray
-    class_names: tuple[str, ...]
-    palette: np.ndarray
-    photo: Image.Image | None = None
-
-    def only(self, category: str) -> "Segmentation":
-        """The same with every class but ``category`` made background; 'any' keeps them all."""
-        if category == "any":
-            return self
-        value = self.class_names.index(category)
-        kept = np.where(self.labels == value, self.labels, np.uint8(0))
-        return Segmentation(kept, self.class_names, self.palette, self.photo)
 
 
 def label_image(result: Segmentation) -> Image.Image:
     """Palette PNG whose pixel values are the labels."""
     image = Image.fromarray(result.labels, "L")
-    image.putpalette(result.palette.tobytes())
+    image.putpalette(PALETTE.tobytes())
     return image
 
 
@@ -116,3 +97,12 @@ FORMATS = {
     "overlay": Format(".jpg", "image/jpeg", True, lambda result: _jpeg(overlay_image(result))),
     "json": Format(".json", "application/json", False, lambda result: json.dumps(report(result)).encode()),
 }
+
+
+def result_path(folder: Path, name: Path, output: str, category: str) -> Path:
+    """Where a result goes below ``folder``. name: of the photo's results, without suffix.
+
+    The plain mask stands directly in the folder; every other kind has a folder of its own, such as binary_upper.
+    """
+    below = "" if (output, category) == ("mask", "any") else f"{output}_{category}"
+    return folder / below / name.with_name(name.name + FORMATS[output].suffix)

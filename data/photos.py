@@ -1,0 +1,118 @@
+"""The photographs of a label table: as samples to train on, and as photo and truth to compare with."""
+
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.label_table import LabelTable
+from data.photo import PhotoError, open_photo
+from data.sampler import Draw
+from data.transforms import TrainTransform
+from utils.errors import UserError
+from utils.prefetch import ahead
+
+
+class Sample(NamedTuple):
+    """One training sample; collated, each field has a batch dimension in front.
+
+    image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1 or UNKNOWN. weight: how far the labels are
+    trusted, 0..1. present: C bool, the classes that the photo can contain.
+    """
+
+    image: Tensor
+    label: Tensor
+    weight: Tensor
+    present: Tensor
+
+
+class TrainingPhotos(Dataset):
+    """Training samples of a table.
+
+    A sample is a pure function of the seed and its draw. It does not depend on the number of loader workers, and a
+    resumed run makes the samples that the straight run would have made.
+    """
+
+    def __init__(self, table: LabelTable, transform: TrainTransform, classes: int, seed: int = 0):
+        """classes: C, background included."""
+        self.table, self.transform, self.seed = table, transform, seed
+        self.weight = torch.tensor(1.0)
+        self.present = torch.ones(classes, dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        index, size, photo = self._open(draw.index)
+        label = self.table.label_map(index, size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed * 1_000_003 + draw.epoch * len(self) + draw.index)
+            image, label = self.transform(photo, label)
+        return Sample(image, label, self.weight, self.present)
+
+    def _open(self, wanted: int) -> tuple[int, tuple[int, int], Image.Image]:
+        """(index, (h, w), photo of that size) of the photo ``wanted``, or of the next one that can be decoded."""
+        for offset in range(len(self)):
+            index = (wanted + offset) % len(self)
+            size = self.transform.working_size(self.table.size(index))
+            try:
+                photo = open_photo(self.table.files[index], size, upright=False)
+                return index, size, photo.resize(size[::-1], Image.Resampling.BILINEAR)
+            except PhotoError as error:
+                # Its header was fine at start-up; a photo broken further on must not end a long run.
+                warnings.warn(f"{self.table.files[index]}: {error}; the next photo is used instead", stacklevel=2)
+        raise UserError(f"none of the {len(self)} photographs can be decoded; check the data set")
+
+
+class EvaluationPhotos:
+    """Photographs and their label maps at the photo's own size, or head and shoulders of both (``close_ups``)."""
+
+    def __init__(self, table: LabelTable, close_ups: bool = False):
+        self.table, self.close_ups = table, close_ups
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Photo (RGB, as stored) and label map (H x W uint8). Raises PhotoError."""
+        photo = open_photo(self.table.files[index], upright=False)
+        label = self.table.label_map(index)
+        return close_up(photo, label) if self.close_ups else (photo, label)
+
+    def load(self, indices: Iterable[int]) -> Iterator[tuple[int, Image.Image, np.ndarray]]:
+        """(index, photo, label map) of each; the next is decoded while the caller works on one.
+
+        A photo that cannot be decoded is reported and left out.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            for index, loaded in ahead(pool, self.__getitem__, indices, limit=1):
+                try:
+                    photo, label = loaded.result()
+                except PhotoError as error:
+                    print(f"left out: {self.table.files[index]}: {error}", file=sys.stderr)
+                else:
+                    yield index, photo, label
+
+
+def close_up(photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+    """The head and shoulders of a photo and of its label map (H x W uint8), cut out 4:5 like a portrait.
+
+    With c the height that the clothes take up, it goes from 0.25 c above them to 0.3 c below their upper end,
+    centred on them, and ends with the photo. A photo without clothes is left whole.
+    """
+    rows, columns = np.nonzero(label)
+    if not len(rows):
+        return photo, label
+    height = rows.max() + 1 - rows.min()
+    top, bottom = max(0, rows.min() - round(0.25 * height)), rows.min() + max(1, round(0.3 * height))
+    width = round(0.8 * (bottom - top))
+    left = max(0, round(columns.mean() + 0.5 - width / 2))
+    label = label[top:bottom, left : left + max(1, width)]
+    return photo.crop((left, top, left + label.shape[1], top + label.shape[0])), label

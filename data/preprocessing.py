@@ -1,0 +1,26 @@
+"""From a photograph to what the network sees. Needs no PyTorch: engines that do without it start fast."""
+
+import numpy as np
+from PIL import Image
+
+MEAN, STD = 0.5, 0.5  # the published network's normalisation of pixel values in 0..1, the same for R, G and B
+SIZE = 768  # pixels: height and width of the published network's input
+SMALLEST_CROP = 0.03  # of the photo, in training: head and shoulders of a person who fills its height are about 0.1
+
+
+def prepare(photo: Image.Image, size: tuple[int, int], mean: float = MEAN, std: float = STD) -> np.ndarray:
+    """RGB photo -> 3 x h x w float32 at ``size`` = (h, w), normalised."""
+    return normalise(photo.resize(size[::-1], Image.Resampling.BILINEAR), mean, std)
+
+
+def normalise(photo: Image.Image, mean: float, std: float) -> np.ndarray:
+    """RGB photo -> 3 x H x W float32, (value in 0..1 - mean) / std."""
+    values = np.asarray(photo).transpose(2, 0, 1) * np.float32(1 / 255)
+    values -= np.float32(mean)
+    values /= np.float32(std)
+    return np.ascontiguousarray(values)
+
+
+def denormalise(image: np.ndarray, mean: float, std: float) -> np.ndarray:
+    """Normalised ... x 3 x H x W float32 -> the same shape in uint8 RGB."""
+    return ((image * std + mean) * 255).round().clip(0, 255).astype(np.uint8)

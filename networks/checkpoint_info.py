@@ -1,0 +1,36 @@
+"""What a weight file says of itself beside its weights."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from data.preprocessing import MEAN, SIZE, STD
+from utils.errors import UserError
+
+INCLUDED_WEIGHTS = Path(__file__).parents[1] / "trained_checkpoint/cloth_segm_u2netp.pth"
+MAX_SIDE = 8192  # of the input that a checkpoint may ask for
+
+
+@dataclass
+class CheckpointInfo:
+    """Class names by label value, input size, normalisation and origin; the defaults are the published network's."""
+
+    class_names: tuple[str, ...] | None = None
+    height: int = SIZE
+    width: int = SIZE
+    mean: float = MEAN
+    std: float = STD
+    iteration: int = 0
+    metrics: dict[str, float] | None = None
+
+    @classmethod
+    def of(cls, content: dict, path: str | Path) -> "CheckpointInfo":
+        """From the fields that a file has. Raises UserError where it describes itself with values no network has."""
+        known = {field.name for field in fields(cls)}
+        info = cls(**{key: value for key, value in content.items() if key in known})
+        sizes_fit = all(type(side) is int and 32 <= side <= MAX_SIDE for side in (info.height, info.width))
+        numbers_fit = all(isinstance(number, float | int) for number in (info.mean, info.std)) and info.std > 0
+        names = info.class_names
+        names_fit = names is None or (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names))
+        if not (sizes_fit and numbers_fit and names_fit):
+            raise UserError(f"{path} describes itself wrongly (height, width, mean, std or class_names)")
+        return info

@@ -1,0 +1,102 @@
+"""One step of training, and what happens to a bad one."""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from utils.devices import autocast
+from utils.distributed import world_size
+from utils.errors import UserError
+from utils.training_state import TrainingState
+
+Loss = Callable[..., tuple[Tensor, list[Tensor]]]  # (outputs, *targets) -> (total, its parts)
+
+
+@dataclass
+class StepResult:
+    """loss, losses: total and parts for the last batch. fused: its first output, N x C x h x w. finite: step taken."""
+
+    loss: Tensor
+    losses: list[Tensor]
+    fused: Tensor
+    finite: bool
+
+
+def train_step(
+    state: TrainingState,
+    forward: nn.Module,
+    batches: list[tuple],
+    loss_of: Loss,
+    lr: float,
+    clip_grad: float,
+    kept: "KeptBuffers",
+    precision: str,
+) -> StepResult:
+    """One step with the mean gradient of ``batches`` = (images, *targets); none where it is not finite.
+
+    forward: the state's network, or what wraps it. clip_grad: largest gradient norm, 0 for no limit.
+    """
+    kept.keep()
+    for part, (images, *targets) in enumerate(batches, 1):
+        more_to_come = part < len(batches) and world_size() > 1
+        with forward.no_sync() if more_to_come else nullcontext():
+            with autocast(images.device, precision):
+                outputs = forward(images)
+            loss, losses = loss_of(outputs, *targets)
+            (loss / len(batches)).backward()
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), clip_grad or math.inf)
+    # Gradients are averaged over the ranks by now, and all ranks come to the same verdict.
+    finite = bool(torch.isfinite(norm))
+    if finite:
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        state.optimizer.step()
+        if state.ema:
+            state.ema.update_parameters(state.network)
+    else:
+        kept.restore()  # the bad batch has gone into the batch norms' statistics
+    state.optimizer.zero_grad(set_to_none=True)
+    return StepResult(loss.detach(), [part.detach() for part in losses], outputs[0].detach(), finite)
+
+
+@dataclass
+class BadSteps:
+    """Counts steps that were not taken; ``limit`` of them in a row end the run."""
+
+    limit: int
+    total: int = 0
+    in_a_row: int = 0
+
+    def count(self, finite: bool, iteration: int, run_dir: object) -> None:
+        """Raises UserError at the limit."""
+        self.total += not finite
+        self.in_a_row = 0 if finite else self.in_a_row + 1
+        if self.in_a_row >= self.limit:
+            raise UserError(
+                f"{self.in_a_row} non-finite steps in a row at iteration {iteration}; lower --lr "
+                f"(the last state saved in {run_dir} can be resumed)"
+            )
+
+
+class KeptBuffers:
+    """A copy of a network's buffers (the batch norms' statistics), to go back to after a step that went wrong."""
+
+    def __init__(self, network: nn.Module):
+        buffers = list(network.buffers())
+        # One list for each dtype: torch copies a list of one dtype in a few calls.
+        groups = [[b for b in buffers if b.dtype == dtype] for dtype in {b.dtype for b in buffers}]
+        self._groups = [(group, [torch.empty_like(b) for b in group]) for group in groups]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        for buffers, kept in self._groups:
+            torch._foreach_copy_(kept, buffers)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for buffers, kept in self._groups:
+            torch._foreach_copy_(buffers, kept)
