@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from deploy.local_server import LocalServer
 
+from benchmarks.local_server import LocalServer
 from data.photo import open_photo
 from deploy.build_archive import archive, contents
 from networks.predictor import Predictor

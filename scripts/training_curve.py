@@ -1,4 +1,4 @@
-"""Curve and table of a training run from its TensorBoard logs: python -m benchmarks.training_curve --logs_dir logs/NAME
+"""Curve and table of a training run from its TensorBoard logs: python -m scripts.training_curve --logs_dir logs/NAME
 
 The table has a row for each logged iteration, the picture loss, learning rate and validation.
 """

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from data.imaterialist_dataset import close_up, label_map, photo_and_label
 from networks.evaluation import validate
 from PIL import Image
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
@@ -17,9 +16,9 @@ import evaluate
 import infer
 from data.classes import CLOTHES
 from data.imaterialist_table import read_table
+from data.photos import close_up, label_map, photo_and_label
 from networks.checkpoint import load_network
-from tests.conftest import SHARED, DataSet, assert_one_line_error, run_script
-from tests.paper_dolls import make_paper_dolls
+from tests.helpers import SHARED, DataSet, assert_one_line_error, make_paper_dolls, run_script
 from utils.errors import UserError
 
 NAMES = ("background", "upper", "lower", "full")

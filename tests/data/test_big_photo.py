@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 SIDE = 7000
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data.imaterialist_dataset import IMaterialistDataset, label_map
 from PIL import Image
 
 from data.classes import CLOTHES, ClassTable, load_class_table, palette
 from data.imaterialist_table import LabelTable, SkippedRows, read_table
+from data.photos import IMaterialistDataset, label_map
 from data.rle import encode_rle
 from data.sampler import EndlessSampler
 from data.transforms import TrainTransform

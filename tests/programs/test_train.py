@@ -20,7 +20,7 @@ from data.imaterialist_table import read_table
 from networks.checkpoint import CheckpointInfo, build_network, load_network
 from networks.losses import loss_weights
 from options.train_options import TrainOptions
-from tests.conftest import ROOT, DataSet, assert_one_line_error, run_script
+from tests.helpers import ROOT, DataSet, assert_one_line_error, run_script
 from train import step
 from utils.errors import UserError
 from utils.interruption import Interruption
@@ -92,14 +92,14 @@ def test_tensorboard_reads_every_scalar_and_the_picture_grid(run):
 def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path):
     files = tmp_path / "curve.png", tmp_path / "curve.csv"
     result = run_script(
-        "-m", "benchmarks.training_curve", "--logs_dir", run[0] / "logs", "--picture", files[0], "--table", files[1]
+        "-m", "scripts.training_curve", "--logs_dir", run[0] / "logs", "--picture", files[0], "--table", files[1]
     )
     assert result.returncode == 0, result.stderr
     table = pd.read_csv(files[1], index_col="iteration")
     assert list(table.index) == sorted({*range(2, 31, 2), 15})
     assert table["val/miou"].dropna().index.tolist() == [15, 30]
     assert Image.open(files[0]).width > 500
-    nothing = run_script("-m", "benchmarks.training_curve", "--logs_dir", tmp_path)
+    nothing = run_script("-m", "scripts.training_curve", "--logs_dir", tmp_path)
     assert_one_line_error(nothing, "no TensorBoard scalars")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import deploy.deployed_infer as client
 from options.deploy_options import ClientOptions
-from tests.conftest import assert_one_line_error, run_script
+from tests.helpers import assert_one_line_error, run_script
 from utils.errors import UserError
 
 VERTEX = ["--project", "p", "--location", "l", "--project_number", "7", "--endpoint_id", "9"]

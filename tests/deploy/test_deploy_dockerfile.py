@@ -13,9 +13,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-
-from tests.conftest import ROOT
 from tests.test_deploy_protocol import encoded
+
+from tests.helpers import ROOT
 
 DOCKERFILE = ROOT / "deploy/Dockerfile"
 
@@ -94,7 +94,7 @@ def test_the_command_serves_and_the_health_check_tells(built):
     pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-dev.txt")
     if shutil.which("java") is None:
         pytest.skip("needs Java 17, which TorchServe runs on")
-    from deploy.local_server import START, LocalServer
+    from benchmarks.local_server import START, LocalServer
 
     assert json.loads(only("CMD", 2)) == ["torchserve", *START]
     check = json.loads(only("HEALTHCHECK", 2).partition("CMD ")[2])

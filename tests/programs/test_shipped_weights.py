@@ -7,7 +7,7 @@ import pytest
 
 from networks.checkpoint import load_network
 from options.base_options import SHIPPED_CHECKPOINT
-from tests.conftest import ROOT, run_script
+from tests.helpers import ROOT, run_script
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import torch
 
 from networks.checkpoint import build_network, load_network
-from tests.conftest import assert_one_line_error, run_script
+from tests.helpers import assert_one_line_error, run_script
 
 
 def test_surgery_of_the_published_onnx(saliency_onnx, tmp_path):

@@ -3,7 +3,7 @@ import torch
 
 from networks.checkpoint import build_network
 from networks.losses import deep_supervision_loss, soft_iou_loss
-from tests.conftest import shared
+from tests.helpers import shared
 
 
 @pytest.mark.parametrize("name", ["u2net", "u2netp"])

@@ -5,7 +5,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from networks.batchnorm import has_statistics, restore_statistics
 from torch import nn
 
 from networks.checkpoint import (
@@ -17,6 +16,7 @@ from networks.checkpoint import (
     read_weights,
     save_checkpoint,
 )
+from networks.folding import has_statistics, restore_statistics
 from utils.errors import UserError
 
 

@@ -10,7 +10,7 @@ import infer
 from data.image_folder import result_names
 from networks import predictor
 from networks.predictor import Predictor, labels_at
-from tests.conftest import ROOT, assert_one_line_error, run_script
+from tests.helpers import ROOT, assert_one_line_error, run_script
 from utils.devices import resolve_device
 from utils.errors import UserError
 from utils.files import write_atomically

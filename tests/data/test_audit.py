@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.duplicates import Fingerprints, Pair, correlation, find_pairs, fingerprints
-from data.table_counts import count_classes, count_rows, covered, photos_without_row
 from PIL import Image, ImageEnhance
 
 from data import audit
+from data.audit.counts import count_classes, count_rows, covered, photos_without_row
+from data.audit.duplicates import Fingerprints, Pair, correlation, find_pairs, fingerprints
 from data.classes import CLOTHES, IMATERIALIST_CATEGORIES
 from data.imaterialist_table import read_table
 from data.rle import encode_rle
-from tests.conftest import assert_one_line_error, run_script
-from tests.paper_dolls import make_paper_dolls
+from tests.helpers import assert_one_line_error, make_paper_dolls, run_script
 from utils.errors import UserError
 from utils.metrics import ConfusionMatrix
 

@@ -5,7 +5,7 @@ import torch
 
 import export
 from networks.checkpoint import CheckpointInfo, build_network, load_network, save_checkpoint
-from tests.conftest import assert_one_line_error, run_script
+from tests.helpers import assert_one_line_error, run_script
 from utils.errors import UserError
 
 

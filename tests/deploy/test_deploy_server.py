@@ -16,15 +16,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.conftest import ROOT, run_script
+from tests.helpers import ROOT, run_script
 
 psutil = pytest.importorskip("psutil", reason="needs torchserve: pip install -r requirements-dev.txt")
 pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-dev.txt")
 if shutil.which("java") is None:
     pytest.skip("needs Java 17, which TorchServe runs on", allow_module_level=True)
 
-from deploy.local_server import Answer, LocalServer  # noqa: E402
-
+from benchmarks.local_server import Answer, LocalServer  # noqa: E402
 from deploy.build_archive import archive, contents  # noqa: E402
 
 LIMITS = {"photo_megabytes": 2, "photo_megapixels": 2, "instances": 4, "reply_megabytes": 1}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT, DataSet
+from tests.helpers import ROOT, DataSet
 
 # Rank 1 alone is given a label table that does not exist; its own error must end the job.
 RANK_1_FAILS = """

@@ -6,7 +6,7 @@ import yaml
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
-from tests.conftest import assert_one_line_error, run_script
+from tests.helpers import assert_one_line_error, run_script
 from utils.errors import UserError
 
 

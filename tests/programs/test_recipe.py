@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from networks.checkpoint import load_network
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 SHORT = ["--fine_width", "64", "--fine_height", "64", "--batchSize", "2", "--nThreads", "0", "--save_freq", "1"]
 

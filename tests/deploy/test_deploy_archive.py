@@ -9,7 +9,7 @@ import yaml
 
 from deploy.build_archive import archive, contents
 from networks.checkpoint import load_network
-from tests.conftest import ROOT, assert_one_line_error, run_script
+from tests.helpers import ROOT, assert_one_line_error, run_script
 from utils.errors import UserError
 
 CONFIG = ROOT / "deploy/model-config.yaml"

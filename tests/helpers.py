@@ -1,0 +1,150 @@
+"""What tests share beside fixtures: running the programs, waiting for them, drawn photographs."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.rle import encode_rle
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+TOP, TROUSERS, DRESS, SHOE = 1, 6, 10, 23  # iMaterialist category ids
+
+
+class DataSet(NamedTuple):
+    image_folder: Path
+    df_path: Path
+
+
+def shared(path: str) -> Path:
+    """A file below ../shared; the test is skipped where it is absent."""
+    if not (SHARED / path).exists():
+        pytest.skip(f"needs {SHARED / path}, which is not part of the repository")
+    return SHARED / path
+
+
+def flags_of(options: dict[str, object]) -> list[str]:
+    """Command-line flags of option values by name; True and False become --name and --no-name, None nothing."""
+    flags = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, list | tuple):
+            flags += [f"--{name}", *map(str, value)]
+        elif value is not None:
+            flags += [f"--{name}", str(value)]
+    return flags
+
+
+def training_flags(data: DataSet, save_dir: Path, **changes) -> list[str]:
+    """Flags of a small training: U2NETP from scratch at 64x64 on the CPU."""
+    return flags_of(
+        {
+            "image_folder": data.image_folder, "df_path": data.df_path, "save_dir": save_dir,
+            "logs_dir": save_dir / "logs", "model": "u2netp", "continue_train": False, "fine_width": 64,
+            "fine_height": 64, "batchSize": 2, "nThreads": 0, "device": "cpu", "precision": "fp32", "iter": 6,
+            "print_freq": 2, "image_log_freq": 3, "save_freq": 3, **changes,
+        }
+    )  # fmt: skip
+
+
+def run_script(*command: object, timeout: float = 300, **kwargs) -> subprocess.CompletedProcess:
+    """Run ``python <command>`` in the repository's root as a user would; output as text."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=kwargs.pop("cwd", ROOT), capture_output=True, text=True,
+        timeout=timeout, **kwargs,
+    )  # fmt: skip
+
+
+def start_script(*command: object) -> subprocess.Popen:
+    """Start ``python <command>`` as the leader of a process group of its own, as a terminal does."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Return when ``path`` exists; fail when the process ends before."""
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def end(process: subprocess.Popen, seconds: float = 240) -> tuple[str, str]:
+    """Output of a process that ends by itself; whatever happens, none of its group is left."""
+    try:
+        return process.communicate(timeout=seconds)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def torchrun(processes: int = 2) -> list[str]:
+    """Words that start a script in several processes, to be given to ``python``."""
+    return ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}"]
+
+
+def assert_one_line_error(result: subprocess.CompletedProcess, *words: str) -> None:
+    """The program failed with one clear line that has ``words``, and no traceback."""
+    assert result.returncode != 0, result.stdout
+    assert "Traceback" not in result.stderr, result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") or ".py: error: " in last, result.stderr
+    for word in words:
+        assert word in last, last
+
+
+def draw_doll(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """A doll: (photo H x W x 3 uint8, mask H x W bool by category id). Clothes have colours of their own class."""
+    photo = rng.integers(150, 256, (height, width, 3), dtype=np.uint8)
+    y, x = np.mgrid[:height, :width]
+    centre = width * rng.uniform(0.4, 0.6)
+
+    def box(top: float, bottom: float, half: float) -> np.ndarray:
+        return (y >= top * height) & (y < bottom * height) & (abs(x - centre) < half * width)
+
+    if rng.random() < 0.5:
+        masks = {TOP: box(0.25, 0.5, 0.2), TROUSERS: box(0.5, 0.9, 0.15)}
+    else:
+        masks = {DRESS: box(0.25, 0.8, 0.22)}
+    masks[SHOE] = box(0.92, 0.97, 0.15)
+    colours = {TOP: (180, 40, 40), TROUSERS: (40, 60, 160), DRESS: (60, 150, 60), SHOE: (20, 20, 20)}
+    for category, mask in masks.items():
+        shade = np.array(colours[category]) + rng.integers(-15, 16, (height, width, 3))
+        photo[mask] = shade.clip(0, 255).astype(np.uint8)[mask]
+    return photo, masks
+
+
+def make_paper_dolls(folder: Path, photos: int = 12, seed: int = 0) -> tuple[Path, Path]:
+    """Write ``photos`` JPEGs and their table below ``folder``; returns (image folder, CSV path)."""
+    rng = np.random.default_rng(seed)
+    image_folder, df_path = folder / "dolls", folder / "dolls.csv"
+    image_folder.mkdir(parents=True)
+    with df_path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ImageId", "EncodedPixels", "Height", "Width", "ClassId"])
+        for i in range(photos):
+            height, width = int(rng.integers(90, 140)), int(rng.integers(60, 100))
+            photo, masks = draw_doll(rng, height, width)
+            Image.fromarray(photo).save(image_folder / f"doll{i:03}.jpg", quality=92)
+            for category, mask in masks.items():
+                writer.writerow([f"doll{i:03}.jpg", encode_rle(mask), height, width, category])
+    return image_folder, df_path
