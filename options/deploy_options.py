@@ -1,10 +1,13 @@
 """Options of the programs below deploy/."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS
 from options.base_options import BaseOptions, option
 from utils.errors import UserError
+
+MODEL_CONFIG = Path(__file__).parents[1] / "deploy/model-config.yaml"
 
 
 @dataclass
@@ -13,7 +16,7 @@ class ArchiveOptions(BaseOptions):
 
     checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
     output_dir: str = option("deploy/model_store", "folder of the archive, cloth_seg.mar")
-    model_config: str = option("deploy/model-config.yaml", "batch size, workers, timeouts, precision, limits")
+    model_config: str = option(str(MODEL_CONFIG), "batch size, workers, timeouts, precision, limits")
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """What tests share beside fixtures: running the programs, waiting for them, drawn photographs."""
 
+import base64
 import csv
+import io
 import os
 import signal
 import socket
@@ -95,6 +97,20 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def encoded_photo(width: int = 12, height: int = 8, kind: str = "PNG", noise: bool = False) -> bytes:
+    """A small photograph as a file's bytes: grey, or noise where it must not compress."""
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    if noise:
+        pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def torchrun(processes: int = 2) -> list[str]:

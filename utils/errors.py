@@ -10,6 +10,8 @@ class UserError(Exception):
 
 def run_program(main: Callable[..., int | None], *arguments) -> None:
     """Run a program's main; end with its return value, or with one line and exit code 1 on a UserError."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a console may lack the letters of a file name
     try:
         sys.exit(main(*arguments))
     except UserError as error:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, b64, run_script
 
 psutil = pytest.importorskip("psutil", reason="needs torchserve: pip install -r requirements-dev.txt")
 pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-dev.txt")
@@ -88,10 +88,6 @@ def server(tiny_checkpoint, tmp_path_factory):
 
 def mask_of(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)))
-
-
-def b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def envelope(*contents: bytes, **parameters: str) -> bytes:
@@ -166,8 +162,8 @@ BAD = {
     "text": (b"hello", "text/plain", 400, "not an image"),
     "truncated": (drawn_photo(0)[:700], "image/jpeg", 400, "broken image"),
     "base64": (b'{"instances": [{"b64": "*"}]}', "application/json", 400, "bad base64"),
-    "json": (b'{"instances": [', "application/json", 400, "no valid JSON"),
-    "deep json": (b"[" * 100_000, "application/json", 400, "no valid JSON"),
+    "json": (b'{"instances": [', "application/json", 400, "not valid JSON"),
+    "deep json": (b"[" * 100_000, "application/json", 400, "not valid JSON"),
     "no instances": (b'{"instances": []}', "application/json", 400, "no instances"),
     "parameter": (envelope(drawn_photo(0), colour="red"), "application/json", 400, "unknown parameter 'colour'"),
     "pixels": (saved(np.zeros((1500, 1500, 3), np.uint8), "PNG"), "image/png", 400, "over the limit of 2;"),

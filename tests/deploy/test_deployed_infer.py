@@ -23,6 +23,10 @@ def options(*arguments: object) -> ClientOptions:
     return ClientOptions.parse([str(argument) for argument in arguments])
 
 
+def run_client(*arguments: object) -> int:
+    return client.main(options(*arguments))
+
+
 def write_photo(path: Path, width: int = 40, height: int = 30, noise: bool = False) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256 if noise else 1, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
@@ -72,7 +76,7 @@ def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
     assert (image.mode, image.height) == (mode, 30)
 
 
-def test_passing_errors_are_tried_again_and_others_not(monkeypatch):
+def test_retryable_errors_are_tried_again_and_others_not(monkeypatch):
     pauses = []
     monkeypatch.setattr(client.time, "sleep", pauses.append)
     answers = iter([client.AnswerError("busy", True), client.AnswerError("busy", True), b"reply"])
@@ -83,28 +87,28 @@ def test_passing_errors_are_tried_again_and_others_not(monkeypatch):
             raise answer
         return answer
 
-    assert client.send_patiently(send, b"") == b"reply"
+    assert client.send_with_retries(send, b"") == b"reply"
     assert pauses == [1, 3]
     answers = iter([client.AnswerError("bad photo")])
     with pytest.raises(client.AnswerError, match="bad photo"):
-        client.send_patiently(send, b"")
+        client.send_with_retries(send, b"")
     answers = iter([client.AnswerError("busy", True)] * 4)
     with pytest.raises(client.AnswerError, match="busy"):
-        client.send_patiently(send, b"")
+        client.send_with_retries(send, b"")
 
 
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (b"<html>", "no mask"),
-        (b"{}", "no mask"),
-        (b'{"predictions": []}', "no mask"),
-        (b'{"predictions": [7]}', "no mask"),
-        (b'{"predictions": [{"body": "AAAA"}]}', "no mask"),
+        (b"<html>", "not a mask"),
+        (b"{}", "not a mask"),
+        (b'{"predictions": []}', "not a mask"),
+        (b'{"predictions": [7]}', "not a mask"),
+        (b'{"predictions": [{"body": "AAAA"}]}', "not a mask"),
         (b'{"predictions": [{"error": "broken image"}]}', "broken image"),
     ],
 )
-def test_a_reply_that_is_no_mask_is_one_line(reply, words):
+def test_a_reply_that_is_not_a_mask_is_one_line(reply, words):
     with pytest.raises(client.AnswerError, match=words):
         client.mask_of(reply)
 
@@ -136,7 +140,7 @@ def test_what_is_missing_is_one_line_with_the_command(tmp_path):
     assert_one_line_error(
         run_script(*run), "--location, --endpoint_id, --project_number missing", "gcloud ai endpoints"
     )
-    assert_one_line_error(run_script(*run, "--url", "localhost:7080"), "no web address")
+    assert_one_line_error(run_script(*run, "--url", "localhost:7080"), "not a web address")
     assert_one_line_error(run_script(*run, "--url", "http://127.0.0.1:9"), "no server answers", "docs/deploy.md")
 
 
@@ -199,14 +203,9 @@ def google(monkeypatch):
     return modules
 
 
-def run_main(monkeypatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["deployed_infer.py", *map(str, arguments)])
-    return client.main()
-
-
 def test_vertex_is_asked_as_published(google, monkeypatch, tmp_path):
     photo = write_photo(tmp_path / "a.png")
-    assert run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX) == 0
+    assert run_client("--input", photo, "--output", tmp_path / "out", *VERTEX) == 0
     (request,) = google.requests
     assert google.hosts == ["l-aiplatform.googleapis.com"]
     assert request.endpoint == "projects/7/locations/l/endpoints/9"
@@ -228,7 +227,7 @@ def test_vertex_errors_say_which_command_to_run(google, monkeypatch, tmp_path, f
     photo = write_photo(tmp_path / "a.png")
     google.raises = fault
     with pytest.raises(UserError, match=words):
-        run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX)
+        run_client("--input", photo, "--output", tmp_path / "out", *VERTEX)
 
 
 def test_a_photo_that_is_not_served_is_skipped_and_told_by_the_exit_code(google, monkeypatch, tmp_path, capsys):
@@ -236,11 +235,11 @@ def test_a_photo_that_is_not_served_is_skipped_and_told_by_the_exit_code(google,
     folder.mkdir()
     write_photo(folder / "a.png")
     (folder / "b.png").write_bytes(b"hello")
-    assert run_main(monkeypatch, "--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
+    assert run_client("--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
     assert (tmp_path / "out/a.png").exists()
     assert "b.png: not an image" in capsys.readouterr().err
     google.raises = FAULTS.Unavailable("try later")
-    assert run_main(monkeypatch, "--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
+    assert run_client("--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
     assert "a.png: try later" in capsys.readouterr().err
 
 
@@ -248,4 +247,4 @@ def test_without_googles_library_the_pip_command_is_told(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "google.cloud", None)
     photo = write_photo(tmp_path / "a.png")
     with pytest.raises(UserError, match="pip install -r deploy/requirements-client.txt"):
-        run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX)
+        run_client("--input", photo, "--output", tmp_path / "out", *VERTEX)
