@@ -1,6 +1,7 @@
 """Errors that a user can fix, and how a program ends with one."""
 
 import sys
+import warnings
 from collections.abc import Callable
 
 
@@ -13,7 +14,19 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
     try:
         sys.exit(main(*arguments))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {shown(error)}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def speak_plainly() -> None:
+    """Make the process print warnings without source lines, and any text, whatever letters the console has."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {shown(message)}\n"
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def shown(text: object) -> str:
+    """Text as one line that can be printed: file names may hold line breaks, and bytes that are not letters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))

@@ -39,7 +39,8 @@ def photo_panel(photo: Image.Image) -> Image.Image:
 def label_panel(photo: Image.Image, labels: np.ndarray, colours: np.ndarray) -> Image.Image:
     """The photograph in grey under its labels' colours, fitted into a panel.
 
-    labels: H x W uint8 of the photo's size, 0 is left bare. colours: 256 x 3 uint8 RGB by label.
+    labels: H x W uint8 of the photo's size; 0 is left bare, UNKNOWN has a colour of its own. colours: 256 x 3 uint8
+    RGB by label.
     """
     small = photo_panel(photo)
     labels = cv2.resize(labels, small.size, interpolation=cv2.INTER_NEAREST)
