@@ -1,6 +1,7 @@
 """Files that are whole or absent."""
 
 import errno
+import os
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -23,7 +24,7 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
     # A name of its own, not one made from path.name: that may be as long as the file system allows.
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             with temporary.open("xb") as file:
                 content(file) if callable(content) else file.write(content)
@@ -40,8 +41,15 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
 def make_writable_folder(folder: Path) -> None:
     """Make a folder where it is missing, and try whether files can be written there. Raises UserError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         with tempfile.NamedTemporaryFile(prefix=".", suffix=".tmp", dir=folder):
             pass
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # what is there is a file; the system's words for this, "File exists", would mislead
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
