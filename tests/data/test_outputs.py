@@ -71,6 +71,10 @@ def test_pillow_reads_masks_as_labels_and_in_the_published_colours(segmentation,
     assert np.array_equal(np.asarray(mask.convert("RGB")), PALETTE[labels])
 
 
+def test_torchvision_reads_masks_as_labels(segmentation, labels):
+    assert np.array_equal(torchvision(encoded(segmentation, "mask"), ImageReadMode.UNCHANGED), labels[None])
+
+
 def test_opencv_and_torchvision_read_masks_in_the_published_colours(segmentation, labels):
     content = encoded(segmentation, "mask")
     assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED)[..., :3], PALETTE[labels][..., ::-1])
