@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS
-from utils.errors import UserError
+from utils.errors import UserError, shown, speak_plainly
 from utils.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -43,10 +43,11 @@ class BaseOptions:
     @classmethod
     def from_command_line(cls):
         """``parse`` for a program: ends it with one line on a mistake, before anything slow is imported."""
+        speak_plainly()
         try:
             return cls.parse()
         except UserError as error:
-            raise SystemExit(f"error: {error}") from None
+            raise SystemExit(f"error: {shown(error)}") from None
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 
 
@@ -20,7 +21,7 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
     try:
         sys.exit(main(*arguments))
     except UserError as error:
-        message, code = f"error: {error}", 1
+        message, code = f"error: {shown(error)}", 1
     except KeyboardInterrupt:
         message, code = "interrupted", 130
     except Exception:
@@ -29,3 +30,15 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def speak_plainly() -> None:
+    """Make the process print warnings without source lines, and any text, whatever letters the console has."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {shown(message)}\n"
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def shown(text: object) -> str:
+    """Text as one line that can be printed: file names may hold line breaks, and bytes that are not letters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
