@@ -29,11 +29,11 @@ import numpy as np
 from PIL import Image
 
 from data.image_folder import find_photos, result_names
-from data.outputs import FORMATS
+from data.outputs import FORMATS, JPEG_SIDE
 from data.photo import PhotoError, open_photo
 from data.segmentation import Segmentation
-from utils.errors import UserError, run_program
-from utils.files import write_atomically
+from utils.errors import UserError, run_program, shown
+from utils.files import FullDiskError, write_atomically
 
 ROUTE = "/predictions/cloth_seg"
 SECONDS = 120  # to wait for an answer
@@ -58,26 +58,44 @@ def main(options: ClientOptions) -> int:
     failed = 0
     for source, target in results.items():
         try:
-            write_atomically(target, segment(source, send, options))
+            content = segment(source, send, options)
         except (PhotoError, AnswerError) as error:
-            failed += 1
-            print(f"skipped {source}: {error}", file=sys.stderr)
+            fault = f"skipped {shown(source)}: {shown(error)}"
         else:
-            print(f"{source} -> {target}")
+            fault = save(target, content)
+        failed += bool(fault)
+        if fault:
+            print(fault, file=sys.stderr)
+        else:
+            print(f"{shown(source)} -> {shown(target)}")
     print(f"{len(results) - failed} of {len(results)} photographs segmented")
     return 1 if failed else 0
 
 
+def save(target: Path, content: bytes) -> str | None:
+    """Write a result; why it cannot be written, where the next one still may be. Raises FullDiskError."""
+    try:
+        write_atomically(target, content)
+    except FullDiskError:
+        raise
+    except UserError as error:
+        return shown(error)
+
+
 def plan(options: ClientOptions) -> dict[Path, Path]:
     """Where the result of each photograph goes. Raises UserError."""
+    output = Path(options.output)
     sources = {}  # photograph by its name in the output folder
     for given in map(Path, options.input):
-        names = {name: given / name for name in find_photos(given)} if given.is_dir() else {Path(given.name): given}
+        if given.is_dir():
+            names = {name: given / name for name in find_photos(given, leave_out=output)}
+        else:
+            names = {Path(given.name): given}
         twice = sources.keys() & names.keys()
         if twice:
             raise UserError(f"two photographs of --input are called {min(twice)}; give their folder instead")
         sources |= names
-    output, suffix = Path(options.output), FORMATS[options.format].suffix
+    suffix = FORMATS[options.format].suffix
     if len(sources) == 1 and output.suffix:
         targets = [output]
     else:
@@ -107,7 +125,7 @@ def encode(path: Path, photo: Image.Image, request_bytes: float) -> bytes:
     limit = int((request_bytes - 200) * 3 / 4)  # 200 bytes are the JSON around it
     if path.stat().st_size <= limit and photo.width * photo.height <= MEGAPIXELS * 1e6:
         return path.read_bytes()
-    scale = min(1.0, math.sqrt(MEGAPIXELS * 1e6 / (photo.width * photo.height)))
+    scale = min(1.0, math.sqrt(MEGAPIXELS * 1e6 / (photo.width * photo.height)), JPEG_SIDE / max(photo.size))
     while True:
         buffer = io.BytesIO()
         size = [max(1, round(side * scale)) for side in photo.size]

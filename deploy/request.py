@@ -102,10 +102,8 @@ def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request
             f"{reprlib.repr(sorted(files)) if files else 'none'}"
         )
     content = fields[files[0]]
-    if isinstance(content, str):  # TorchServe decodes parts that are sent as text
-        content = _decode(content, limits)
-    if not isinstance(content, bytes | bytearray):
-        raise RequestError(f"the form's part {_shown(files[0])} is JSON, not a photograph")
+    if not isinstance(content, bytes | bytearray):  # TorchServe decodes parts that are sent as text or JSON
+        raise RequestError(f"the form's part {_shown(files[0])} is text, not a photograph")
     asked = {name: _text(fields[name]) for name in DEFAULTS if name in fields}
     return _one_photo(content, asked, class_names, limits)
 

@@ -32,7 +32,7 @@ class ClientOptions(BaseOptions):
     api_endpoint: str | None = option(None, "host to ask, for a dedicated endpoint; default: the region's shared one")
     url: str | None = option(None, "plain TorchServe to ask instead of Vertex AI, such as http://localhost:7080")
     category: str = option("any", "any (all clothes), or one class: upper, lower, full")
-    format: str = option("mask", "what to write for each photograph", ("mask", "binary", "cutout", "overlay"))
+    format: str = option("mask", "what to write for each photograph", ("mask", "labels", "binary", "cutout", "overlay"))
     max_request_megabytes: float | None = option(
         None,
         "photographs are shrunk to fit; default: 1.5, what shared Vertex endpoints take, or 25 with --url",

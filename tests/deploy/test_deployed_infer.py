@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import os
+import socket
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -28,6 +31,7 @@ def run_client(*arguments: object) -> int:
 
 
 def write_photo(path: Path, width: int = 40, height: int = 30, noise: bool = False) -> Path:
+    path.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(0).integers(0, 256 if noise else 1, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
     return path
@@ -68,7 +72,15 @@ def test_a_small_photo_is_sent_as_it_is(tmp_path):
     assert client.encode(photo, Image.open(photo), 1e6) == photo.read_bytes()
 
 
-@pytest.mark.parametrize(("name", "mode"), [("mask", "P"), ("binary", "L"), ("cutout", "RGBA"), ("overlay", "RGB")])
+def test_a_photo_longer_than_a_jpeg_can_be_is_shrunk(tmp_path):
+    photo = write_photo(tmp_path / "a.png", 70_000, 2, noise=True)
+    sent = Image.open(io.BytesIO(client.encode(photo, Image.open(photo), 300_000)))
+    assert sent.format == "JPEG" and sent.width <= 65_500
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("mask", "P"), ("labels", "L"), ("binary", "L"), ("cutout", "RGBA"), ("overlay", "RGB")]
+)
 def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
     photo = write_photo(tmp_path / "a.png")
     asked = options("--input", photo, "--output", tmp_path, *VERTEX, "--format", name)
@@ -134,14 +146,123 @@ def test_where_results_go(tmp_path):
         targets(folder, output=folder)
 
 
+def test_results_below_the_photos_are_not_sent(tmp_path):
+    photo = write_photo(tmp_path / "a.png")
+    write_photo(tmp_path / "masks/a.png")
+    asked = options("--input", tmp_path, "--output", tmp_path / "masks", *VERTEX)
+    assert client.plan(asked) == {photo: tmp_path / "masks/a.png"}
+
+
 def test_what_is_missing_is_one_line_with_the_command(tmp_path):
     photo = write_photo(tmp_path / "a.png")
-    run = ("deploy/deployed_infer.py", "--input", photo, "--output", tmp_path / "out")
-    assert_one_line_error(
-        run_script(*run), "--location, --endpoint_id, --project_number missing", "gcloud ai endpoints"
+    result = run_script("deploy/deployed_infer.py", "--input", photo, "--output", tmp_path / "out")
+    assert_one_line_error(result, "--location, --endpoint_id, --project_number missing", "gcloud ai endpoints")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:7080",
+        "ftp://localhost",
+        "http://",
+        "http://localhost:port",
+        "http://[::1",
+        "http://a b/",
+        "http://a..b",
+    ],
+)
+def test_what_is_not_a_web_address_is_told(url):
+    with pytest.raises(UserError, match="is not a web address such as"):
+        client.torchserve(url)
+
+
+def test_a_server_that_is_not_there_is_told_with_the_way_to_start_it():
+    with pytest.raises(UserError, match="no server answers at http://127.0.0.1:9/predictions/cloth_seg; .*deploy.md"):
+        client.torchserve("http://127.0.0.1:9")(b"")
+
+
+@pytest.fixture
+def one_answer():
+    """A function that starts a server on this machine with one raw answer, and gives its address."""
+    listening = []
+
+    def start(answer: bytes) -> str:
+        socket_ = socket.create_server(("127.0.0.1", 0))
+        listening.append(socket_)
+
+        def serve() -> None:
+            with socket_.accept()[0] as connection:
+                connection.recv(10_000)
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://localhost:{socket_.getsockname()[1]}"
+
+    yield start
+    for each in listening:
+        each.close()
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_a_proxy_is_not_asked_for_this_machine(one_answer, monkeypatch, variable):
+    for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    send = client.torchserve(one_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nreply"))
+    assert send(b"question") == b"reply"
+
+
+def test_a_proxy_is_asked_for_other_machines(one_answer, monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", one_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nproxied"))
+    assert client.torchserve("http://segment.invalid")(b"question") == b"proxied"
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True), ("a.localhost", True), ("127.0.0.1", True), ("127.1.2.3", True), ("::1", True),
+        ("0.0.0.0", True), ("example.com", False), ("192.168.1.7", False), ("localhost.example.com", False),
+    ],
+)  # fmt: skip
+def test_this_machine_is_told_from_others(host, here):
+    assert client.is_this_machine(host) == here
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short"]
+)
+def test_an_answer_that_breaks_off_may_be_asked_for_again(one_answer, answer):
+    with pytest.raises(client.AnswerError, match="no answer from") as error:
+        client.torchserve(one_answer(answer))(b"question")
+    assert error.value.retryable
+
+
+def test_one_result_that_cannot_be_written_does_not_end_the_run(google, tmp_path, capsys):
+    for name in ("a", "b"):
+        write_photo(tmp_path / f"photos/{name}.png")
+    (tmp_path / "out/a.png").mkdir(parents=True)
+    assert run_client("--input", tmp_path / "photos", "--output", tmp_path / "out", *VERTEX) == 1
+    assert (tmp_path / "out/b.png").is_file()
+    captured = capsys.readouterr()
+    assert "cannot write" in captured.err and "1 of 2 photographs" in captured.out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_without_the_letters_of_a_name_does_not_stop_the_client(tmp_path, encoding):
+    (tmp_path / "照片 ü\n.jpg").write_bytes(b"hello")
+    result = run_script(
+        "deploy/deployed_infer.py", "--input", tmp_path, "--output", tmp_path / "out", "--url", "http://127.0.0.1:9",
+        env=os.environ | {"PYTHONIOENCODING": encoding}, encoding=encoding,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "0 of 1 photographs segmented" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert (
+        line.startswith("skipped")
+        and "\\u7167\\u7247" in line
+        and line.endswith("not an image in a format that Pillow reads")
     )
-    assert_one_line_error(run_script(*run, "--url", "localhost:7080"), "not a web address")
-    assert_one_line_error(run_script(*run, "--url", "http://127.0.0.1:9"), "no server answers", "docs/deploy.md")
 
 
 def test_the_client_runs_without_pytorch():
