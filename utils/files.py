@@ -26,8 +26,10 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
-        raise UserError(f"cannot write {path}: {error}") from None
+    except (OSError, RuntimeError) as error:
+        # On a full disk torch.save follows the OSError up with a RuntimeError about positions in the file.
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise UserError(f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}") from None
 
 
 def _umask() -> int:

@@ -120,10 +120,9 @@ def test_unknown_options_and_choices_exit_with_2(arguments, capsys):
 
 def test_help_and_mistakes_need_neither_torch_nor_numpy():
     """They answer at once: 0.12 s where torch alone takes seconds."""
-    script = (
-        "import runpy, sys; sys.argv = ['train.py', *sys.argv[1:]]\ntry: runpy.run_path('train.py', None, '__main__')"
-    )
-    script += "\nfinally: print(sorted({'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    script = "import runpy, sys\nsys.argv = ['train.py', *sys.argv[1:]]\n"
+    script += "try: runpy.run_path('train.py', None, '__main__')\n"
+    script += "finally: print(sorted({'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
     assert run_script("-c", script, "--help").stderr.strip() == "[]"
     start = time.perf_counter()
     mistake = run_script("-c", script, "--batchSize", "0")

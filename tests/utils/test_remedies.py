@@ -85,6 +85,12 @@ def test_a_killed_worker_names_memory_and_nthreads(error):
     assert "a loader worker " in message and "memory" in message and "--nThreads (now 2)" in message
 
 
+def test_why_a_worker_died_is_found_behind_the_loaders_own_error():
+    error = RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly")
+    error.__cause__ = RuntimeError(BUS_ERROR)
+    assert "--shm-size" in message_for(error)
+
+
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
 def test_workers_that_cannot_be_started_name_nthreads(number):
     assert "cannot start the loader workers" in message_for(OSError(number, os.strerror(number)))
