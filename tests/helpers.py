@@ -77,6 +77,7 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
     words = list(map(str, command))
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
     before = sys.argv, sys.path.copy(), warnings.formatwarning, os._exit
+    folder = Path.cwd()
     process = os.getpid()
 
     def leave(code: int) -> None:  # an end without ceremony must not be the end of the tests
@@ -86,11 +87,11 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
 
     os._exit = leave
     with (
-        contextlib.chdir(ROOT),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
         warnings.catch_warnings(),
     ):
+        os.chdir(ROOT)
         warnings.simplefilter("default")
         warnings.showwarning = lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4]))
         try:
@@ -107,6 +108,7 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
             code = traceback.format_exc()
         finally:
             sys.argv, sys.path[:], warnings.formatwarning, os._exit = before
+            os.chdir(folder)
         if isinstance(code, str):
             print(code, file=sys.stderr)
             code = 1
