@@ -34,17 +34,18 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.prepare_options import PrepareCcpOptions  # noqa: E402
-from utils.errors import UserError, run_program  # noqa: E402
+from options.prepare_options import PrepareCcpOptions
+from utils.errors import UserError, run_program
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
 PIXEL_LABELS = range(1, 1005)  # photographs with a label map
 TAGS = range(1005, 2099)  # photographs with tags
 PART_SIZE = 110  # photographs in val, and left out
 NOT_TAGGED = 1083
+
+LABEL_HEADER = "ImageId,EncodedPixels,Height,Width,ClassId"
 
 # Labels of Clothing Co-Parsing by iMaterialist category.
 CATEGORIES = {
@@ -95,8 +96,7 @@ RECIPE = {
 }
 
 
-def main() -> None:
-    options = PrepareCcpOptions.parse()
+def main(options: PrepareCcpOptions) -> None:
     prepare(Path(options.ccp), Path(options.output_dir))
 
 
@@ -208,9 +208,6 @@ def write_part(clone: Path, folder: Path, part: str, numbers: list[int], labels:
     return f"{part}: {len(numbers)} photographs{without}, {len(table) - 1} rows; {comparison(folder, part)}"
 
 
-LABEL_HEADER = "ImageId,EncodedPixels,Height,Width,ClassId"
-
-
 def label_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[str]:
     """Table rows of a photograph with a label map, one for each label that has a category. Raises UserError."""
     path = annotation(clone, part, number)
@@ -219,7 +216,10 @@ def label_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[
         size = image.size[::-1]
     if label_map.shape != size:
         raise UserError(f"{path} and its photograph differ in size, {label_map.shape} and {size}: clone anew")
-    texts = {labels[value]: text for value, text in encode_labels(label_map).items()}
+    encoded = encode_labels(label_map)
+    if max(encoded) >= len(labels):
+        raise UserError(f"{path} has the label {max(encoded)}, beyond label_list.mat: restore it with git checkout")
+    texts = {labels[value]: text for value, text in encoded.items()}
     height, width = size
     return [
         f"{file_name(number)},{texts[name]},{height},{width},{category}" for name, category in categories(list(texts))
@@ -249,8 +249,11 @@ def categories(names: list[str]) -> list[tuple[str, int]]:
 
 def tag_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[str]:
     """The table row of a tagged photograph."""
-    tags = np.unique(read_variable(annotation(clone, part, number), "tags"))
-    names = [labels[int(tag)] for tag in tags]
+    path = annotation(clone, part, number)
+    tags = np.unique(read_variable(path, "tags")).astype(int)
+    if len(tags) and (tags[0] < 0 or tags[-1] >= len(labels)):
+        raise UserError(f"{path} has tags beyond label_list.mat: restore it with git checkout")
+    names = [labels[tag] for tag in tags]
     return [f"{file_name(number)},{' '.join(name for name in names if name != 'null')}"]
 
 
@@ -266,4 +269,4 @@ def comparison(folder: Path, part: str) -> str:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, PrepareCcpOptions.from_command_line())

@@ -25,7 +25,7 @@ from scripts.prepare_ccp import (
     prepare,
     split,
 )
-from tests.conftest import ROOT, assert_one_line_error, run_script, shared
+from tests.helpers import ROOT, assert_one_line_error, run_script, shared
 from utils.errors import UserError
 
 SCRIPT = "scripts/prepare_ccp.py"
