@@ -1,5 +1,6 @@
 """What tests share beside fixtures: running the programs, waiting for them, drawn photographs."""
 
+import base64
 import contextlib
 import csv
 import io
@@ -17,9 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from data.rle import encode_rle
+from networks.u2net import build_network
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -146,6 +150,20 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+def encoded_photo(width: int = 12, height: int = 8, kind: str = "PNG", noise: bool = False) -> bytes:
+    """A small photograph as a file's bytes: grey, or noise where it must not compress."""
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    if noise:
+        pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
 def torchrun(processes: int = 2) -> list[str]:
     """Words that start a script in several processes, to be given to ``python``."""
     return ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}"]
@@ -197,3 +215,22 @@ def make_paper_dolls(folder: Path, photos: int = 12, seed: int = 0) -> tuple[Pat
             for category, mask in masks.items():
                 writer.writerow([f"doll{i:03}.jpg", encode_rle(mask), height, width, category])
     return image_folder, df_path
+
+
+def trained_like(name: str, classes: int, seed: int = 0) -> nn.Module:
+    """A network whose batch norms have statistics and scales of their own, as after training."""
+    torch.manual_seed(seed)
+    network = build_network(name, classes)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.8, 1.2)
+        nn.init.normal_(norm.bias, 0, 0.1)
+        norm.running_mean.normal_(0, 0.1)
+        norm.running_var.uniform_(0.5, 1.5)
+        norm.num_batches_tracked.fill_(1000)
+    return network.eval()
+
+
+def random_photos(*sizes: tuple[int, int], seed: int = 0) -> list[Image.Image]:
+    """RGB photographs of noise, each of a size (H, W)."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
