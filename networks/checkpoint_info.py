@@ -8,7 +8,7 @@ from data.published import MEAN, SIZE, STD
 from utils.errors import UserError
 
 INCLUDED_WEIGHTS = Path(__file__).parents[1] / "trained_checkpoint/cloth_segm_u2netp.pth"
-MAX_SIDE = 8192  # of the input that a checkpoint may ask for
+MAX_SIDE = 8192  # of the input that a checkpoint or an option may ask for
 
 
 @dataclass

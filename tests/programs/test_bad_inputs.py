@@ -311,7 +311,7 @@ places("an output twice", 0, files=("out/good.png",), outputs=["mask", "mask"])
 places("every output there is", 0, files=("out/labels_any/good.png",), outputs=["mask", "labels", "cutout", "json"])
 places("a device that no one has", 1, "unknown device 'gpu'", device="gpu")
 places("a graphics card that is not there", 1, "--device cuda:99: ", device="cuda:99")
-places("an input size beyond the largest network input", 1, "--fine_height", fine_height=10**9, fine_width=10**9)
+places("an input size beyond the largest network input", 1, "--fine_height .* at most 8192", fine_height=10**9)
 
 
 @row("infer.py: a result that would replace a photograph", 1, "would replace the photograph .*a.png")
@@ -361,7 +361,7 @@ class Malicious:
         return os.mkdir, (str(self.marker),)
 
 
-def save_checkpoint(path: Path, state: dict, **description) -> None:
+def saved(path: Path, state: dict, **description) -> None:
     torch.save({"state_dict": state, "height": 64, "width": 64, **description}, path)
 
 
@@ -425,12 +425,12 @@ WEIGHTS = {
         lambda g, p: p.write_bytes(pickle.dumps(Malicious(g.folder / "marker"))),
         r"w\.pth",
     ),
-    "NaN among its weights": ("w.pth", lambda g, p: save_checkpoint(p, with_value(g, FIRST, np.nan)), "NaN|finite"),
-    "infinity among its weights": ("w.pth", lambda g, p: save_checkpoint(p, with_value(g, HEAD, np.inf)), "infin|finite"),
+    "NaN among its weights": ("w.pth", lambda g, p: saved(p, with_value(g, FIRST, np.nan)), "NaN|finite"),
+    "infinity among its weights": ("w.pth", lambda g, p: saved(p, with_value(g, HEAD, np.inf)), "infin|finite"),
     "a whole TorchScript module": ("w.pt", torchscript, "TorchScript"),
     "saliency weights": (
         "w.pth",
-        lambda g, p: save_checkpoint(p, build_network("u2netp", 1).state_dict()),
+        lambda g, p: saved(p, build_network("u2netp", 1).state_dict()),
         r"saliency.*setup_model_weights\.py",
     ),
     "another network": ("w.pth", lambda g, p: torch.save({"fc.weight": torch.zeros(3, 3)}, p), "U2NET"),
@@ -446,12 +446,12 @@ WEIGHTS = {
     "a list": ("w.pth", lambda g, p: torch.save([1, 2], p), "state dict|no weights"),
     "a number": ("w.pth", lambda g, p: torch.save(7, p), "state dict|no weights"),
     "a bare tensor": ("w.pth", lambda g, p: torch.save(torch.zeros(3), p), "state dict|no weights"),
-    "a size of 0": ("w.pth", lambda g, p: save_checkpoint(p, g.state, height=0), "describes itself wrongly"),
-    "an absurd size": ("w.pth", lambda g, p: save_checkpoint(p, g.state, width=10**9), "describes itself wrongly"),
-    "a size in words": ("w.pth", lambda g, p: save_checkpoint(p, g.state, width="wide"), "describes itself wrongly"),
-    "no spread": ("w.pth", lambda g, p: save_checkpoint(p, g.state, std=0.0), "describes itself wrongly"),
-    "a mean that is not a number": ("w.pth", lambda g, p: save_checkpoint(p, g.state, mean=np.nan), "describes itself wrongly"),
-    "classes that are numbers": ("w.pth", lambda g, p: save_checkpoint(p, g.state, class_names=[1, 2, 3, 4]), "class_names"),
+    "a size of 0": ("w.pth", lambda g, p: saved(p, g.state, height=0), "describes itself wrongly"),
+    "an absurd size": ("w.pth", lambda g, p: saved(p, g.state, width=10**9), "describes itself wrongly"),
+    "a size in words": ("w.pth", lambda g, p: saved(p, g.state, width="wide"), "describes itself wrongly"),
+    "no spread": ("w.pth", lambda g, p: saved(p, g.state, std=0.0), "describes itself wrongly"),
+    "a mean that is not a number": ("w.pth", lambda g, p: saved(p, g.state, mean=np.nan), "describes itself wrongly"),
+    "classes that are numbers": ("w.pth", lambda g, p: saved(p, g.state, class_names=[1, 2, 3, 4]), "class_names"),
     "text named .onnx": ("w.onnx", lambda g, p: p.write_text("no weights"), r"w\.onnx"),
     "an empty .onnx": ("w.onnx", lambda g, p: p.touch(), r"w\.onnx"),
     "another network's .onnx": ("w.onnx", other_onnx, r"w\.onnx"),
@@ -803,6 +803,11 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
 
 
+def faults(ended: subprocess.CompletedProcess) -> list[str]:
+    """The lines in which a program said what is wrong."""
+    return re.findall(r"(?:^|(?<=[\r\n]))(?:\S*\.py: )?(?:error: |skipped |cannot write ).*", ended.stderr)
+
+
 def check(row: Row, ended: subprocess.CompletedProcess, folder: Path, before: dict[Path, bytes]) -> None:
     said = ended.stdout + ended.stderr
     assert "Traceback" not in said, said
@@ -810,10 +815,8 @@ def check(row: Row, ended: subprocess.CompletedProcess, folder: Path, before: di
     assert not re.search(r"\.py:\d+: ", said), said  # a warning with its source line
     for words in row.words:
         assert re.search(words, said, re.IGNORECASE), f"{words!r} is not in:\n{said}"
-    lines = ended.stderr.strip().splitlines()
-    faults = [line for line in lines if re.match(r"(.*\.py: )?error: |.*skipped |cannot write ", line)]
-    assert row.code == 0 or faults, said
-    assert not [line for line in faults if "error: " in line][1:], said
+    assert row.code == 0 or faults(ended), said
+    assert len([line for line in faults(ended) if "error: " in line]) <= 1, said
 
     after = contents(folder)
     assert {path: after.get(path) for path in before} == before, "something was lost"
@@ -858,13 +861,13 @@ def test_programs_started_by_a_user_end_in_the_same_way(name, given):
     started = run_script(*command)
     check(row, started, given.folder, before)
     here = run_here(*command)
-    assert (started.returncode, started.stderr.splitlines()[-1]) == (here.returncode, here.stderr.splitlines()[-1])
+    assert (started.returncode, faults(started)) == (here.returncode, faults(here))
 
 
 def test_a_folder_of_10000_photographs_is_planned_in_seconds(given):
     first = given.write("photos/0.png", encoded("PNG", noise(8, 8)))
     for i in range(1, 10_000):
         (first.parent / f"{i}.png").hardlink_to(first)
-    plan = infer.make_plan(InferOptions.parse(list(map(str, infer_flags(given, outputs=["mask", "json"])[1:]))))
+    plan = infer.make_plan(InferOptions.parse(list(map(str, infer_flags(given)[1:]))))
     assert len(plan.jobs) == 10_000
-    assert len({path for job in plan.jobs for path in job.results.values()}) == 20_000
+    assert len({path for job in plan.jobs for path in job.results.values()}) == 10_000
