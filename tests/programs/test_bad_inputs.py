@@ -334,19 +334,6 @@ def _(given):
     return infer_flags(given, outputs=["mask", "json"])
 
 
-@row("infer.py: a read-only disk", 1, "cannot write into .*: Read-only file system")
-def _(given):
-    given.write("photos/good.jpg", encoded("JPEG"))
-    return infer_flags(given, result_dir=given.mount("disk", "ro"))
-
-
-@row("infer.py: a full disk", 1, "error: cannot write .*: No space left on device.*--skip_existing")
-def _(given):
-    for i in range(20):
-        given.write(f"photos/{i}.png", encoded("PNG", noise(64, 64)))
-    return infer_flags(given, result_dir=given.mount("disk", "size=64k"), outputs=["cutout"])
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Weight files.
 
@@ -399,7 +386,7 @@ def with_value(given: Given, key: str, value: float) -> dict:
 HEAD, FIRST = "outconv.bias", "stage1.rebnconv1.conv_s1.weight"
 # name of the file, how it is made, what is said of it
 WEIGHTS = {
-    "missing": ("w.pth", lambda g, p: None, r"there is no checkpoint at .*w\.pth"),
+    "missing": ("w.pth", lambda g, p: None, r"there (is|are) no .*w\.pth"),
     "a folder": ("w.pth", lambda g, p: p.mkdir(), r"w\.pth"),
     "an unpacked checkpoint": ("w", unpacked, "folder|directory|unpacked"),
     "zero bytes": ("w.pth", lambda g, p: p.touch(), r"w\.pth"),
@@ -484,8 +471,8 @@ def evaluate_flags(given: Given, **changes) -> list:
     return ["evaluate.py", *flags_of(options)]
 
 
-def train_flags(given: Given, **changes) -> list:
-    return ["train.py", *training_flags(given.dolls, given.folder / "run", iter=1, **changes)]
+def train_flags(given: Given, disk: Path | None = None, **changes) -> list:
+    return ["train.py", *training_flags(given.dolls, (disk or given.folder) / "run", **{"iter": 1, **changes})]
 
 
 for kind in WEIGHTS:
@@ -630,11 +617,6 @@ def _(given):
     return evaluate_flags(given, report_dir=given.write("file"))
 
 
-@row("evaluate.py: a full disk", 1, "cannot write .*: No space left on device")
-def _(given):
-    return evaluate_flags(given, report_dir=given.mount("disk", "size=8k"))
-
-
 @row("data.audit: a report into a file", 1, "cannot write .*: Not a directory")
 def _(given):
     return audit_flags(given, report_dir=given.write("file"))
@@ -675,7 +657,7 @@ told(
     output="{folder}/new.pth", photos="{folder}/absent",
 )  # fmt: skip
 told(
-    "export.py", "below a file", 1, "cannot write|not a directory|not a folder", checkpoint_path="{checkpoint}",
+    "export.py", "below a file", 1, "cannot write .*: Not a directory", checkpoint_path="{checkpoint}",
     output="{checkpoint}/below/new.pth",
 )  # fmt: skip
 told("setup_model_weights.py", "the other network", 1, "does not fit|u2net", model="u2net", weights="{checkpoint}")
@@ -739,7 +721,7 @@ trained("one pixel for batch norm", "batch norm", batchSize=1, fine_width=32, fi
 trained("a device that no one has", "unknown device", device="gpu")
 trained("no file of options", "cannot read the options file .*absent", options="{folder}/absent.yml")
 for name, content, words in (
-    ("an unknown option", "batch_size: 3", "unknown option batch_size"),
+    ("an unknown option in a file", "batch_size: 3", "unknown option batch_size"),
     ("options of a wrong kind", "batchSize: many", "batchSize is 'many', it must be"),
     ("options out of range", "batchSize: 0", "batchSize.*at least 1"),
     ("a list of options", "- batchSize", "must map option names to values"),
@@ -747,6 +729,47 @@ for name, content, words in (
     ("options that run code", "name: !!python/object/apply:os.mkdir [marker]", "is not valid YAML"),
 ):
     trained(name, words, make=lambda g, c=content: g.write("options.yml", c), options="{folder}/options.yml")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Disks that take nothing, or too little.
+
+
+def infer_onto(given: Given, disk: Path) -> list:
+    for i in range(20):
+        given.write(f"photos/{i}.png", encoded("PNG", noise(64, 64)))
+    return infer_flags(given, result_dir=disk, outputs=["cutout"])
+
+
+# What is written onto the disk, by program.
+WRITERS = {
+    "infer.py": infer_onto,
+    "evaluate.py": lambda g, disk: evaluate_flags(g, report_dir=disk),
+    "data.audit": lambda g, disk: audit_flags(g, report_dir=disk),
+    "export.py": lambda g, disk: ["export.py", "--checkpoint_path", g.checkpoint, "--output", disk / "new.pth"],
+    "convert_to_torchscript.py": lambda g, disk: [
+        "deploy/convert_to_torchscript.py", "--checkpoint_path", g.checkpoint, "--output", disk / "new.pt",
+    ],
+    "setup_model_weights.py": lambda g, disk: [
+        "setup_model_weights.py", "--model", "u2netp", "--weights", g.checkpoint, "--save_dir", disk,
+    ],
+    "build_archive.py": lambda g, disk: [
+        "deploy/build_archive.py", "--checkpoint_path", g.checkpoint, "--output_dir", disk,
+    ],
+    "train.py": lambda g, disk: train_flags(g, disk, logs_dir=g.folder / "logs"),
+}  # fmt: skip
+
+for program, writer in WRITERS.items():
+    for name, settings, words in (
+        ("a full disk", "size=32k", "No space left on device"),
+        ("a read-only disk", "ro", "Read-only file system"),
+    ):
+
+        def command(given: Given, writer=writer, settings=settings) -> list:
+            return writer(given, given.mount("disk", settings))
+
+        hint = "--skip_existing" if (program, name) == ("infer.py", "a full disk") else ""
+        TABLE.append(Row(f"{program}: {name}", command, 1, (rf"(?m)error: cannot write .*: {words}.*{hint}",)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
