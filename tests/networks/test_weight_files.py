@@ -79,7 +79,9 @@ def test_prefixes_may_differ_from_key_to_key_and_stand_within(state, tmp_path):
     mixed = {f"{PREFIXES[i % 6]}{key}": tensor for i, (key, tensor) in enumerate(state.items())}
     torch.save(mixed, tmp_path / "mixed.pth")
     assert_loads(tmp_path / "mixed.pth", state)
-    within = {key.replace("stage3.", "stage3._orig_mod.").replace("side2.", "side2.module."): t for key, t in state.items()}
+    within = {
+        key.replace("stage3.", "stage3._orig_mod.").replace("side2.", "side2.module."): t for key, t in state.items()
+    }
     torch.save(within, tmp_path / "within.pth")
     assert_loads(tmp_path / "within.pth", state)
 
