@@ -76,10 +76,7 @@ def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp
             shipped.replace("    instances: 16", "    instance: 16"),
             "limits .* has the unknown instance$",
         ),
-        (
-            "batchSize: 1\nmaxWorkers: 1\nhandler: {precision: auto, height: 1, width: 1, flip: no, limits: 7}",
-            "limits .* lacks instances",
-        ),
+        (no_limits, "limits .* lacks instances, lacks photo_megabytes"),
     ):
         config.write_text(text)
         with pytest.raises(UserError, match=words):
