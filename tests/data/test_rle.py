@@ -72,7 +72,7 @@ def test_any_text_is_refused_or_gives_runs_within_the_image(text, height, width)
         assert "\n" not in str(error)
         return
     assert runs.tolist() == [[s - 1, s - 1 + n] for s, n in np.array(text.split(), int).reshape(-1, 2).tolist()]
-    assert (0 <= runs[:, 0]).all() and (runs[:, 0] <= runs[:, 1]).all() and (runs[:, 1] <= height * width).all()
+    assert (runs[:, 0] >= 0).all() and (runs[:, 0] <= runs[:, 1]).all() and (runs[:, 1] <= height * width).all()
     assert rasterise(runs, height, width, (height, width)).shape == (height, width)
 
 
