@@ -47,7 +47,9 @@ def read_onnx(path: Path) -> tuple[StateDict, dict]:
 def _refuse_converted(graph: GraphProto, path: Path) -> None:
     for node in graph.node:
         if any(word in node.op_type for word in QUANTISED):
-            raise UserError(f"{path} is a quantised graph ({node.op_type}); give the float export that it was made from")
+            raise UserError(
+                f"{path} is a quantised graph ({node.op_type}); give the float export that it was made from"
+            )
         if node.op_type.startswith("Fused") or node.domain.startswith("com.microsoft"):
             raise UserError(
                 f"{path} is a graph fused for one runtime ({node.op_type}); give the export that it was made from"
