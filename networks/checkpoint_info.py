@@ -9,7 +9,7 @@ from utils.errors import UserError
 
 INCLUDED_WEIGHTS = Path(__file__).parents[1] / "trained_checkpoint/cloth_segm_u2netp.pth"
 METADATA_KEY = "cloth_segmentation"  # of the one JSON text in formats whose metadata is text
-MAX_SIDE = 8192  # of the input that a checkpoint may ask for
+MAX_SIDE = 8192  # of the input that a checkpoint or an option may ask for
 
 
 @dataclass
