@@ -1,21 +1,20 @@
 """The photographs of a folder, and a name for each one's results."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
+from data.photo import photo_suffixes
 from utils.errors import UserError
 
 
 def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
     """Paths, relative to ``folder`` and sorted, of the image files below it.
 
-    Hidden files are passed over, and so is everything below ``leave_out`` (results inside the folder).
-    Raises UserError when there is no such folder or no image in it.
+    Links to folders are followed. Hidden files are passed over, and so is everything below ``leave_out`` (results
+    inside the folder). Raises UserError when there is no such folder or no image in it.
     """
-    Image.init()
-    suffixes = set(Image.registered_extensions())
+    suffixes = photo_suffixes()
     found = [path for path in _files(folder, leave_out) if path.suffix.lower() in suffixes]
     if not found:
         raise UserError(f"no photographs in {folder}")
@@ -29,17 +28,41 @@ def passed_over(folder: Path, photos: list[Path], leave_out: Path | None = None)
 
 
 def _files(folder: Path, leave_out: Path | None) -> list[Path]:
-    """The files below a folder as find_photos looks at them. Raises UserError when there is no such folder."""
+    """The files below a folder as find_photos looks at them, and links that lead nowhere. Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a folder of photographs")
-    inside = leave_out is not None and folder.resolve() in leave_out.resolve().parents
-    return [
-        path.relative_to(folder)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (inside and path.resolve().is_relative_to(leave_out.resolve()))
-    ]
+    results = leave_out.resolve() if leave_out else None
+    if results and folder.resolve().is_relative_to(results):  # then photographs and results lie side by side
+        results = None
+    return sorted(path.relative_to(folder) for path in _walk(folder, results))
+
+
+def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
+    """The files below a folder. Every folder is looked into once: its own place comes before links to it."""
+    folders, links, seen = [folder], [], set()
+    while folders or links:
+        current = folders.pop() if folders else links.pop(0)
+        place = current.resolve()
+        if place in seen or (leave_out and place.is_relative_to(leave_out)):
+            continue
+        seen.add(place)
+        try:
+            content = sorted(current.iterdir())
+        except OSError as error:
+            if current == folder:
+                raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
+            continue  # such as lost+found
+        for path in content:
+            if path.name.startswith("."):
+                continue
+            linked = path.is_symlink()
+            if path.is_dir():
+                (links if linked else folders).append(path)
+            elif not linked:
+                if path.is_file():  # not a pipe, say
+                    yield path
+            elif (path.is_file() or not path.exists()) and not (leave_out and path.resolve().is_relative_to(leave_out)):
+                yield path
 
 
 def result_names(photos: list[Path]) -> dict[Path, Path]:
