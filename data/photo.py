@@ -30,8 +30,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Values that stand for white in greyscale files of more than 8 bits: 0..1, 8, 12 and 16 bits.
-WHITES = (1, 255, 4095, 65535)
+# Values that stand for white in greyscale files of more than 8 bits: 0..1, 8, 10, 12 and 16 bits.
+WHITES = (1, 255, 1023, 4095, 65535)
 BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # TIFF tags
 Image.preinit()  # the commonest formats first
 Image.init()
@@ -125,12 +125,13 @@ def _decode(
         return photo if turn is None else photo.transpose(turn)
 
 
-def _orientation(photo: Image.Image) -> object:
-    """The EXIF orientation, where there is one that can be read."""
+def _orientation(photo: Image.Image) -> int:
+    """The EXIF orientation; 0 where there is none that can be read."""
     try:
-        return photo.getexif().get(ORIENTATION)
+        value = photo.getexif().get(ORIENTATION, 0)
+        return int(value[0] if isinstance(value, bytes | tuple) else value)  # some write it as bytes, or twice
     except Exception:  # as with decoders
-        return None
+        return 0
 
 
 def _eight_bits(photo: Image.Image) -> Image.Image:
@@ -140,7 +141,8 @@ def _eight_bits(photo: Image.Image) -> Image.Image:
     if photo.mode == "F":
         # Resampling may leave a little beyond black and white.
         white = next((white for white in WHITES if high <= 1.05 * white), None)
-        known = white is not None and low >= -0.05 * white and (white != 255 or high >= 16)
+        # Of 0..20, say, nobody knows whether it is nearly black or a range of its own.
+        known = white is not None and low >= -0.05 * white and (white == 1 or high >= 0.5 * white)
     else:
         white = _stated_white(photo, high) or next((white for white in WHITES[1:] if high <= white), None)
         known = white is not None and low >= 0
