@@ -162,6 +162,8 @@ TURNED = struct.pack(">HHIHH", ORIENTATION, 3, 1, 6, 0)
         [struct.pack(">HHII", 0x8769, 2, 3, 0x41424300)],  # a text where a place should be
         [struct.pack(">HHII", 0x8825, 4, 1, 8)],  # GPS within itself
         [struct.pack(">HHII", 0x9286, 99, 7, 3)],  # no such type
+        [struct.pack(">HHII", 0x0128, 4, 1, 100_000)],  # a number larger than EXIF has room for
+        [struct.pack(">HHI4s", 0x0128, 2, 3, b"two\0")],  # a text where a number should be
         [struct.pack(">HHI4s", 0x0132, 2, 4, b"\xff\xfe\xfd\0")],  # no text
     ],
 )
