@@ -138,7 +138,7 @@ class TableOptions(BaseOptions):
     image_folder: str = option("../imaterialist/train/", "folder of the photographs", on_resume=True)
     df_path: str = option(
         "../imaterialist/train.csv",
-        "labels: a table (CSV), a COCO file (.json) or a folder of label maps",
+        "labels: table (CSV), COCO file (.json), or folder of label maps",
         on_resume=True,
     )
     class_map: str | None = option(None, CLASS_MAP_HELP)
