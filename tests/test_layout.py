@@ -82,7 +82,7 @@ import contextlib, io, runpy, sys
 sys.modules["torch"] = sys.modules["torchvision"] = None  # importing them fails
 for path in sys.argv[1:]:
     sys.argv = [path, "--help"]
-    with contextlib.redirect_stdout(io.StringIO()) as text:
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())) as screen:
         try:
             runpy.run_path(path, run_name="__main__")
             ended = "without an end"
@@ -90,7 +90,8 @@ for path in sys.argv[1:]:
             ended = end.code
         except ImportError as error:
             ended = error
-    print(path, ended, "usage" in text.getvalue())
+    screen.flush()
+    print(path, ended, b"usage" in screen.buffer.getvalue())
 """
 
 
