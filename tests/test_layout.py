@@ -21,7 +21,11 @@ PROGRAMS = sorted(
     for pattern in ("*.py", "deploy/*.py", "scripts/*.py", "benchmarks/*.py", "data/audit/__main__.py")
     for path in ROOT.glob(pattern)
 )
-COMMANDS = [path for path in PROGRAMS if '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")]
+COMMANDS = [  # benchmarks measure PyTorch for developers; they may be slow to start
+    path
+    for path in PROGRAMS
+    if path.parts[0] != "benchmarks" and '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")
+]
 PROGRAM_ROOMS = {path.parts[0].removesuffix(".py") for path in PROGRAMS} - set(ROOMS)
 MODULES = sorted(
     path.relative_to(ROOT)
