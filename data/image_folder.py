@@ -58,7 +58,8 @@ def _files(folder: Path, leave_out: Path | None) -> list[Path]:
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in sorted(folders) if enter(Path(parent, name))]
         paths = (Path(parent, name) for name in files if not name.startswith("."))
-        found += [path.relative_to(folder) for path in paths if path.is_file()]
+        # A link that leads nowhere counts as a file: it is reported, not lost in silence. A pipe does not.
+        found += [path.relative_to(folder) for path in paths if path.is_file() or not path.exists()]
     return sorted(found)
 
 

@@ -40,10 +40,16 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     (photos / "again").symlink_to(elsewhere)  # the same photographs would have results twice
     (photos / "up").symlink_to(tmp_path)
     (photos / "self").symlink_to(photos)
-    (photos / "dangling.jpg").symlink_to("nowhere")
     assert find_photos(photos) == [Path("a.jpg"), Path("again/a.jpg")]
     (tmp_path / "linked").symlink_to(photos)
     assert len(find_photos(tmp_path / "linked")) == 2
+
+
+def test_a_link_that_leads_nowhere_is_among_the_photographs_to_be_reported(tmp_path):
+    photos = folder_with_photo(tmp_path / "photos")
+    (photos / "dangling.jpg").symlink_to("nowhere")
+    (photos / "dangling").symlink_to("nowhere")
+    assert find_photos(photos) == [Path("a.jpg"), Path("dangling.jpg")]
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path):
