@@ -114,7 +114,7 @@ def _decode(
             photo.draft("RGB", (min_size[1], min_size[0]))
         deep = any(";16" in str(tile.args) for tile in photo.tile)
         photo.load()
-        turn = TURNS.get(_orientation(photo)) if upright else None
+        turn = TURNS.get(orientation(photo)) if upright else None
         profile = photo.info.get("icc_profile")
         if photo.mode.startswith(("I", "F")):
             photo = _eight_bits(photo)
@@ -125,13 +125,14 @@ def _decode(
         return photo if turn is None else photo.transpose(turn)
 
 
-def _orientation(photo: Image.Image) -> int:
-    """The EXIF orientation; 0 where there is none that can be read."""
+def orientation(photo: Image.Image) -> int:
+    """EXIF orientation of an opened photo, 1 to 8; 1 where there is none, or none that can be read."""
     try:
-        value = photo.getexif().get(ORIENTATION, 0)
-        return int(value[0] if isinstance(value, bytes | tuple) else value)  # some write it as bytes, or twice
+        value = photo.getexif().get(ORIENTATION, 1)
+        value = int(value[0] if isinstance(value, bytes | tuple) else value)  # some write it as bytes, or twice
     except Exception:  # as with decoders
-        return 0
+        return 1
+    return value if value in TURNS else 1
 
 
 def _eight_bits(photo: Image.Image) -> Image.Image:
