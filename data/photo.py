@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from data.bare_image import without_metadata
 
@@ -20,7 +20,6 @@ else:
 MAX_MEGAPIXELS = 200
 Image.MAX_IMAGE_PIXELS = None  # the limit is checked below, with a message that says what to do
 warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow's are about metadata
-ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -30,8 +29,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Values that stand for white in greyscale files of more than 8 bits: 0..1, 8, 12 and 16 bits.
-WHITES = (1, 255, 4095, 65535)
+# Values that stand for white: of whole numbers of 8, 10, 12 or 16 bits, whatever they are stored in, and of others.
+INTEGER_WHITES, FLOAT_WHITES = (255, 1023, 4095, 65535), (1, 255, 65535)
 BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # TIFF tags
 Image.preinit()  # the commonest formats first
 Image.init()
@@ -39,6 +38,7 @@ Image.init()
 FORMATS = [name for name in Image.ID if name not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+LATTICE = np.stack(np.meshgrid(*3 * [np.arange(0, 256, 51, np.uint8)]), -1).reshape(-1, 6, 3)  # of RGB colours
 
 
 class PhotoError(ValueError):
@@ -90,6 +90,16 @@ def open_photo(
         raise PhotoError(_broken(error)) from None
 
 
+def orientation(photo: Image.Image) -> int:
+    """EXIF orientation of an opened photo, 1 to 8; 1 where there is none that can be read."""
+    try:
+        value = photo.getexif().get(ExifTags.Base.Orientation, 1)
+        value = int(value[0] if isinstance(value, bytes | tuple) else value)
+    except Exception:  # as with decoders
+        return 1
+    return value if value in TURNS else 1
+
+
 def _broken(error: Exception) -> str:
     return f"broken image ({' '.join(str(error).split()) or type(error).__name__})"
 
@@ -114,7 +124,7 @@ def _decode(
             photo.draft("RGB", (min_size[1], min_size[0]))
         deep = any(";16" in str(tile.args) for tile in photo.tile)
         photo.load()
-        turn = TURNS.get(_orientation(photo)) if upright else None
+        turn = TURNS.get(orientation(photo)) if upright else None
         profile = photo.info.get("icc_profile")
         if photo.mode.startswith(("I", "F")):
             photo = _eight_bits(photo)
@@ -125,24 +135,16 @@ def _decode(
         return photo if turn is None else photo.transpose(turn)
 
 
-def _orientation(photo: Image.Image) -> object:
-    """The EXIF orientation, where there is one that can be read."""
-    try:
-        return photo.getexif().get(ORIENTATION)
-    except Exception:  # as with decoders
-        return None
-
-
 def _eight_bits(photo: Image.Image) -> Image.Image:
     """Greyscale of more than 8 bits, or floating-point, in 8 bits. Raises PhotoError where white is not known."""
     values = np.asarray(photo).astype(np.float32)
     low, high = float(values.min()), float(values.max())
     if photo.mode == "F":
         # Resampling may leave a little beyond black and white.
-        white = next((white for white in WHITES if high <= 1.05 * white), None)
-        known = white is not None and low >= -0.05 * white and (white != 255 or high >= 16)
+        white = next((white for white in FLOAT_WHITES if high <= 1.05 * white), None)
+        known = white is not None and low >= -0.05 * white and (white == 1 or high >= 0.5 * white)
     else:
-        white = _stated_white(photo, high) or next((white for white in WHITES[1:] if high <= white), None)
+        white = _stated_white(photo, high) or next((white for white in INTEGER_WHITES if high <= white), None)
         known = white is not None and low >= 0
     if not known:
         raise PhotoError(f"brightness from {low:g} to {high:g}, of which white is not known; save it with 8 bits")
@@ -182,7 +184,15 @@ def _to_srgb(photo: Image.Image, profile: bytes | None) -> Image.Image:
             colours = source.profile.xcolor_space.strip()
             if (colours == "CMYK") == (photo.mode == "CMYK") and (colours != "GRAY" or photo.mode in ("1", "L")):
                 photo = photo.convert(MODE_OF_PROFILE[colours])
-                return ImageCms.profileToProfile(photo, source, SRGB, outputMode="RGB")
+                transform = ImageCms.buildTransform(source, SRGB, photo.mode, "RGB")
+                if photo.mode != "RGB" or not _changes_nothing(transform):
+                    return transform.apply(photo)
     except (ImageCms.PyCMSError, OSError, KeyError, ValueError):
         pass
     return photo.convert("RGB")
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a transform from RGB to RGB does nothing but round: most profiles are sRGB's, whatever their name."""
+    changed = np.asarray(transform.apply(Image.fromarray(LATTICE))).astype(int)
+    return bool(abs(changed - LATTICE).max() <= 2)

@@ -1,5 +1,6 @@
 """What tests share beside fixtures: running the programs, waiting for them, drawn photographs."""
 
+import base64
 import contextlib
 import csv
 import io
@@ -17,9 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from data.rle import encode_rle
+from networks.u2net import build_network
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -76,6 +80,7 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
     words = list(map(str, command))
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
     before = sys.argv, sys.path.copy(), warnings.formatwarning, os._exit
+    folder = Path.cwd()
     process = os.getpid()
 
     def leave(code: int) -> None:  # an end without ceremony must not be the end of the tests
@@ -85,11 +90,11 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
 
     os._exit = leave
     with (
-        contextlib.chdir(ROOT),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
         warnings.catch_warnings(),
     ):
+        os.chdir(ROOT)
         warnings.simplefilter("default")
         warnings.showwarning = lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4]))
         try:
@@ -106,6 +111,7 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
             code = traceback.format_exc()
         finally:
             sys.argv, sys.path[:], warnings.formatwarning, os._exit = before
+            os.chdir(folder)
         if isinstance(code, str):
             print(code, file=sys.stderr)
             code = 1
@@ -142,6 +148,20 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def encoded_photo(width: int = 12, height: int = 8, kind: str = "PNG", noise: bool = False) -> bytes:
+    """A small photograph as a file's bytes: grey, or noise where it must not compress."""
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    if noise:
+        pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def torchrun(processes: int = 2) -> list[str]:
@@ -195,3 +215,47 @@ def make_paper_dolls(folder: Path, photos: int = 12, seed: int = 0) -> tuple[Pat
             for category, mask in masks.items():
                 writer.writerow([f"doll{i:03}.jpg", encode_rle(mask), height, width, category])
     return image_folder, df_path
+
+
+def trained_like(name: str, classes: int, seed: int = 0) -> nn.Module:
+    """A network whose batch norms have statistics and scales of their own, as after training."""
+    torch.manual_seed(seed)
+    network = build_network(name, classes)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.8, 1.2)
+        nn.init.normal_(norm.bias, 0, 0.1)
+        norm.running_mean.normal_(0, 0.1)
+        norm.running_var.uniform_(0.5, 1.5)
+        norm.num_batches_tracked.fill_(1000)
+    return network.eval()
+
+
+def random_photos(*sizes: tuple[int, int], seed: int = 0) -> list[Image.Image]:
+    """RGB photographs of noise, each of a size (H, W)."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
+
+
+def scene(seed: int, height: int = 300, width: int = 200) -> Image.Image:
+    """A picture of soft patches of colour, no two seeds alike."""
+    patches = np.random.default_rng(seed).integers(0, 256, (9, 6, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def append_rows(df_path: Path, *rows: tuple) -> None:
+    """Add rows to a CSV file."""
+    with df_path.open("a", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def write_scenes(folder: Path, scenes: dict[str, Image.Image], shirt: float = 0.5) -> tuple[Path, Path]:
+    """A data set of pictures with one mask each: a shirt over the upper half, or over ``shirt`` of the last one."""
+    (folder / "photos").mkdir(parents=True)
+    df_path = folder / "table.csv"
+    append_rows(df_path, ("ImageId", "EncodedPixels", "Height", "Width", "ClassId"))
+    for name, picture in scenes.items():
+        picture.save(folder / "photos" / name)
+        mask = np.zeros(picture.size[::-1], bool)
+        mask[: round(len(mask) * (shirt if name == list(scenes)[-1] else 0.5))] = True
+        append_rows(df_path, (name, encode_rle(mask), *mask.shape, 0))
+    return folder / "photos", df_path

@@ -1,0 +1,92 @@
+"""The model archive: what is in it, and what is refused before it is built."""
+
+import json
+import zipfile
+
+import pytest
+import torch
+import yaml
+
+from deploy.build_archive import archive, contents, main
+from networks.checkpoint import load_network
+from options.deploy_options import ArchiveOptions
+from tests.helpers import ROOT, run_script
+from utils.errors import UserError
+
+CONFIG = ROOT / "deploy/model-config.yaml"
+
+
+def test_one_command_builds_the_archive(tiny_checkpoint, tmp_path):
+    result = run_script("deploy/build_archive.py", "--checkpoint_path", tiny_checkpoint, "--output_dir", tmp_path)
+    assert result.returncode == 0, result.stderr
+    with zipfile.ZipFile(tmp_path / "cloth_seg.mar") as archive:
+        names = set(archive.namelist())
+        model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
+        assert {model["handler"], model["serializedFile"], model["configFile"]} <= names
+        assert archive.read(model["serializedFile"]) == tiny_checkpoint.read_bytes()
+        assert {"deploy/request.py", "deploy/reply.py", "networks/predictor.py"} <= names
+        assert not [
+            name for name in names if "__pycache__" in name or name.startswith(("train", "tests", "data/audit"))
+        ]
+
+
+def test_the_same_inputs_make_the_same_bytes(tiny_checkpoint, tmp_path):
+    copy = tmp_path / tiny_checkpoint.name
+    copy.write_bytes(tiny_checkpoint.read_bytes())
+    files = contents(tiny_checkpoint, CONFIG)
+    assert archive(files) == archive(dict(reversed(contents(copy, CONFIG).items())))
+
+
+def test_weights_of_another_kind_become_a_pth(tiny_checkpoint, tmp_path):
+    """One that the server reads without the packages, or the files beside it, that the other kind needs."""
+    other = tmp_path / "weights.ckpt"
+    other.write_bytes(tiny_checkpoint.read_bytes())
+    files = contents(other, CONFIG)
+    assert json.loads(files["MAR-INF/MANIFEST.json"])["model"]["serializedFile"] == "cloth_seg.pth"
+    (tmp_path / "cloth_seg.pth").write_bytes(files["cloth_seg.pth"])
+    packed, info = load_network(tmp_path / "cloth_seg.pth")
+    network, expected = load_network(tiny_checkpoint)
+    assert info == expected
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(packed.state_dict()[name], tensor)
+    assert archive(files) == archive(contents(other, CONFIG))
+
+
+def test_what_is_not_a_checkpoint_is_refused_before_anything_is_written(tmp_path):
+    broken = tmp_path / "broken.pth"
+    broken.write_bytes(b"no weights")
+    with pytest.raises(UserError, match="broken.pth"):
+        main(ArchiveOptions(checkpoint_path=str(broken), output_dir=str(tmp_path)))
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp_path):
+    config = tmp_path / "config.yaml"
+    with pytest.raises(UserError, match="cannot read"):
+        contents(tiny_checkpoint, config)
+    shipped = CONFIG.read_text()
+    no_limits = shipped[: shipped.index("limits:")] + "limits: 7"
+    for text, words in (
+        ("minWorkers: 1\n", "lack batchSize, handler, maxWorkers; start from"),
+        ("[1]", "lack batchSize, handler"),
+        ("a: [", "not valid YAML"),
+        ("batchSize: 1\nmaxWorkers: 1\nhandler: 7", "section handler .* lacks flip"),
+        (shipped.replace("  flip: false", ""), "section handler .* lacks flip"),
+        (
+            shipped.replace("    instances: 16", "    instance: 16"),
+            "limits .* has the unknown instance$",
+        ),
+        (no_limits, "limits .* lacks instances, lacks photo_megabytes"),
+    ):
+        config.write_text(text)
+        with pytest.raises(UserError, match=words):
+            contents(tiny_checkpoint, config)
+
+
+def test_shipped_limits_agree_with_the_servers():
+    limits = yaml.safe_load((ROOT / "deploy/model-config.yaml").read_text())["handler"]["limits"]
+    lines = (ROOT / "deploy/config.properties").read_text().splitlines()
+    server = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    # A photograph at the limit passes, in base64 too, so that it is the handler that says what the limit is.
+    assert limits["photo_megabytes"] * 1e6 * 4 / 3 < 0.9 * int(server["max_request_size"])
+    assert limits["reply_megabytes"] * 1e6 < 0.9 * int(server["max_response_size"])
