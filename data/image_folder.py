@@ -1,5 +1,6 @@
 """The photographs of a folder, and a name for each one's results."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,8 +65,13 @@ def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
             elif not linked:
                 if path.is_file():  # not a pipe, say
                     yield path
-            elif (path.is_file() or not path.exists()) and not (leave_out and path.resolve().is_relative_to(leave_out)):
+            elif (path.is_file() or not path.exists()) and not (leave_out and _target(path).is_relative_to(leave_out)):
                 yield path
+
+
+def _target(link: Path) -> Path:
+    """Where a link leads; a link that leads to itself is where it is."""
+    return Path(os.path.realpath(link))  # unlike Path.resolve it has no objection to loops
 
 
 def result_names(photos: list[Path]) -> dict[Path, Path]:

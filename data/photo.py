@@ -29,8 +29,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Values that stand for white: of whole numbers of 8, 10, 12 or 16 bits, whatever they are stored in, and of others.
-INTEGER_WHITES, FLOAT_WHITES = (255, 1023, 4095, 65535), (1, 255, 65535)
+# Values that stand for white in greyscale files of more than 8 bits: 0..1, 8, 10, 12 and 16 bits.
+WHITES = (1, 255, 1023, 4095, 65535)
 BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # TIFF tags
 Image.preinit()  # the commonest formats first
 Image.init()
@@ -141,10 +141,11 @@ def _eight_bits(photo: Image.Image) -> Image.Image:
     low, high = float(values.min()), float(values.max())
     if photo.mode == "F":
         # Resampling may leave a little beyond black and white.
-        white = next((white for white in FLOAT_WHITES if high <= 1.05 * white), None)
+        white = next((white for white in WHITES if high <= 1.05 * white), None)
+        # Of 0..20, say, nobody knows whether it is nearly black or a range of its own.
         known = white is not None and low >= -0.05 * white and (white == 1 or high >= 0.5 * white)
     else:
-        white = _stated_white(photo, high) or next((white for white in INTEGER_WHITES if high <= white), None)
+        white = _stated_white(photo, high) or next((white for white in WHITES[1:] if high <= white), None)
         known = white is not None and low >= 0
     if not known:
         raise PhotoError(f"brightness from {low:g} to {high:g}, of which white is not known; save it with 8 bits")

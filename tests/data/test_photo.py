@@ -380,7 +380,7 @@ def test_a_tiff_of_12_bits_or_with_a_stated_white_keeps_its_brightness_however_d
     assert abs(opened(content)[..., 0] - RAMP * 700 * 255 / 1023).max() <= 1
 
 
-@pytest.mark.parametrize("scale", [1, 1.03, 255, 65535])
+@pytest.mark.parametrize("scale", [1, 1.03, 255, 1023, 4095, 65535])
 def test_floating_point_keeps_its_brightness(scale):
     photo = opened(tiff((RAMP * scale).astype(np.float32)))
     white = {1.03: 1}.get(scale, scale)
