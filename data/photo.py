@@ -1,6 +1,7 @@
 """Open photographs: any format, any colour mode, upright, in sRGB, bounded."""
 
 import io
+import logging
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,9 @@ else:
 
 MAX_MEGAPIXELS = 200
 Image.MAX_IMAGE_PIXELS = None  # the limit is checked below, with a message that says what to do
-warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow's are about metadata
+# What Pillow warns of and logs is metadata; what is wrong with pixels is an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
