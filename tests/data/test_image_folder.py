@@ -63,6 +63,7 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     (elsewhere / "back").symlink_to(folder)
     (elsewhere / "self").symlink_to(".")
     (elsewhere / "above").symlink_to("..")
+    (folder / "up").symlink_to(folder_with_photo(tmp_path))
     assert found(folder) == ["a.jpg", "link/more/a.jpg"]
     (tmp_path / "way").symlink_to(folder)
     assert found(tmp_path / "way") == ["a.jpg", "link/more/a.jpg"]
