@@ -17,11 +17,11 @@ from data.classes import ClassTable, load_class_table
 from data.imaterialist_table import read_table
 from data.photos import EvaluationPhotos
 from networks.predictor import Predictor
-from utils.devices import keep_freed_memory
 from utils.errors import UserError, run_program
 from utils.evaluation import Evaluation, evaluate
 from utils.files import write_atomically
 from utils.labels import PALETTE
+from utils.memory import keep_freed_memory
 from utils.metrics import BOUNDARY_TOLERANCE, SplitRate
 from utils.pictures import Tile, bright, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
 
@@ -37,6 +37,7 @@ def main(options: EvaluateOptions) -> None:
         options.fine_height,
         options.fine_width,
         options.flip,
+        options.engine,
     )
     classes = load_class_table(options.class_map)
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)

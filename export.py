@@ -15,11 +15,11 @@ import torch
 from data.image_folder import find_photos
 from data.photo import PhotoError, open_photo
 from networks.checkpoint import load_network
-from networks.engines import TorchEngine
 from networks.exporters import EXPORTERS, load_exported
 from networks.predictor import Predictor
-from utils.devices import keep_freed_memory
+from networks.torch_engine import TorchEngine
 from utils.errors import UserError, run_program
+from utils.memory import keep_freed_memory
 
 PHOTOS = 20  # that label maps are compared on, at most
 LEAST_AGREEMENT = 0.998  # share of their pixels that must keep their label

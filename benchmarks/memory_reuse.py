@@ -15,7 +15,7 @@ import torch
 
 from networks.losses import deep_supervision_loss
 from networks.u2net import U2NETP
-from utils.devices import keep_freed_memory
+from utils.memory import keep_freed_memory
 
 WORK = {"training step, 4 x 256x256": (4, 256, True), "prediction, 1 x 768x768": (1, 768, False)}
 

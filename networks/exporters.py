@@ -1,7 +1,10 @@
 """Write a network in other forms, by the suffix of the file."""
 
+import io
+import json
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -9,7 +12,9 @@ from torch import Tensor, nn
 
 from networks.checkpoint import load_network, save_checkpoint
 from networks.checkpoint_info import CheckpointInfo
+from networks.converted import METADATA_KEY
 from utils.errors import UserError
+from utils.files import write_atomically
 
 HALF_MAX = torch.finfo(torch.float16).max
 
@@ -30,9 +35,47 @@ def export_torchscript(network: nn.Module, info: CheckpointInfo, target: Path) -
         torch.jit.save(traced, str(target))
 
 
+def export_onnx(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
+    write_atomically(target, onnx_model(network, info))
+
+
+def onnx_model(network: nn.Module, info: CheckpointInfo) -> bytes:
+    """ONNX (opset 17) of the fused map: N x 3 x h x w in, N x C x h x w logits out, any size, description inside."""
+    import onnx
+
+    buffer = io.BytesIO()
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Fused(network).eval(),
+            (torch.zeros(1, 3, info.height, info.width),),
+            buffer,
+            opset_version=17,
+            dynamo=False,  # the newer exporter needs onnxscript and writes this machine's paths into the file
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_axes={name: {0: "batch", 2: "height", 3: "width"} for name in ("image", "logits")},
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(asdict(info))})
+    return model.SerializeToString()
+
+
+class _Fused(nn.Module):
+    """The fused map alone, for exporters that take a module."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.fused(x)
+
+
 EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {
     ".pth": export_half,
     ".pt": export_torchscript,
+    ".onnx": export_onnx,
 }
 
 
