@@ -91,8 +91,8 @@ def choose_engine(engine: str, device: str) -> str:
 class OpenVinoEngine:
     """OpenVINO on the CPU, one image at a time on all cores: a batch is no faster and takes more memory."""
 
-    def __init__(self, model: bytes, size: tuple[int, int], device: str, precision: str):
-        """model: ONNX as networks/converted.py makes it. size: (h, w). Raises UserError."""
+    def __init__(self, model: bytes | Path, size: tuple[int, int], device: str, precision: str):
+        """model: ONNX as networks/converted.py makes it, or an OpenVINO .xml. size: (h, w). Raises UserError."""
         if device not in ("auto", "cpu"):
             raise UserError(f"--engine openvino runs on the CPU, not on {device}; use --engine torch")
         import openvino

@@ -7,15 +7,18 @@ from networks.checkpoint_info import INCLUDED_WEIGHTS
 from options.base_options import BaseOptions, option
 from utils.errors import UserError
 
-SUFFIXES = (".pth", ".pt")
+SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
 
 
 @dataclass
 class ExportOptions(BaseOptions):
-    """Write a checkpoint in another form, checked on photographs: .pth in half precision, or TorchScript (.pt)."""
+    """Write a checkpoint in another form and check it on photographs; the suffix of the output decides."""
 
     checkpoint_path: str = option(help="weights: .pth of any published form, or .onnx")
-    output: str = option(help="file to write: .pth (half precision, half as large) or .pt (TorchScript)")
+    output: str = option(
+        help="file to write: .pth or .safetensors (half precision), .onnx, .xml (OpenVINO), .pt (TorchScript)"
+    )
+    preset: str | None = option(None, "rembg: an .onnx that rembg runs as its u2net_cloth_seg", ("rembg",))
     fine_width: int | None = option(None, "width to predict at; default: what the checkpoint says", at_least=32)
     fine_height: int | None = option(None, "height to predict at; default: what the checkpoint says", at_least=32)
     photos: str = option("input_images", "folder of photographs to compare label maps on (the first 20)")
@@ -24,6 +27,8 @@ class ExportOptions(BaseOptions):
         super().resolve()
         if Path(self.output).suffix not in SUFFIXES:
             raise UserError(f"--output {self.output} must end in {' or '.join(SUFFIXES)}")
+        if self.preset == "rembg" and Path(self.output).suffix != ".onnx":
+            raise UserError(f"--preset rembg writes an .onnx file, not {self.output}")
         if Path(self.output).exists():
             raise UserError(f"{self.output} exists; remove it first, or choose another --output")
         return self
