@@ -33,7 +33,10 @@ def compare(module: str, ways: list[str], arguments: list[object], rounds: int) 
                 del results[way]
             else:
                 results[way].append(json.loads(process.stdout.splitlines()[-1]))
-    return {way: Measured(*(statistics.median(column) for column in zip(*rows))) for way, rows in results.items()}
+    return {
+        way: Measured(*(statistics.median(column) for column in zip(*rows, strict=True)))
+        for way, rows in results.items()
+    }
 
 
 def report_call(call: Callable[[], object], repeats: int) -> None:
