@@ -1,20 +1,29 @@
 """What tests share beside fixtures: running the programs, waiting for them, drawn photographs."""
 
+import base64
+import contextlib
 import csv
+import io
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from data.rle import encode_rle
+from networks.u2net import build_network
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -66,6 +75,50 @@ def run_script(*command: object, timeout: float = 300, **kwargs) -> subprocess.C
     )  # fmt: skip
 
 
+def run_here(*command: object) -> subprocess.CompletedProcess:
+    """As ``run_script``, but within this process, which has imported already what takes seconds."""
+    words = list(map(str, command))
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
+    before = sys.argv, sys.path.copy(), warnings.formatwarning, os._exit
+    folder = Path.cwd()
+    process = os.getpid()
+
+    def leave(code: int) -> None:  # an end without ceremony must not be the end of the tests
+        if os.getpid() != process:
+            before[-1](code)
+        raise SystemExit(code)
+
+    os._exit = leave
+    with (
+        contextlib.redirect_stdout(streams[0]),
+        contextlib.redirect_stderr(streams[1]),
+        warnings.catch_warnings(),
+    ):
+        os.chdir(ROOT)
+        warnings.simplefilter("default")
+        warnings.showwarning = lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4]))
+        try:
+            if words[0] == "-m":
+                sys.argv = words[1:]
+                runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+            else:
+                sys.argv = words
+                runpy.run_path(words[0], run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        except BaseException:
+            code = traceback.format_exc()
+        finally:
+            sys.argv, sys.path[:], warnings.formatwarning, os._exit = before
+            os.chdir(folder)
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+    out, err = (stream.buffer.getvalue().decode() for stream in streams)
+    return subprocess.CompletedProcess(words, code, out, err)
+
+
 def start_script(*command: object) -> subprocess.Popen:
     """Start ``python <command>`` as the leader of a process group of its own, as a terminal does."""
     return subprocess.Popen(
@@ -95,6 +148,20 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def encoded_photo(width: int = 12, height: int = 8, kind: str = "PNG", noise: bool = False) -> bytes:
+    """A small photograph as a file's bytes: grey, or noise where it must not compress."""
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    if noise:
+        pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def torchrun(processes: int = 2) -> list[str]:
@@ -148,3 +215,22 @@ def make_paper_dolls(folder: Path, photos: int = 12, seed: int = 0) -> tuple[Pat
             for category, mask in masks.items():
                 writer.writerow([f"doll{i:03}.jpg", encode_rle(mask), height, width, category])
     return image_folder, df_path
+
+
+def trained_like(name: str, classes: int, seed: int = 0) -> nn.Module:
+    """A network whose batch norms have statistics and scales of their own, as after training."""
+    torch.manual_seed(seed)
+    network = build_network(name, classes)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.8, 1.2)
+        nn.init.normal_(norm.bias, 0, 0.1)
+        norm.running_mean.normal_(0, 0.1)
+        norm.running_var.uniform_(0.5, 1.5)
+        norm.num_batches_tracked.fill_(1000)
+    return network.eval()
+
+
+def random_photos(*sizes: tuple[int, int], seed: int = 0) -> list[Image.Image]:
+    """RGB photographs of noise, each of a size (H, W)."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
