@@ -20,6 +20,7 @@ from networks.exporters import EXPORTERS, REMBG_SIZE, ForRembg, export_rembg, op
 from networks.predictor import Predictor
 from networks.torch_engine import TorchEngine
 from utils.errors import UserError, run_program
+from utils.files import make_writable_folder
 from utils.memory import keep_freed_memory
 
 PHOTOS = 20  # that label maps are compared on, at most
@@ -34,7 +35,7 @@ def main(options: ExportOptions) -> None:
         info = replace(info, height=size[0], width=size[1], metrics=None)  # they were another size's
     photos = load_photos(Path(options.photos))
     target = Path(options.output)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_writable_folder(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export") as folder:
         draft = Path(folder) / target.name
         if options.preset == "rembg":

@@ -1,4 +1,4 @@
-"""Measure the gain of keep_freed_memory (utils/devices.py) on this CPU: python -m benchmarks.memory_reuse
+"""Measure the gain of keep_freed_memory (utils/memory.py) on this CPU: python -m benchmarks.memory_reuse
 
 Starts processes with it and without it in turn, each timing U2NETP, and prints the median ratios of the pairs.
 """

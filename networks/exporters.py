@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks.checkpoint import load_network, save_checkpoint
-from networks.checkpoint_info import CheckpointInfo
-from networks.converted import METADATA_KEY
+from networks.checkpoint_info import METADATA_KEY, CheckpointInfo
 from networks.engines import Engine, OnnxRuntimeEngine, OpenVinoEngine, choose_engine
 from networks.torch_engine import TorchEngine
 from utils.errors import UserError
@@ -51,7 +50,9 @@ def export_torchscript(network: nn.Module, info: CheckpointInfo, target: Path) -
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch has deprecated TorchScript; programs that load it are still there
         traced = torch.jit.trace(network, torch.zeros(1, 3, info.height, info.width))
-        torch.jit.save(traced, str(target))
+        content = io.BytesIO()  # PyTorch aborts the process when it writes to a full disk itself
+        torch.jit.save(traced, content)
+    write_atomically(target, content.getvalue())
 
 
 def export_onnx(network: nn.Module, info: CheckpointInfo, target: Path) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks.checkpoint_info import INCLUDED_WEIGHTS
+from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
 from options.base_options import BaseOptions, option
 from utils.errors import UserError
 
@@ -19,8 +19,12 @@ class ExportOptions(BaseOptions):
         help="file to write: .pth or .safetensors (half precision), .onnx, .xml (OpenVINO), .pt (TorchScript)"
     )
     preset: str | None = option(None, "rembg: an .onnx that rembg runs as its u2net_cloth_seg", ("rembg",))
-    fine_width: int | None = option(None, "width to predict at; default: what the checkpoint says", at_least=32)
-    fine_height: int | None = option(None, "height to predict at; default: what the checkpoint says", at_least=32)
+    fine_width: int | None = option(
+        None, "width to predict at; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+    )
+    fine_height: int | None = option(
+        None, "height to predict at; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+    )
     photos: str = option("input_images", "folder of photographs to compare label maps on (the first 20)")
 
     def resolve(self) -> "ExportOptions":

@@ -13,14 +13,14 @@ from PIL import Image
 
 from data.audit.counts import ClassCounts, RowCounts, count_classes
 from data.audit.duplicates import Fingerprints, Pair, find_pairs, read_fingerprints
-from data.classes import IMATERIALIST_CATEGORIES, ClassTable, load_class_table
+from data.classes import ClassTable, load_class_table
 from data.image_folder import find_photos
-from data.imaterialist_table import read_table
 from data.label_table import LabelTable
+from data.labels import read_labels
 from data.photo import PhotoError, open_photo
 from data.photos import EvaluationPhotos
 from utils.errors import run_program
-from utils.labels import PALETTE
+from utils.labels import PALETTE, UNKNOWN
 from utils.metrics import ConfusionMatrix
 from utils.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 
@@ -31,7 +31,7 @@ NAMED = 10  # files listed by name before "and N more"
 def main(options: AuditOptions) -> None:
     classes = load_class_table(options.class_map)
     rows = RowCounts()
-    table = read_table(options.df_path, options.image_folder, classes, progress=True, watch=rows.add)
+    table = read_labels(options.df_path, options.image_folder, classes, progress=True, watch=rows.add)
     folder = Path(options.image_folder)
     without_row = [path for path in find_photos(folder) if folder / path not in rows.photos]
     print(f"{options.df_path} with {options.image_folder}")
@@ -40,7 +40,7 @@ def main(options: AuditOptions) -> None:
 
     tables = [table]
     if options.against_df_path:
-        against = read_table(options.against_df_path, options.against_image_folder, classes, progress=True)
+        against = read_labels(options.against_df_path, options.against_image_folder, classes, progress=True)
         tables.append(against)
         print(f"against {options.against_df_path} with {options.against_image_folder}: {len(against)} photographs")
     files = [path for each in tables for path in each.files]
@@ -59,23 +59,21 @@ def main(options: AuditOptions) -> None:
 
 
 def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, classes: ClassTable) -> str:
-    class_of = classes.by_category
     bad = sum(rows.bad.count.values())
     lines = [
-        f"rows: {rows.rows}, of which {bad} cannot be used",
-        *(f"  {line}" for line in rows.bad.lines()),
+        f"{table.skipped.unit}s: {rows.rows}, of which {bad} cannot be used",
+        *(f"  {line}" for line in table.lines()),
         f"photographs: {len(rows.photos)} in the table, {len(table)} with usable rows",
         f"photographs without any row: {listed(without_row)}",
         f"photographs without file: {listed(rows.without_file)}",
         "",
-        sizes_as_text(table.sizes.numpy()),
+        sizes_as_text(table.photo_sizes.numpy()),
         "",
         f"{'id':>3} {'category':<40}{'class':<12}{'rows':>8}{'photographs':>13}",
     ]
     for category, count in sorted(rows.of_category.items()):
-        known = category < len(IMATERIALIST_CATEGORIES)
-        name = IMATERIALIST_CATEGORIES[category] if known else "(of the class map)"
-        in_class = classes.names[class_of[category]]
+        name, value = table.categories[category]
+        in_class = "unknown" if value == UNKNOWN else classes.names[value]
         photos = rows.photos_of_category[category]
         lines.append(f"{category:>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
     return "\n".join(lines)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.imaterialist_table import MISSING_PHOTO, TableRow
-from data.label_table import LabelTable, SkippedRows
+from data.label_table import LabelTable, SkippedRows, TableRow
+from data.photo_finder import MISSING_PHOTO
+from utils.labels import UNKNOWN
 
 
 @dataclass
@@ -29,7 +30,9 @@ class RowCounts:
         self.rows += 1
         self.photos[row.photo] = row.photo_fault != MISSING_PHOTO
         if row.fault:
-            self.bad.add(row.fault, row.row, row.image_id)
+            self.bad.add(row.fault, row.row, row.image_id, row.detail)
+            return
+        if row.category is None:  # it says that the photo has no clothes
             return
         self.of_category[row.category] += 1
         self.photos_of_category[row.category] += (row.image_id, row.category) not in self._seen
@@ -61,7 +64,7 @@ def count_classes(table: LabelTable, classes: int) -> ClassCounts:
         int(table.sizes.long().prod(1).sum()), np.zeros(classes, int), np.zeros(classes, int), Counter(), Counter(), 0
     )
     for photo in range(len(table)):
-        masks = dict(table.class_masks(photo))
+        masks = {value: runs for value, runs in table.class_masks(photo) if value != UNKNOWN}
         area = {value: covered(runs) for value, runs in masks.items()}
         for value, pixels in area.items():
             counts.covered[value] += pixels
