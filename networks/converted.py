@@ -28,9 +28,9 @@ def converted_onnx(path: str | Path) -> bytes:
 
     def convert() -> bytes:
         from networks.checkpoint import load_network
-        from networks.exporters import onnx_model
+        from networks.exporters import onnx_for_engines
 
-        return onnx_model(*load_network(path))
+        return onnx_for_engines(*load_network(path))
 
     return cached(f"{_digest(path)}.{VERSION}.onnx", convert)
 

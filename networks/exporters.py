@@ -56,7 +56,8 @@ def export_torchscript(network: nn.Module, info: CheckpointInfo, target: Path) -
 
 
 def export_onnx(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
-    write_atomically(target, onnx_model(network, info))
+    """ONNX of the fused map in the network's published form, which weights can be read from again."""
+    write_atomically(target, onnx_model(_First(network), info))
 
 
 def export_openvino(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
@@ -72,7 +73,7 @@ def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None
 
     The description inside is the network's own: whoever takes the weights out of the file needs that one.
     """
-    write_atomically(target, onnx_model(ForRembg(network, info), info, size=(REMBG_SIZE, REMBG_SIZE)))
+    write_atomically(target, onnx_model(_First(ForRembg(network, info)), info, size=(REMBG_SIZE, REMBG_SIZE)))
 
 
 EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {
@@ -84,8 +85,13 @@ EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {
 }
 
 
-def onnx_model(network: nn.Module, info: CheckpointInfo, size: tuple[int, int] | None = None) -> bytes:
-    """ONNX (opset 17) of the fused map: N x 3 x h x w in, N x C x h x w logits out, description inside.
+def onnx_for_engines(network: nn.Module, info: CheckpointInfo) -> bytes:
+    """ONNX of the fused map in its cheaper form (``fused``)."""
+    return onnx_model(_Fused(network), info)
+
+
+def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | None = None) -> bytes:
+    """ONNX (opset 17) of a module from images N x 3 x h x w to logits N x C x h x w, description inside.
 
     size: takes one image of this (h, w) only; None: any batch and any size.
     """
@@ -95,7 +101,7 @@ def onnx_model(network: nn.Module, info: CheckpointInfo, size: tuple[int, int] |
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Fused(network).eval(),
+            module.eval(),
             (torch.zeros(1, 3, *(size or (info.height, info.width))),),
             buffer,
             opset_version=17,
@@ -146,16 +152,19 @@ class ForRembg(nn.Module):
         self.register_buffer("scale", std / info.std)
         self.register_buffer("shift", (mean - info.mean) / info.std)
 
-    def fused(self, x: Tensor) -> Tensor:
-        """1 x 3 x 768 x 768 -> 1 x C x 768 x 768 logits."""
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """1 x 3 x 768 x 768 -> 1 x C x 768 x 768 logits, as the first of one output."""
         x = x * self.scale + self.shift
         if self.size == (REMBG_SIZE, REMBG_SIZE):
-            return self.network.fused(x)
+            return self.network(x)[:1]
         # Bilinear to a multiple of the network's size, then means of whole blocks: every pixel counts.
         blocks = [max(1, REMBG_SIZE // side) for side in self.size]
         x = F.interpolate(x, [side * n for side, n in zip(self.size, blocks, strict=True)], mode="bilinear")
-        logits = self.network.fused(F.avg_pool2d(x, blocks))
-        return F.interpolate(logits, (REMBG_SIZE, REMBG_SIZE), mode="bilinear")
+        logits = self.network(F.avg_pool2d(x, blocks))[0]
+        return (F.interpolate(logits, (REMBG_SIZE, REMBG_SIZE), mode="bilinear"),)
+
+    def fused(self, x: Tensor) -> Tensor:
+        return self(x)[0]
 
 
 class _Fused(nn.Module):
@@ -167,6 +176,17 @@ class _Fused(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network.fused(x)
+
+
+class _First(nn.Module):
+    """The first output alone, for exporters that take a module."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)[0]
 
 
 class _Scripted(nn.Module):
