@@ -1,13 +1,13 @@
 """What an iteration of training costs beside the network: python -m benchmarks.training_step
 
-Times the parts of utils.training_step.train_step in turn, in one process, and the whole step, and prints medians and
-ratios: copying the buffers, gradient norm and its synchronisation, optimiser, moving average.
+Times the parts of utils.training_step.train_step and the whole step in turn, in one process, and prints the fastest of
+each and its share of the step: buffer copies, gradient norm and its synchronisation, optimiser, moving average.
 """
 
 import argparse
-import statistics
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -40,10 +40,11 @@ def main() -> None:
 
 
 def measure(model: str, batch: int, size: int, device: torch.device, repeats: int) -> dict[str, float]:
-    """Median seconds of the whole step and of its parts beside the network."""
+    """Seconds of the whole step and of its parts beside the network, the fastest of ``repeats`` each."""
     network = build_network(model, 4).to(device).train()
     state = build_state(network, "adamw", 0.001, 0.01, ema_decay=0.998, precision="fp32")
     kept = KeptBuffers(network)
+    by_tensor = torch.optim.AdamW(copy.deepcopy(network).parameters(), foreach=False)
     targets = (
         torch.randint(0, 4, (batch, size, size), device=device),
         torch.ones(batch, device=device),
@@ -55,13 +56,14 @@ def measure(model: str, batch: int, size: int, device: torch.device, repeats: in
     def loss_of(outputs: tuple, *sample: torch.Tensor):
         return deep_supervision_loss(outputs, *sample, class_weights=class_weights)
 
-    for parameter in network.parameters():
-        parameter.grad = torch.randn_like(parameter)
+    set_gradients(network.parameters())
+    set_gradients(by_tensor.param_groups[0]["params"])
     parts: dict[str, Callable[[], object]] = {
         "buffers, a clone of each (before)": lambda: [buffer.clone() for buffer in network.buffers()],
         "buffers, copied by list (now)": kept.keep,
         "gradient norm, clipped and tested": lambda: gradient_norm(network),
-        "optimiser (AdamW)": state.optimizer.step,
+        "optimiser (AdamW), by tensor (before)": by_tensor.step,
+        "optimiser (AdamW), by list (now)": state.optimizer.step,
         "moving average": lambda: state.ema.update_parameters(network),
     }
     parts["step"] = lambda: train_step(state, network, batches, loss_of, 0.001, 5, kept, "fp32")
@@ -75,9 +77,13 @@ def measure(model: str, batch: int, size: int, device: torch.device, repeats: in
             if turn:
                 seconds[name].append(time.perf_counter() - start)
             if name == "step":
-                for parameter in network.parameters():
-                    parameter.grad = torch.randn_like(parameter)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+                set_gradients(network.parameters())
+    return {name: min(values) for name, values in seconds.items()}
+
+
+def set_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
 
 
 def gradient_norm(network: nn.Module) -> bool:

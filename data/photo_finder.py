@@ -58,9 +58,9 @@ def fit(photo: FoundPhoto, stated: tuple[int, int]) -> Fit | None:
     return Fit(photo.size, settled=photo.orientation == 1 or as_stored > as_shown) if as_stored else None
 
 
-def disagreement(photo: FoundPhoto, stated: tuple[int, int]) -> str:
+def disagreement(photo: FoundPhoto, stated: tuple[int, int], who: str = "the table says") -> str:
     """Both sizes, width first, of labels that do not fit their photo."""
-    return f"the table says {stated[1]}x{stated[0]}, the photo has {photo.size[1]}x{photo.size[0]}"
+    return f"{who} {stated[1]}x{stated[0]}, the photo has {photo.size[1]}x{photo.size[0]}"
 
 
 def _likeness(stated: tuple[int, int], size: tuple[int, int]) -> int:

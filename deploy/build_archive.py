@@ -26,7 +26,8 @@ from utils.files import write_atomically
 
 NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
 PACKAGES = ("data", "networks", "utils")  # without their sub-folders: the server audits no tables
-SETTINGS = {"precision", "height", "width", "flip", "limits"}  # of the handler
+NEEDED = {"batchSize", "maxWorkers", "handler"}  # settings that the handler reads
+SETTINGS = {"precision", "height", "width", "flip", "limits"}  # of the section handler
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
 
 
@@ -83,8 +84,9 @@ def _settings(path: Path) -> bytes:
         raise UserError(f"cannot read the settings {path}: {error.strerror}") from None
     except yaml.YAMLError:
         raise UserError(f"the settings {path} are not valid YAML") from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("handler"), dict):
-        raise UserError(f"the settings {path} lack the section handler; start from deploy/model-config.yaml")
+    missing = NEEDED - set(settings if isinstance(settings, dict) else ())
+    if missing:
+        raise UserError(f"the settings {path} lack {', '.join(sorted(missing))}; start from deploy/model-config.yaml")
     _check_names(settings["handler"], SETTINGS, "handler", path)
     _check_names(settings["handler"]["limits"], {field.name for field in fields(Limits)}, "limits", path)
     return content

@@ -157,7 +157,7 @@ def find_weights(content: object, path: Path) -> StateDict:
     """The state dict with published names in what a file holds, wherever in it. Raises UserError."""
     found = _search(content, path, 0)
     if found is None:
-        raise UserError(f"{path} does not hold a state dict; give a file with the network's weights{_keys(content)}")
+        raise UserError(f"{path} does not hold a state dict of U2NET or U2NETP{_contents(content)}")
     return found
 
 
@@ -173,11 +173,7 @@ def _search(content: object, path: Path, depth: int) -> StateDict | None:
     usual = next((key for key in USUAL_KEYS if key in inside), None)
     if usual is None and len(inside) > 1:
         raise _several(path, list(inside))
-    if usual or inside:
-        return inside[usual or next(iter(inside))]
-    if len(tensors) == len(content) > 0:
-        raise UserError(f"{path} holds neither U2NET nor U2NETP weights{_keys(tensors)}")
-    return None
+    return inside[usual or next(iter(inside))] if inside else None
 
 
 def _tensor(value: object) -> Tensor | None:
@@ -235,7 +231,7 @@ def _several(path: Path, names: list[str]) -> UserError:
     return UserError(f"{path} holds several networks ({', '.join(names)}); save the one you want alone")
 
 
-def _keys(content: object) -> str:
-    if not isinstance(content, dict) or not content:
-        return f" (it holds {type(content).__name__})" if not isinstance(content, dict) else " (it is empty)"
-    return f" (first keys: {', '.join(map(str, list(content)[:3]))})"
+def _contents(content: object) -> str:
+    if isinstance(content, dict):
+        return f" (first keys: {', '.join(map(str, list(content)[:3]))})" if content else " (it is empty)"
+    return f" (it holds a {type(content).__name__})"

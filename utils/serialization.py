@@ -44,15 +44,23 @@ def pickled_number(kind: PickledDtype, raw: bytes) -> object:
     return np.frombuffer(raw, kind.dtype)[0].item()
 
 
+def pickled_nothing() -> bytes:
+    """The bytes of an empty array. Python's own ``bytes`` would make as many as the file asks for."""
+    return b""
+
+
 # What may stand beside tensors, under the names that the files have: NumPy 1 and 2 and Python 3.13 renamed some.
 HARMLESS = [
     (PickledDtype, "numpy.dtype"),
     (PickledArray, "numpy.ndarray"),
     *((pickled_number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *((PickledArray, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-    *((pathlib.PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
-    *((pathlib.PureWindowsPath, f"{module}.WindowsPath") for module in ("pathlib", "pathlib._local")),
+    *((pickled_nothing, f"{module}.bytes") for module in ("builtins", "__builtin__")),
 ]
+for module in ("pathlib", "pathlib._local"):
+    for system in (pathlib.PurePosixPath, pathlib.PureWindowsPath):  # the other system's real paths cannot be made
+        pure = system.__name__
+        HARMLESS += [(system, f"{module}.{pure}"), (system, f"{module}.{pure.removeprefix('Pure')}")]
 
 
 def load_safely(path: Path, mmap: bool = False) -> object:

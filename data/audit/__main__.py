@@ -61,7 +61,7 @@ def main(options: AuditOptions) -> None:
 def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, classes: ClassTable) -> str:
     bad = sum(rows.bad.count.values())
     lines = [
-        f"{table.skipped.unit}s: {rows.rows}, of which {bad} cannot be used",
+        f"rows: {rows.rows}, of which {bad} cannot be used",
         *(f"  {line}" for line in table.lines()),
         f"photographs: {len(rows.photos)} in the table, {len(table)} with usable rows",
         f"photographs without any row: {listed(without_row)}",

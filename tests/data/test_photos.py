@@ -77,7 +77,7 @@ def test_augmentation_is_a_function_of_seed_photo_and_epoch(tmp_path):
     assert not torch.equal(first[Draw(0, 0, 0)].image, other[Draw(0, 0, 0)].image)
 
 
-def test_runs_begun_in_2025_resume_with_the_samples_they_would_have_drawn(tmp_path):
+def test_older_runs_resume_with_the_samples_they_would_have_drawn(tmp_path):
     """The random numbers of a draw, and the order in which they are used, are part of exact resume.
 
     Labels tell: they show crop and mirroring, and unlike images do not depend on any decoder's rounding.
