@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import ExifTags, Image
+from PIL import Image
 
+from data.photo import PhotoError, open_photo, orientation
 from utils.errors import UserError
 
 MISSING_PHOTO = "missing photo"
@@ -105,8 +106,17 @@ class PhotoFinder:
             path = self.folder / found[0]
         try:
             with Image.open(path) as photo:  # reads the header only
-                return FoundPhoto(path, (photo.height, photo.width), _orientation(photo))
+                turned = 1 if photo.format == "TIFF" else orientation(photo)  # Pillow turns TIFFs itself
+                return FoundPhoto(path, (photo.height, photo.width), turned)
         except Exception:  # Pillow's decoders raise what they like on broken files
+            return self._decoded(path)
+
+    def _decoded(self, path: Path) -> FoundPhoto:
+        """A photo whose header is broken; its pixels may be sound."""
+        try:
+            photo = open_photo(path, upright=False)
+            return FoundPhoto(path, (photo.height, photo.width))
+        except PhotoError:
             return FoundPhoto(path, fault="photo that cannot be read")
 
     def _direct(self, name: str, parts: list[str]) -> Path | None:
@@ -156,14 +166,3 @@ def _has_photo_suffix(name: str) -> bool:
 def _folded(name: str) -> str:
     """A name as it is compared: some systems write letters with accents as two characters, and case varies."""
     return unicodedata.normalize("NFC", name.strip()).casefold()
-
-
-def _orientation(photo: Image.Image) -> int:
-    """EXIF's, 1 to 8; 1 where there is none, or where Pillow applies it whether asked to or not."""
-    if photo.format == "TIFF":
-        return 1
-    try:
-        value = photo.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # broken EXIF
-        return 1
-    return value if value in range(1, 9) else 1
