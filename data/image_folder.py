@@ -39,8 +39,11 @@ def _files(folder: Path, leave_out: Path | None) -> list[Path]:
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    """The files below a folder. Every folder is looked into once: its own place comes before links to it."""
-    folders, links, seen = [folder], [], set()
+    """The files below a folder. Every folder is looked into once: its own place comes before links to it.
+
+    Links back up, to a folder that this one lies in, are not followed.
+    """
+    folders, links, seen = [folder], [], set(folder.resolve().parents)
     while folders or links:
         current = folders.pop() if folders else links.pop(0)
         place = current.resolve()

@@ -1,12 +1,13 @@
 """Open photographs: any format, any colour mode, upright, in sRGB, bounded."""
 
 import io
+import logging
 import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from data.bare_image import without_metadata
 
@@ -19,8 +20,9 @@ else:
 
 MAX_MEGAPIXELS = 200
 Image.MAX_IMAGE_PIXELS = None  # the limit is checked below, with a message that says what to do
-warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow's are about metadata
-ORIENTATION = 0x0112  # EXIF tag
+# What Pillow warns of and logs is metadata; what is wrong with pixels is an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,6 +41,7 @@ Image.init()
 FORMATS = [name for name in Image.ID if name not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+LATTICE = np.stack(np.meshgrid(*3 * [np.arange(0, 256, 51, np.uint8)]), -1).reshape(-1, 6, 3)  # of RGB colours
 
 
 class PhotoError(ValueError):
@@ -90,6 +93,16 @@ def open_photo(
         raise PhotoError(_broken(error)) from None
 
 
+def orientation(photo: Image.Image) -> int:
+    """EXIF orientation of an opened photo, 1 to 8; 1 where there is none that can be read."""
+    try:
+        value = photo.getexif().get(ExifTags.Base.Orientation, 1)
+        value = int(value[0] if isinstance(value, bytes | tuple) else value)
+    except Exception:  # as with decoders
+        return 1
+    return value if value in TURNS else 1
+
+
 def _broken(error: Exception) -> str:
     return f"broken image ({' '.join(str(error).split()) or type(error).__name__})"
 
@@ -114,7 +127,7 @@ def _decode(
             photo.draft("RGB", (min_size[1], min_size[0]))
         deep = any(";16" in str(tile.args) for tile in photo.tile)
         photo.load()
-        turn = TURNS.get(_orientation(photo)) if upright else None
+        turn = TURNS.get(orientation(photo)) if upright else None
         profile = photo.info.get("icc_profile")
         if photo.mode.startswith(("I", "F")):
             photo = _eight_bits(photo)
@@ -123,15 +136,6 @@ def _decode(
             raise PhotoError("nearly black: fewer than 16 bits stored as 16; save it with 8 bits per channel")
         photo = _to_rgb(photo, profile)
         return photo if turn is None else photo.transpose(turn)
-
-
-def _orientation(photo: Image.Image) -> int:
-    """The EXIF orientation; 0 where there is none that can be read."""
-    try:
-        value = photo.getexif().get(ORIENTATION, 0)
-        return int(value[0] if isinstance(value, bytes | tuple) else value)  # some write it as bytes, or twice
-    except Exception:  # as with decoders
-        return 0
 
 
 def _eight_bits(photo: Image.Image) -> Image.Image:
@@ -184,7 +188,15 @@ def _to_srgb(photo: Image.Image, profile: bytes | None) -> Image.Image:
             colours = source.profile.xcolor_space.strip()
             if (colours == "CMYK") == (photo.mode == "CMYK") and (colours != "GRAY" or photo.mode in ("1", "L")):
                 photo = photo.convert(MODE_OF_PROFILE[colours])
-                return ImageCms.profileToProfile(photo, source, SRGB, outputMode="RGB")
+                transform = ImageCms.buildTransform(source, SRGB, photo.mode, "RGB")
+                if photo.mode != "RGB" or not _changes_nothing(transform):
+                    return transform.apply(photo)
     except (ImageCms.PyCMSError, OSError, KeyError, ValueError):
         pass
     return photo.convert("RGB")
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a transform from RGB to RGB does nothing but round: most profiles are sRGB's, whatever their name."""
+    changed = np.asarray(transform.apply(Image.fromarray(LATTICE))).astype(int)
+    return bool(abs(changed - LATTICE).max() <= 2)

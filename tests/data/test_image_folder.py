@@ -63,6 +63,7 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     (elsewhere / "back").symlink_to(folder)
     (elsewhere / "self").symlink_to(".")
     (elsewhere / "above").symlink_to("..")
+    (folder / "up").symlink_to(folder_with_photo(tmp_path))
     assert found(folder) == ["a.jpg", "link/more/a.jpg"]
     (tmp_path / "way").symlink_to(folder)
     assert found(tmp_path / "way") == ["a.jpg", "link/more/a.jpg"]
@@ -116,3 +117,9 @@ def test_no_two_results_have_the_same_name():
         "a.jpg": "a.jpg", "A.png": "A.png", "b.jpg": "b", "sub/b.jpg": "sub/b", "c.jpg": "c", "c.jpg.png": "c.jpg.png",
         "d.e.jpg": "d.e",
     }  # fmt: skip
+
+
+def test_a_link_to_itself_does_not_end_a_run_with_results_inside(tmp_path):
+    folder_with_photo(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert found(tmp_path, leave_out=tmp_path / "results") == ["a.jpg"]

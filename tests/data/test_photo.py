@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
-from data.photo import PhotoError, open_photo
+from data.photo import PhotoError, open_photo, orientation
 from tests.helpers import ROOT
 
 RED = np.zeros((8, 6, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
@@ -154,6 +154,16 @@ TURNED = struct.pack(">HHIHH", ORIENTATION, 3, 1, 6, 0)
 
 
 @pytest.mark.parametrize(
+    "entry",
+    [TURNED, struct.pack(">HHII", ORIENTATION, 4, 1, 6), struct.pack(">HHI4s", ORIENTATION, 1, 1, b"\6\0\0\0")],
+    ids=["short", "long", "byte"],
+)
+def test_an_orientation_of_an_odd_type_is_applied(entry):
+    assert opened(jpeg_with((0xE1, b"Exif\0\0" + exif_with(entry)))).shape == (30, 40, 3)
+    assert orientation(Image.open(io.BytesIO(jpeg_with((0xE1, b"Exif\0\0" + exif_with(entry)))))) == 6
+
+
+@pytest.mark.parametrize(
     "entries",
     [
         [struct.pack(">HHII", 0x010F, 2, 2**31, 2**31)],  # a text beyond the file
@@ -229,6 +239,7 @@ PNG_FAULTS = {
     "a compressed text of 5 MB": png_chunk(b"zTXt", b"Comment\0\0" + HUGE),
     "an international text of 5 MB": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + HUGE),
     "texts of 70 MB": b"".join([png_chunk(b"tEXt", b"Comment\0" + b"x" * 7_000_000)] * 10),
+    "a text of 2 MB": png_chunk(b"tEXt", b"Comment\0" + b"x" * 2_000_000),
     "a text of an unknown compression": png_chunk(b"zTXt", b"Comment\0\7" + HUGE),
     "a text that is not compressed": png_chunk(b"zTXt", b"Comment\0\0" + b"nonsense"),
     "a text with a wrong check sum": png_chunk(b"tEXt", b"Comment\0text", check=0),
@@ -311,9 +322,14 @@ def test_an_opened_photo_carries_no_metadata():
 SILENT = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from data.photo import open_photo
+from data.photo import PhotoError, open_photo
+def look(path):
+    try:
+        return open_photo(path).size
+    except PhotoError:
+        return path.endswith("logged.img")
 with ThreadPoolExecutor(4) as pool:
-    print(*{photo.size for photo in pool.map(open_photo, sys.argv[1:] * 8)})
+    print(*sorted(map(str, set(pool.map(look, sys.argv[1:] * 8)))))
 """
 
 
@@ -326,11 +342,12 @@ def test_nothing_is_written_about_metadata(tmp_path):
         tiff(NOISE, {270: (2, 2**31, 2**31), 700: (1, 1000, 2**30)}),
         encoded(Image.fromarray(NOISE).convert("P"), transparency=bytes([0, 128])),
     ]
+    (tmp_path / "logged.img").write_bytes(tiff(NOISE, {277: (3, 1, 144)}))
     for number, content in enumerate(contents):
         (tmp_path / f"{number}.img").write_bytes(content)
-    command = [sys.executable, "-c", SILENT, *map(str, sorted(tmp_path.iterdir()))]
+    command = [sys.executable, "-W", "default", "-c", SILENT, *map(str, sorted(tmp_path.iterdir()))]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (result.stdout, result.stderr) == ("(30, 40)\n", "")
+    assert (result.stdout, result.stderr) == ("(30, 40) True\n", "")
 
 
 # Brightness beyond 8 bits
@@ -338,9 +355,9 @@ def test_nothing_is_written_about_metadata(tmp_path):
 RAMP = np.linspace(0, 1, 256 * 6).reshape(256, 6)
 
 
-@pytest.mark.parametrize("scale", [255, 4095, 65535])
+@pytest.mark.parametrize("scale", [255, 1023, 4095, 65535])
 @pytest.mark.parametrize("write", [encoded, tiff], ids=["PNG", "TIFF"])
-def test_grey_of_8_12_or_16_bits_in_16_keeps_its_brightness(write, scale):
+def test_grey_of_8_to_16_bits_in_16_keeps_its_brightness(write, scale):
     photo = opened(write((RAMP * scale).round().astype(np.uint16)))
     assert abs(photo[..., 0] - RAMP * 255).max() <= 1
 
@@ -369,7 +386,7 @@ def test_a_tiff_of_12_bits_or_with_a_stated_white_keeps_its_brightness_however_d
     assert abs(opened(content)[..., 0] - RAMP * 700 * 255 / 1023).max() <= 1
 
 
-@pytest.mark.parametrize("scale", [1, 1.03, 255, 4095, 65535])
+@pytest.mark.parametrize("scale", [1, 1.03, 255, 1023, 4095, 65535])
 def test_floating_point_keeps_its_brightness(scale):
     photo = opened(tiff((RAMP * scale).astype(np.float32)))
     white = {1.03: 1}.get(scale, scale)
@@ -380,12 +397,14 @@ def test_floating_point_keeps_its_brightness(scale):
     "values",
     [
         RAMP * 3,  # 0..1 with lights beyond it, or 0..255 and black?
+        RAMP * 100,
+        RAMP * 500,
         RAMP * 1e6,
         RAMP * 2 - 1,
         np.where(RAMP > 0.5, np.nan, RAMP),
         np.where(RAMP > 0.5, np.inf, RAMP),
     ],
-    ids=["up to 3", "up to 1e6", "from -1", "NaN", "infinite"],
+    ids=["up to 3", "up to 100", "up to 500", "up to 1e6", "from -1", "NaN", "infinite"],
 )
 def test_floating_point_of_an_unknown_white_is_refused(values):
     with pytest.raises(PhotoError, match="brightness from .* white is not known; save it with 8 bits"):
@@ -429,10 +448,14 @@ def to_xyz(primaries) -> np.ndarray:
     return adapt @ columns * np.linalg.solve(columns, D65)
 
 
+def text_tag(text: str) -> bytes:
+    return b"desc" + bytes(4) + struct.pack(">I", len(text) + 1) + text.encode() + bytes(79)
+
+
 def profile_of(space: bytes, tags: dict[bytes, bytes]) -> bytes:
     """An ICC profile, version 2, of a display."""
     tags = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", 2) + b"x\0" + bytes(78),
+        b"desc": text_tag("x"),
         b"cprt": b"text" + bytes(4) + b"x\0",
     } | tags
     tags[b"wtpt"] = b"XYZ " + bytes(4) + struct.pack(">3i", *(D50 * 65536).round().astype(int))
@@ -453,13 +476,20 @@ def gamma(value: float) -> bytes:
     return b"curv" + bytes(4) + struct.pack(">IH", 1, round(value * 256))
 
 
-def rgb_profile(primaries, exponent: float = 2.2) -> bytes:
+def rgb_profile(primaries, curve: bytes = gamma(2.2), name: str = "x") -> bytes:
     columns = (to_xyz(primaries) * 65536).round().astype(int).T
     tags = {
         name: b"XYZ " + bytes(4) + struct.pack(">3i", *c)
         for name, c in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)
     }
-    return profile_of(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma(exponent)))
+    return profile_of(b"RGB ", {b"desc": text_tag(name), **tags, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)})
+
+
+def srgb_curve() -> bytes:
+    """The curve as profiles on photographs have it, in 1024 steps."""
+    x = np.linspace(0, 1, 1024)
+    linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    return b"curv" + bytes(4) + struct.pack(">I", 1024) + (linear * 65535).round().astype(">u2").tobytes()
 
 
 def as_srgb(colours: np.ndarray, primaries, exponent: float = 2.2) -> np.ndarray:
@@ -498,8 +528,16 @@ def test_a_draft_for_training_is_converted_too():
 
 
 def test_a_photo_in_srgb_stays_as_it_is():
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert np.array_equal(reopened(NOISE, icc_profile=profile), NOISE)
+    for profile in (
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        rgb_profile(SRGB, srgb_curve()),
+    ):
+        assert np.array_equal(reopened(NOISE, icc_profile=profile), NOISE)
+
+
+def test_a_profile_called_srgb_is_applied_where_it_is_another():
+    profile = rgb_profile(SRGB, gamma(1.0), "linear sRGB")
+    assert abs(patches(reopened(CHART, icc_profile=profile)) - as_srgb(COLOURS, SRGB, 1.0)).max() < 3
 
 
 def test_palettes_transparency_and_grey_are_converted_too():
@@ -517,7 +555,7 @@ def test_palettes_transparency_and_grey_are_converted_too():
         assert abs(reopened(image, icc_profile=dark)[0, 0] - expected).max() < 3
     deep = np.full((8, 6), 100 * 257, np.uint16)
     assert abs(reopened(deep, icc_profile=dark)[0, 0] - expected).max() < 3
-    grey_in_rgb = reopened(Image.new("L", (6, 8), 100), icc_profile=rgb_profile(P3, 1.0))
+    grey_in_rgb = reopened(Image.new("L", (6, 8), 100), icc_profile=rgb_profile(P3, gamma(1.0)))
     assert abs(grey_in_rgb[0, 0] - expected).max() < 3
 
 
@@ -600,3 +638,14 @@ def test_photographs_over_the_pixel_limit_are_refused_before_decoding():
     for bomb in (content, png_with(PNG_FAULTS["an empty text"], photo=content)):
         with pytest.raises(PhotoError, match="2 megapixels are over the limit of 1"):
             open_photo(io.BytesIO(bomb), max_megapixels=1)
+
+
+def test_an_orientation_written_as_bytes_turns_the_photo():
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x0112, 1, 1, b"\6\0\0\0", 0)
+    assert opened(jpeg_with((0xE1, exif))).shape != opened(jpeg_with()).shape
+
+
+@pytest.mark.parametrize("high", [3.5, 20, 100, 300, 5000])
+def test_floating_point_far_below_white_is_refused_not_nearly_black(high):
+    with pytest.raises(PhotoError, match="white is not known"):
+        reopened(np.linspace(0, high, 48, dtype=np.float32).reshape(8, 6), "TIFF")
