@@ -121,7 +121,7 @@ class NetworkOptions(BaseOptions):
 class PredictorOptions(NetworkOptions):
     """Options of the programs that predict with a checkpoint."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, .safetensors or .onnx")
     fine_width: int | None = option(
         None, "width the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
     )

@@ -14,7 +14,7 @@ SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
 class ExportOptions(BaseOptions):
     """Write a checkpoint in another form and check it on photographs; the suffix of the output decides."""
 
-    checkpoint_path: str = option(help="weights: .pth of any published form, or .onnx")
+    checkpoint_path: str = option(help="weights: .pth of any published form, .safetensors or .onnx")
     output: str = option(
         help="file to write: .pth or .safetensors (half precision), .onnx, .xml (OpenVINO), .pt (TorchScript)"
     )
@@ -42,5 +42,5 @@ class ExportOptions(BaseOptions):
 class TorchScriptOptions(ExportOptions):
     """Trace the network into a TorchScript file, for programs that load one; the archive does not need it."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, .safetensors or .onnx")
     output: str = option("deploy/torchscript.pt", "file to write")
