@@ -17,11 +17,11 @@ from data.classes import ClassTable, load_class_table
 from data.labels import read_labels
 from data.photos import EvaluationPhotos
 from networks.predictor import Predictor
-from utils.devices import keep_freed_memory
 from utils.errors import UserError, run_program
 from utils.evaluation import Evaluation, evaluate
 from utils.files import make_writable_folder, write_atomically
 from utils.labels import PALETTE
+from utils.memory import keep_freed_memory
 from utils.metrics import BOUNDARY_TOLERANCE, SplitRate
 from utils.pictures import Tile, bright, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
 
@@ -42,6 +42,7 @@ def main(options: EvaluateOptions) -> None:
         options.fine_height,
         options.fine_width,
         options.flip,
+        options.engine,
     )
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
     table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=True)

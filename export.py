@@ -5,6 +5,7 @@ from options.export_options import ExportOptions
 if __name__ == "__main__":
     options = ExportOptions.from_command_line()  # before the imports that take seconds
 
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,12 @@ import torch
 from data.image_folder import find_photos
 from data.photo import PhotoError, open_photo
 from networks.checkpoint import load_network
-from networks.engines import TorchEngine
-from networks.exporters import EXPORTERS, load_exported
+from networks.exporters import EXPORTERS, REMBG_SIZE, ForRembg, export_rembg, open_exported
 from networks.predictor import Predictor
-from utils.devices import keep_freed_memory
+from networks.torch_engine import TorchEngine
 from utils.errors import UserError, run_program
 from utils.files import make_writable_folder
+from utils.memory import keep_freed_memory
 
 PHOTOS = 20  # that label maps are compared on, at most
 LEAST_AGREEMENT = 0.998  # share of their pixels that must keep their label
@@ -37,21 +38,26 @@ def main(options: ExportOptions) -> None:
     make_writable_folder(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export") as folder:
         draft = Path(folder) / target.name
-        EXPORTERS[target.suffix](network, info, draft)
-        cpu = torch.device("cpu")
-        before = Predictor(TorchEngine(network, cpu), info)
-        after = Predictor(TorchEngine(load_exported(draft), cpu), info)
+        if options.preset == "rembg":
+            export_rembg(network, info, draft)
+            network = ForRembg(network, info)
+            info = replace(info, height=REMBG_SIZE, width=REMBG_SIZE)
+        else:
+            EXPORTERS[target.suffix](network, info, draft)
+        before = Predictor(TorchEngine(network, torch.device("cpu")), info)
+        after = Predictor(open_exported(draft, info), info)
         agreement = float(np.mean([np.mean(before(photo).labels == after(photo).labels) for photo in photos]))
         if agreement < LEAST_AGREEMENT:
             raise UserError(
                 f"not exported: only {100 * agreement:.2f} % of the pixels of {len(photos)} photographs keep their "
                 f"label, {100 * LEAST_AGREEMENT:g} % must"
             )
-        draft.replace(target)
+        for path in sorted(Path(folder).iterdir()):  # OpenVINO writes two files, the .bin first
+            shutil.move(path, target.parent / path.name)
     print(
-        f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), to predict at {size[1]}x{size[0]}; input normalised "
-        f"with mean {info.mean:g} and std {info.std:g}; {100 * agreement:.3f} % of the pixels of {len(photos)} "
-        "photographs keep their label"
+        f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), input {info.width}x{info.height} normalised with "
+        f"{'ImageNet mean and std' if options.preset else f'mean {info.mean:g} and std {info.std:g}'}; "
+        f"{100 * agreement:.3f} % of the pixels of {len(photos)} photographs keep their label"
     )
 
 

@@ -18,11 +18,11 @@ from data.image_folder import find_photos, passed_over, result_names
 from data.outputs import FORMATS, result_path
 from data.photo import PhotoError, open_photo
 from data.segmentation import Segmentation
-from networks.checkpoint import read_info
+from networks.converted import read_info
 from networks.predictor import Predictor
-from utils.devices import keep_freed_memory
 from utils.errors import UserError, run_program, shown
 from utils.files import FullDiskError, make_writable_folder, write_atomically
+from utils.memory import keep_freed_memory
 from utils.prefetch import ahead
 from utils.remedies import remedies
 
@@ -62,6 +62,7 @@ def main(options: InferOptions) -> int:
         options.fine_height,
         options.fine_width,
         options.flip,
+        options.engine,
     )
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
     if plan.existing:

@@ -19,18 +19,19 @@ from data.photos import EvaluationPhotos
 from data.preprocessing import denormalise
 from networks.checkpoint import save_checkpoint
 from networks.checkpoint_info import CheckpointInfo
-from networks.engines import TorchEngine
 from networks.losses import deep_supervision_loss
 from networks.predictor import Predictor
 from networks.surgery import start_from
+from networks.torch_engine import TorchEngine
 from networks.u2net import build_network
-from utils.devices import describe, keep_freed_memory, resolve_device, resolve_precision
+from utils.devices import describe, resolve_device, resolve_precision
 from utils.distributed import local_rank, local_world_size, log, process_group, rank, sum_over_ranks, world_size
 from utils.errors import UserError, run_program
 from utils.evaluation import evaluate
 from utils.files import write_atomically
 from utils.interruption import Interruption, no_worker_left
 from utils.labels import PALETTE
+from utils.memory import keep_freed_memory
 from utils.remedies import remedies
 from utils.schedules import image_size, learning_rate
 from utils.training_state import TrainingState, build_state

@@ -1,4 +1,4 @@
-"""Measure the gain of keep_freed_memory (utils/devices.py) on this CPU: python -m benchmarks.memory_reuse
+"""Measure the gain of keep_freed_memory (utils/memory.py) on this CPU: python -m benchmarks.memory_reuse
 
 Starts processes with it and without it in turn, each timing U2NETP, and prints the median ratios of the pairs.
 """
@@ -15,7 +15,7 @@ import torch
 
 from networks.losses import deep_supervision_loss
 from networks.u2net import U2NETP
-from utils.devices import keep_freed_memory
+from utils.memory import keep_freed_memory
 
 WORK = {"training step, 4 x 256x256": (4, 256, True), "prediction, 1 x 768x768": (1, 768, False)}
 

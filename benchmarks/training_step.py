@@ -14,7 +14,8 @@ from torch import nn
 
 from networks.losses import deep_supervision_loss
 from networks.u2net import build_network
-from utils.devices import describe, keep_freed_memory, resolve_device
+from utils.devices import describe, resolve_device
+from utils.memory import keep_freed_memory
 from utils.training_state import build_state
 from utils.training_step import KeptBuffers, train_step
 

@@ -10,7 +10,7 @@ import torch
 from deploy.reply import answer
 from deploy.request import Limits
 from networks.predictor import Predictor
-from utils.devices import keep_freed_memory
+from utils.memory import keep_freed_memory
 
 
 class ClothSegmentationHandler:
@@ -29,7 +29,10 @@ class ClothSegmentationHandler:
             torch.set_num_threads(max(1, torch.get_num_threads() // settings["maxWorkers"]))
         keep_freed_memory()
         weights = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
-        self.predictor = Predictor.load(weights, device, own["precision"], own["height"], own["width"], own["flip"])
+        # PyTorch, because the line above sets its threads; other engines would use every core in each worker.
+        self.predictor = Predictor.load(
+            weights, device, own["precision"], own["height"], own["width"], own["flip"], engine="torch"
+        )
 
     def handle(self, data: list[dict], context) -> list[bytes]:
         """Bodies of the replies, in order; status and content type are set in the context."""

@@ -1,21 +1,40 @@
-"""Engines: what runs a network on normalised images."""
+"""Engines: what runs a network on normalised images.
 
+PyTorch, OpenVINO and ONNX Runtime are imported here alone for prediction, each only when it is chosen.
+"""
+
+import importlib.metadata
+import importlib.util
+import io
+import os
+import shutil
+import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import nn
 
-from networks.checkpoint import load_network
 from networks.checkpoint_info import CheckpointInfo
-from utils.devices import autocast, describe, resolve_device, resolve_precision
+from networks.converted import converted_onnx, read_info
+from utils.cache import cached, digest
+from utils.errors import UserError
+
+# OpenVINO and ONNX Runtime report their use over the network and write into the home folder, unless they are told
+# otherwise before they are imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+sys.modules.setdefault("openvino_telemetry", None)
+
+ENGINES = ("torch", "openvino", "onnxruntime")
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows' subsystem for Linux
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of /proc/cpuinfo
 
 
 class Engine(Protocol):
     """A network that is ready to run.
 
-    name: the device and precision it uses, for the "device:" line of the programs.
+    name: engine, device and precision, for the "device:" line of the programs.
     """
 
     name: str
@@ -25,24 +44,138 @@ class Engine(Protocol):
         ...
 
 
-class TorchEngine:
-    """PyTorch, in channels-last, the faster memory format on CPUs and GPUs alike."""
+def load_engine(
+    path: str | Path,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    height: int | None = None,
+    width: int | None = None,
+) -> tuple[Engine, CheckpointInfo]:
+    """An engine that runs a weight file, and what the file says of itself, at another size if that is given.
 
-    def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32"):
-        """network: taken over and put in eval mode. precision: 'fp32' or 'bf16' (autocast)."""
-        self.network = network.eval().to(device, memory_format=torch.channels_last)
-        self.device, self.precision = device, precision
-        self.name = f"{describe(device)}, {precision}"
+    engine: 'auto' or one of ENGINES. device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: 'auto', 'fp32' or
+    'bf16'. Raises UserError.
+    """
+    engine = choose_engine(engine, device)
+    if engine == "torch":
+        from networks.torch_engine import load_torch_engine
 
-    @torch.inference_mode()
+        built, info = load_torch_engine(path, device, precision)
+        return built, replace(info, height=height or info.height, width=width or info.width)
+    info = read_info(path)
+    info = replace(info, height=height or info.height, width=width or info.width)
+    size = info.height, info.width
+    if engine == "openvino":
+        return OpenVinoEngine(converted_onnx(path), size, device, precision), info
+    return OnnxRuntimeEngine(converted_onnx(path), device, precision), info
+
+
+def choose_engine(engine: str, device: str) -> str:
+    """The engine that was asked for, or with 'auto' the fastest that is installed. Raises UserError.
+
+    PyTorch serves GPUs. On a CPU OpenVINO is the fastest; ONNX Runtime is faster than PyTorch where the processor
+    has no bf16, which ONNX Runtime does not use (docs/speed.md).
+    """
+    if engine == "auto":
+        if device not in ("auto", "cpu") or (device == "auto" and _may_have_gpu()):
+            return "torch"
+        if _installed("openvino"):
+            return "openvino"
+        return "onnxruntime" if _installed("onnxruntime") and not _cpu_has_bf16() else "torch"
+    if not _installed(engine):
+        raise UserError(f"--engine {engine} is not installed: pip install {engine}")
+    return engine
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU, one image at a time on all cores: a batch is no faster and takes more memory."""
+
+    def __init__(self, model: bytes | Path, size: tuple[int, int], device: str, precision: str):
+        """model: ONNX as networks/converted.py makes it, or an OpenVINO .xml. size: (h, w). Raises UserError."""
+        if device not in ("auto", "cpu"):
+            raise UserError(f"--engine openvino runs on the CPU, not on {device}; use --engine torch")
+        import openvino
+
+        core = openvino.Core()
+        capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = ("bf16" if capable else "fp32") if precision == "auto" else precision
+        if precision not in ("fp32", "bf16") or (precision == "bf16" and not capable):
+            raise UserError(f"--precision {precision} is not for OpenVINO on this processor; use auto or fp32")
+        settings = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # a pinned thread waits where another program has its core
+        }
+
+        def compile_model() -> bytes:
+            network = core.read_model(model)
+            network.reshape([1, 3, *size])
+            return core.compile_model(network, "CPU", settings).export_model().getvalue()
+
+        version = importlib.metadata.version("openvino")
+        machine = digest(core.get_property("CPU", "FULL_DEVICE_NAME").encode())[:8]
+        name = f"{digest(model)}.{size[0]}x{size[1]}.{precision}.openvino-{version}.{machine}.blob"
+        compiled = core.import_model(io.BytesIO(cached(name, compile_model)), "CPU", settings)
+        self._request = compiled.create_infer_request()
+        self.name = f"cpu, {precision}, OpenVINO"
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
-        with autocast(self.device, self.precision):
-            return self.network.fused(batch).float().cpu().numpy()
+        """See Engine."""
+        return np.concatenate([self._request.infer({0: image[None]})[0] for image in images])
 
 
-def load_engine(path: str | Path, device: str = "auto", precision: str = "auto") -> tuple[Engine, CheckpointInfo]:
-    """An engine that runs a weight file, and what the file says of itself. Raises UserError."""
-    chosen = resolve_device(device)
-    network, info = load_network(path)
-    return TorchEngine(network, chosen, resolve_precision(precision, chosen)), info
+class OnnxRuntimeEngine:
+    """ONNX Runtime: on the CPU, with CUDA, or on Apple's chips."""
+
+    def __init__(self, model: bytes, device: str, precision: str):
+        """model: ONNX as networks/converted.py makes it. Raises UserError."""
+        if precision not in ("auto", "fp32"):
+            raise UserError(f"--engine onnxruntime computes in fp32, not in {precision}; use --precision auto")
+        import onnxruntime
+
+        kind, _, index = device.partition(":")
+        if kind == "auto":
+            kind = "cuda" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
+        providers = {
+            "cpu": "CPUExecutionProvider",
+            "cuda": ("CUDAExecutionProvider", {"device_id": int(index or 0)}),
+            "mps": ("CoreMLExecutionProvider", {"ModelFormat": "MLProgram"}),
+        }
+        if kind not in providers or (index and not index.isdigit()):
+            raise UserError(f"unknown device {device!r}; use auto, cpu, cuda, cuda:N or mps")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # Threads that wait in a loop would take the processor from the threads that decode photographs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a missing provider is an error below
+            self._session = onnxruntime.InferenceSession(model, options, providers=[providers[kind]])
+        wanted = providers[kind] if isinstance(providers[kind], str) else providers[kind][0]
+        if self._session.get_providers()[0] != wanted:
+            raise UserError(
+                f"--device {device}: this ONNX Runtime cannot use it; pip install onnxruntime-gpu, or use cpu"
+            )
+        self.name = f"{device if kind != 'cpu' else 'cpu'}, fp32, ONNX Runtime"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """See Engine."""
+        return self._session.run(None, {"image": images})[0]
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _may_have_gpu() -> bool:
+    """Whether it is worth importing PyTorch to look for a GPU."""
+    if sys.platform == "linux":
+        return any(Path(path).exists() for path in GPU_FILES)
+    return sys.platform == "darwin" or shutil.which("nvidia-smi") is not None
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        return bool(BF16_FLAGS & set(Path("/proc/cpuinfo").read_text().split()))
+    except OSError:
+        return False

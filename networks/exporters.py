@@ -1,19 +1,26 @@
-"""Write a network in other forms, by the suffix of the file."""
+"""Write a network in other forms, by the suffix of the file, and open them again to compare."""
 
 import io
+import json
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks.checkpoint import load_network, save_checkpoint
-from networks.checkpoint_info import CheckpointInfo
+from networks.checkpoint_info import METADATA_KEY, CheckpointInfo
+from networks.engines import Engine, OnnxRuntimeEngine, OpenVinoEngine, choose_engine
+from networks.torch_engine import TorchEngine
 from utils.errors import UserError
 from utils.files import write_atomically
 
 HALF_MAX = torch.finfo(torch.float16).max
+REMBG_SIZE = 768  # height and width of the input that rembg feeds
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def export_half(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
@@ -22,6 +29,20 @@ def export_half(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
         if tensor.is_floating_point() and bool((tensor.abs() > HALF_MAX).any()):
             raise UserError(f"{key} has values that half precision cannot hold (over {HALF_MAX:g})")
     save_checkpoint(target, network, info, half=True)
+
+
+def export_safetensors(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
+    """float16 weights as safetensors, with the description as one JSON text. Raises UserError."""
+    try:
+        from safetensors.torch import save
+    except ImportError:
+        raise UserError("writing .safetensors needs the package safetensors: pip install safetensors") from None
+    state = {
+        key: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for key, tensor in network.state_dict().items()
+    }
+    # One key: safetensors writes several in random order, and the same weights would give other bytes.
+    write_atomically(target, save(state, {METADATA_KEY: json.dumps(asdict(info))}))
 
 
 def export_torchscript(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
@@ -34,23 +55,143 @@ def export_torchscript(network: nn.Module, info: CheckpointInfo, target: Path) -
     write_atomically(target, content.getvalue())
 
 
+def export_onnx(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
+    """ONNX of the fused map in the network's published form, which weights can be read from again."""
+    write_atomically(target, onnx_model(_First(network), info))
+
+
+def export_openvino(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
+    """OpenVINO's .xml with its .bin beside it, in float32. Raises UserError."""
+    choose_engine("openvino", "cpu")
+    import openvino
+
+    openvino.save_model(openvino.Core().read_model(onnx_model(network, info)), target, compress_to_fp16=False)
+
+
+def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
+    """ONNX that rembg runs as its u2net_cloth_seg: 1 x 3 x 768 x 768 with ImageNet's normalisation in, logits out.
+
+    The description inside is the network's own: whoever takes the weights out of the file needs that one.
+    """
+    write_atomically(target, onnx_model(_First(ForRembg(network, info)), info, size=(REMBG_SIZE, REMBG_SIZE)))
+
+
 EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {
     ".pth": export_half,
+    ".safetensors": export_safetensors,
     ".pt": export_torchscript,
+    ".onnx": export_onnx,
+    ".xml": export_openvino,
 }
 
 
-def load_exported(path: Path) -> nn.Module:
-    """The network of a file that an exporter wrote, with ``fused``, for comparing it with its source."""
-    if path.suffix == ".pth":
-        return load_network(path)[0]
-    with warnings.catch_warnings():
+def onnx_for_engines(network: nn.Module, info: CheckpointInfo) -> bytes:
+    """ONNX of the fused map in its cheaper form (``fused``)."""
+    return onnx_model(_Fused(network), info)
+
+
+def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | None = None) -> bytes:
+    """ONNX (opset 17) of a module from images N x 3 x h x w to logits N x C x h x w, description inside.
+
+    size: takes one image of this (h, w) only; None: any batch and any size.
+    """
+    import onnx
+
+    buffer = io.BytesIO()
+    with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        scripted = torch.jit.load(str(path), map_location="cpu")
-    return _Scripted(scripted)
+        torch.onnx.export(
+            module.eval(),
+            (torch.zeros(1, 3, *(size or (info.height, info.width))),),
+            buffer,
+            opset_version=17,
+            dynamo=False,  # the newer exporter needs onnxscript and writes this machine's paths into the file
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_axes=None if size else dict.fromkeys(("image", "logits"), {0: "batch", 2: "height", 3: "width"}),
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(asdict(info))})
+    return model.SerializeToString()
+
+
+def open_exported(path: Path, info: CheckpointInfo) -> Engine:
+    """An engine that runs a file that an exporter wrote. Raises UserError where none is installed that can."""
+    size = info.height, info.width
+    if path.suffix == ".xml":
+        return OpenVinoEngine(path, size, "cpu", "fp32")
+    if path.suffix == ".onnx":
+        for engine in ("onnxruntime", "openvino"):
+            try:
+                choose_engine(engine, "cpu")
+            except UserError:
+                continue
+            content = path.read_bytes()
+            if engine == "onnxruntime":
+                return OnnxRuntimeEngine(content, "cpu", "fp32")
+            return OpenVinoEngine(content, size, "cpu", "fp32")
+        raise UserError("checking an .onnx file needs an engine that runs it: pip install onnxruntime")
+    if path.suffix == ".pt":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return TorchEngine(_Scripted(torch.jit.load(str(path), map_location="cpu")), torch.device("cpu"))
+    return TorchEngine(load_network(path)[0], torch.device("cpu"))
+
+
+class ForRembg(nn.Module):
+    """A network behind the input that rembg makes: 768x768, ImageNet's normalisation.
+
+    The change of normalisation is not folded into the first convolution, whose padding with zeros would then stand
+    for another colour. The picture is reduced to the network's own size and the logits are enlarged again.
+    """
+
+    def __init__(self, network: nn.Module, info: CheckpointInfo):
+        super().__init__()
+        self.network, self.size = network, (info.height, info.width)
+        mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        self.register_buffer("scale", std / info.std)
+        self.register_buffer("shift", (mean - info.mean) / info.std)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """1 x 3 x 768 x 768 -> 1 x C x 768 x 768 logits, as the first of one output."""
+        x = x * self.scale + self.shift
+        if self.size == (REMBG_SIZE, REMBG_SIZE):
+            return self.network(x)[:1]
+        # Bilinear to a multiple of the network's size, then means of whole blocks: every pixel counts.
+        blocks = [max(1, REMBG_SIZE // side) for side in self.size]
+        x = F.interpolate(x, [side * n for side, n in zip(self.size, blocks, strict=True)], mode="bilinear")
+        logits = self.network(F.avg_pool2d(x, blocks))[0]
+        return (F.interpolate(logits, (REMBG_SIZE, REMBG_SIZE), mode="bilinear"),)
+
+    def fused(self, x: Tensor) -> Tensor:
+        return self(x)[0]
+
+
+class _Fused(nn.Module):
+    """The fused map alone, for exporters that take a module."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.fused(x)
+
+
+class _First(nn.Module):
+    """The first output alone, for exporters that take a module."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)[0]
 
 
 class _Scripted(nn.Module):
+    """A TorchScript file with ``fused``."""
+
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network

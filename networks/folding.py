@@ -4,10 +4,22 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from networks.u2net import REBNCONV
 
 
 def batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
     return {name: m for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
+
+
+@torch.no_grad()
+def fold(network: nn.Module) -> None:
+    """Fold every batch norm into the convolution before it, for prediction: the same function, fewer operations."""
+    for block in network.modules():
+        if isinstance(block, REBNCONV) and isinstance(block.bn_s1, nn.BatchNorm2d):
+            block.conv_s1 = fuse_conv_bn_eval(block.conv_s1, block.bn_s1)
+            block.bn_s1 = nn.Identity()
 
 
 def identity_norm(channels: int) -> dict[str, Tensor]:

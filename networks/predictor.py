@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,14 +40,14 @@ class Predictor:
         height: int | None = None,
         width: int | None = None,
         flip: bool = False,
+        engine: str = "auto",
     ) -> "Predictor":
         """Predictor of a weight file; by default the included one.
 
-        device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: 'auto', 'fp32' or 'bf16'. height, width: of what
-        the network sees, in place of what the file says. Raises UserError.
+        height, width: of what the network sees, in place of what the file says. The rest: see load_engine.
+        Raises UserError.
         """
-        engine, info = load_engine(path, device, precision)
-        return cls(engine, replace(info, height=height or info.height, width=width or info.width), flip)
+        return cls(*load_engine(path, engine, device, precision, height, width), flip)
 
     def __call__(self, photo: Image.Image | str | Path) -> Segmentation:
         """Segment one photograph: an RGB image, or a file (turned upright by its EXIF). Raises PhotoError."""

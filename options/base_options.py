@@ -121,12 +121,15 @@ class NetworkOptions(BaseOptions):
 class PredictorOptions(NetworkOptions):
     """Options of the programs that predict with a checkpoint."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, .safetensors or .onnx")
     fine_width: int | None = option(
         None, "width the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
     )
     fine_height: int | None = option(
         None, "height the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+    )
+    engine: str = option(
+        "auto", "auto takes the fastest that is installed for the device", ("auto", "torch", "openvino", "onnxruntime")
     )
     flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
 

@@ -7,15 +7,18 @@ from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
 from options.base_options import BaseOptions, option
 from utils.errors import UserError
 
-SUFFIXES = (".pth", ".pt")
+SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
 
 
 @dataclass
 class ExportOptions(BaseOptions):
-    """Write a checkpoint in another form, checked on photographs: .pth in half precision, or TorchScript (.pt)."""
+    """Write a checkpoint in another form and check it on photographs; the suffix of the output decides."""
 
-    checkpoint_path: str = option(help="weights: .pth of any published form, or .onnx")
-    output: str = option(help="file to write: .pth (half precision, half as large) or .pt (TorchScript)")
+    checkpoint_path: str = option(help="weights: .pth of any published form, .safetensors or .onnx")
+    output: str = option(
+        help="file to write: .pth or .safetensors (half precision), .onnx, .xml (OpenVINO), .pt (TorchScript)"
+    )
+    preset: str | None = option(None, "rembg: an .onnx that rembg runs as its u2net_cloth_seg", ("rembg",))
     fine_width: int | None = option(
         None, "width to predict at; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
     )
@@ -28,6 +31,8 @@ class ExportOptions(BaseOptions):
         super().resolve()
         if Path(self.output).suffix not in SUFFIXES:
             raise UserError(f"--output {self.output} must end in {' or '.join(SUFFIXES)}")
+        if self.preset == "rembg" and Path(self.output).suffix != ".onnx":
+            raise UserError(f"--preset rembg writes an .onnx file, not {self.output}")
         if Path(self.output).exists():
             raise UserError(f"{self.output} exists; remove it first, or choose another --output")
         return self
@@ -37,5 +42,5 @@ class ExportOptions(BaseOptions):
 class TorchScriptOptions(ExportOptions):
     """Trace the network into a TorchScript file, for programs that load one; the archive does not need it."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, .safetensors or .onnx")
     output: str = option("deploy/torchscript.pt", "file to write")

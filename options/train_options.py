@@ -54,7 +54,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     continue_train: bool = option(True, "start from unet_checkpoint; --no-continue_train starts from scratch")
     unet_checkpoint: str = option(
         "prev_checkpoints/cloth_segm_unet_surgery.pth",
-        "weights to start from: .pth of any published form, or .onnx",
+        "weights to start from: .pth of any published form, .safetensors or .onnx",
         on_resume=True,
     )
     resume: bool = option(

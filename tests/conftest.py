@@ -1,10 +1,14 @@
 """Fixtures: real data where it exists, a drawn data set, a tiny checkpoint."""
 
 import os
+import tempfile
 from pathlib import Path
 
 # Networks this small gain nothing from threads, and threads of several processes on two cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Converted models are cached for the tests alone, not for the user who runs them.
+CACHE = tempfile.TemporaryDirectory(prefix="cloth-segmentation-tests")
+os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = CACHE.name
 
 import pytest
 import torch

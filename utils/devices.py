@@ -1,6 +1,4 @@
-"""Choose device and precision, and set up memory for the CPU."""
-
-import ctypes
+"""Choose device and precision."""
 
 import torch
 
@@ -68,20 +66,3 @@ def _has_bf16(device: torch.device) -> bool:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc reuse the large blocks it frees, instead of giving each back to the system.
-
-    A network on the CPU frees and takes the same blocks at every layer; getting them from the system anew
-    means clearing every page of them. Worth up to a factor of 2 (benchmarks/memory_reuse.py), for a higher
-    peak. It changes the whole process, so programs call it, not the library. Does nothing where the C
-    library is another one.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    no_mmap, trim_never = (-4, 0), (-1, -1)  # (M_MMAP_MAX, M_TRIM_THRESHOLD) of malloc.h
-    for parameter, value in (no_mmap, trim_never):
-        mallopt(parameter, value)

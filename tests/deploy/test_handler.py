@@ -76,9 +76,9 @@ def test_the_workers_share_the_threads_where_the_system_tells_no_affinity(tiny_c
 def test_torchserves_number_of_a_gpu_is_the_systems_device(tiny_checkpoint, threads, monkeypatch, system, gpu, device):
     asked = []
     monkeypatch.setattr(handler, "sys", types.SimpleNamespace(platform=system))
-    monkeypatch.setattr(handler.Predictor, "load", lambda path, device, *rest: asked.append((path, device, *rest)))
+    monkeypatch.setattr(handler.Predictor, "load", lambda *given, engine: asked.append((*given, engine)))
     handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint, gpu=gpu))
-    assert asked == [(tiny_checkpoint, device, "auto", None, None, False)]
+    assert asked == [(tiny_checkpoint, device, "auto", None, None, False, "torch")]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

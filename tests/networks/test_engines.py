@@ -1,39 +1,161 @@
+"""Every engine gives the same label maps; models are converted once; nothing is written where it should not be."""
+
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-import torch
+from PIL import Image
 
-from networks.engines import TorchEngine, load_engine
-from tests.helpers import trained_like
+from networks import engines
+from networks.engines import ENGINES, choose_engine
+from networks.predictor import Predictor
+from tests.helpers import ROOT, run_script
+from utils.cache import cache_folder, cached
 from utils.errors import UserError
+
+OTHERS = [pytest.param(name, marks=pytest.mark.skipif(not engines._installed(name), reason=f"{name} is not installed"))
+          for name in ENGINES[1:]]  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    """The user's own cache is not touched."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("XDG_CACHE_HOME")
+    if before is not None:
+        os.environ["XDG_CACHE_HOME"] = before
 
 
 @pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((2, 3, 40, 70)).astype(np.float32)
+def photo() -> Image.Image:
+    return Image.open(ROOT / "input_images/eileen_collins.jpg").convert("RGB")
 
 
-def test_the_engine_computes_the_fused_logits_of_the_network(images):
-    network = trained_like("u2netp", 4).train()
-    logits = TorchEngine(network, torch.device("cpu"))(images)
-    with torch.inference_mode():
-        expected = network.eval()(torch.from_numpy(images))[0].numpy()
-    assert logits.dtype == np.float32
-    np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
+@pytest.mark.parametrize("engine", OTHERS)
+def test_an_engine_gives_the_labels_of_pytorch_on_real_photographs(engine, ccp_val):
+    photos = [Image.open(path) for path in sorted(ccp_val.image_folder.iterdir())[:4]]
+    expected = Predictor.load(engine="torch", device="cpu", precision="fp32").predict(photos)
+    found = Predictor.load(engine=engine, device="cpu").predict(photos)
+    same = np.mean([np.mean(a.labels == b.labels) for a, b in zip(expected, found, strict=True)])
+    assert same >= 0.998
 
 
-def test_bf16_is_nearly_the_same_and_answers_in_float32(images):
-    network = trained_like("u2netp", 4)
-    full, half = (TorchEngine(network, torch.device("cpu"), precision)(images) for precision in ("fp32", "bf16"))
-    assert half.dtype == np.float32
-    assert 0 < np.abs(half - full).max() < 0.1 * np.abs(full).max()
+@pytest.mark.parametrize("engine", OTHERS)
+def test_weights_of_any_form_and_size_run_on_an_engine(engine, tiny_checkpoint, photo):
+    """The published architecture with other weights, at a size that is not square."""
+    size = {"height": 96, "width": 64}
+    expected = Predictor.load(tiny_checkpoint, engine="torch", device="cpu", precision="fp32", **size)(photo)
+    found = Predictor.load(tiny_checkpoint, engine=engine, device="cpu", **size)(photo)
+    assert found.class_names == ("background", "upper", "lower", "full")
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3 * np.abs(expected.logits).max())
 
 
-def test_its_name_says_device_and_precision(tiny_checkpoint):
-    engine, info = load_engine(tiny_checkpoint, "cpu", "bf16")
-    assert engine.name.startswith("cpu (") and engine.name.endswith(", bf16")
-    assert (info.height, info.width) == (64, 64)
+@pytest.mark.parametrize("engine", OTHERS)
+def test_the_second_start_needs_no_pytorch(engine, tiny_checkpoint, photo):
+    Predictor.load(tiny_checkpoint, engine=engine, device="cpu")(photo)
+    code = (
+        "import sys; from networks.predictor import Predictor;"
+        f"Predictor.load({str(tiny_checkpoint)!r}, engine={engine!r}, device='cpu')"
+        "('input_images/eileen_collins.jpg').labels; print('torch' in sys.modules)"
+    )
+    result = run_script("-c", code)
+    assert (result.stdout.strip(), result.returncode) == ("False", 0), result.stderr
 
 
-def test_a_device_that_is_not_there_is_refused_before_the_weights_are_read(tmp_path):
-    with pytest.raises(UserError, match="device"):
-        load_engine(tmp_path / "none.pth", "nonsense")
+@pytest.mark.parametrize("engine", OTHERS)
+def test_a_broken_cache_is_made_again(engine, tiny_checkpoint, photo):
+    expected = Predictor.load(tiny_checkpoint, engine=engine, device="cpu")(photo)
+    files = [path for path in cache_folder().iterdir() if path.is_file()]
+    assert files
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+    found = Predictor.load(tiny_checkpoint, engine=engine, device="cpu")(photo)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+def test_a_cache_is_used_and_one_that_cannot_be_written_is_no_obstacle(monkeypatch, tmp_path):
+    made = []
+
+    def make() -> bytes:
+        made.append(1)
+        return b"content"
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert [cached("name", make) for _ in range(2)] == [b"content"] * 2
+    assert len(made) == 1
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert cached("name", make) == b"content"
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("engine", OTHERS)
+def test_the_home_folder_stays_empty(engine, tmp_path):
+    """Both libraries write an identity for their telemetry there unless they are told not to."""
+    home, cache = tmp_path / "home", tmp_path / "cache"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    result = subprocess.run(
+        [sys.executable, "infer.py", "--engine", engine, "--device", "cpu", "--result_dir", str(tmp_path / "out")],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env=environment | {"HOME": str(home), "XDG_CACHE_HOME": str(cache)},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert list(home.rglob("*")) == []
+    assert list(cache.rglob("*"))
+
+
+def test_an_engine_that_is_not_installed_is_named_with_its_install_line(monkeypatch):
+    monkeypatch.setattr(engines, "_installed", lambda package: False)
+    for engine in ENGINES[1:]:
+        with pytest.raises(UserError, match=f"--engine {engine} is not installed: pip install {engine}"):
+            choose_engine(engine, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu", "bf16", "installed", "expected"),
+    [
+        ("auto", False, False, {"openvino", "onnxruntime"}, "openvino"),
+        ("cpu", True, True, {"openvino", "onnxruntime"}, "openvino"),
+        ("auto", False, False, {"onnxruntime"}, "onnxruntime"),
+        ("auto", False, True, {"onnxruntime"}, "torch"),
+        ("auto", False, False, set(), "torch"),
+        ("auto", True, False, {"openvino", "onnxruntime"}, "torch"),
+        ("cuda", True, False, {"openvino", "onnxruntime"}, "torch"),
+        ("mps", True, False, {"openvino"}, "torch"),
+    ],
+)
+def test_auto_takes_the_fastest_engine_for_the_device(monkeypatch, device, gpu, bf16, installed, expected):
+    monkeypatch.setattr(engines, "_may_have_gpu", lambda: gpu)
+    monkeypatch.setattr(engines, "_cpu_has_bf16", lambda: bf16)
+    monkeypatch.setattr(engines, "_installed", lambda package: package in installed)
+    assert choose_engine("auto", device) == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "device", "precision", "words"),
+    [
+        ("openvino", "cuda", "auto", ["--engine openvino runs on the CPU", "--engine torch"]),
+        ("onnxruntime", "cuda", "auto", ["--device cuda", "onnxruntime-gpu"]),
+        ("onnxruntime", "cpu", "bf16", ["fp32", "--precision auto"]),
+        ("onnxruntime", "tpu", "auto", ["unknown device"]),
+    ],
+)
+def test_what_an_engine_cannot_do_is_one_line_and_never_a_fallback(engine, device, precision, words):
+    if not engines._installed(engine):
+        pytest.skip(f"{engine} is not installed")
+    if engine == "onnxruntime" and device == "cuda":
+        import onnxruntime
+
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(UserError) as error:
+        Predictor.load(engine=engine, device=device, precision=precision)
+    for word in words:
+        assert word in str(error.value)

@@ -1,0 +1,58 @@
+"""What the benchmarks share: ways of doing one thing, each in processes of its own, in turn; medians and ratios."""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass
+class Measured:
+    """Medians over the rounds. seconds: of one call. megabytes: largest resident memory of the process."""
+
+    seconds: float
+    megabytes: float
+
+
+def compare(module: str, ways: list[str], arguments: list[object], rounds: int) -> dict[str, Measured]:
+    """Run ``python -m module --way WAY arguments`` for every way, ``rounds`` times in turn; medians by way.
+
+    In turn, because machines get faster and slower while one measures. A way that fails is left out and reported.
+    """
+    results: dict[str, list[list[float]]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in list(results):
+            command = [sys.executable, "-m", module, "--way", way, *map(str, arguments)]
+            process = subprocess.run(command, capture_output=True, text=True)
+            if process.returncode:
+                print(f"{way}: left out ({(process.stderr.strip().splitlines() or ['failed'])[-1]})", file=sys.stderr)
+                del results[way]
+            else:
+                results[way].append(json.loads(process.stdout.splitlines()[-1]))
+    return {
+        way: Measured(*(statistics.median(column) for column in zip(*rows, strict=True)))
+        for way, rows in results.items()
+    }
+
+
+def report_call(call: Callable[[], object], repeats: int) -> None:
+    """In a process of ``compare``: time a call after one that warms up, and print what ``compare`` reads."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps([statistics.median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+
+
+def print_table(results: dict[str, Measured], base: str) -> None:
+    """Seconds, memory, and how many times as fast as ``base`` each way is."""
+    print(f"{'':<34}{'seconds':>9}{'MB':>8}{'ratio':>8}")
+    for way, measured in results.items():
+        ratio = f"{results[base].seconds / measured.seconds:.2f}" if base in results else "-"
+        print(f"{way:<34}{measured.seconds:>9.3f}{measured.megabytes:>8.0f}{ratio:>8}")

@@ -1,0 +1,114 @@
+"""How fast each engine predicts here: python -m benchmarks.inference --model u2net --size 768
+
+Each way runs in processes of its own, in turn. "published" is the published script's way, written afresh: fp32, all
+seven maps, gradients on. "rembg" is ONNX Runtime as rembg calls it. The others are this project's engines. The floor is
+the time that the network's multiplications take at the rate this machine reaches on large matrices.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import compare, print_table, report_call
+
+WAYS = ["published", "rembg", "torch", "onnxruntime", "openvino"]
+
+
+def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
+    images = np.random.default_rng(0).standard_normal((1, 3, size, size), np.float32)
+    if way == "published":
+        import torch
+
+        from networks.checkpoint import load_network
+
+        network, _ = load_network(checkpoint)
+        batch = torch.from_numpy(images)
+        report_call(lambda: network(batch)[0].log_softmax(1).argmax(1), repeats)
+    elif way == "rembg":
+        from networks.converted import converted_onnx  # sets nothing that rembg would not
+
+        model = converted_onnx(checkpoint)
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        report_call(lambda: session.run(None, {"image": images}), repeats)
+    else:
+        from networks.engines import load_engine
+        from utils.memory import keep_freed_memory
+
+        keep_freed_memory()
+        engine, _ = load_engine(checkpoint, way, "cpu", height=size, width=size)
+        report_call(lambda: engine(images), repeats)
+
+
+def matrix_rate() -> dict[str, float]:
+    """GFLOP/s of a 2048 x 2048 matrix product in each precision that the hardware has: the best of five."""
+    import torch
+
+    from utils.devices import resolve_precision
+
+    precisions = {"fp32": torch.float32}
+    if resolve_precision("auto", torch.device("cpu")) == "bf16":
+        precisions["bf16"] = torch.bfloat16
+    rates = {}
+    for name, dtype in precisions.items():
+        a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+        seconds = []
+        for _ in range(6):
+            start = time.perf_counter()
+            a @ b
+            seconds.append(time.perf_counter() - start)
+        rates[name] = 2 * 2048**3 / min(seconds[1:]) / 1e9
+    return rates
+
+
+def gigaflops(model: str, size: int) -> float:
+    """Multiplications and additions of the convolutions of one prediction, in GFLOP."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from networks.u2net import build_network
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        build_network(model, 4).eval().fused(torch.empty(1, 3, size, size))
+    return counter.get_total_flops() / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="u2netp", choices=("u2net", "u2netp"))
+    parser.add_argument("--size", type=int, default=288, help="height and width of the input")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each way")
+    parser.add_argument("--repeats", type=int, default=3, help="predictions in each process")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--checkpoint", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        run_way(options.way, options.checkpoint, options.size, options.repeats)
+        return
+
+    from networks.checkpoint import save_checkpoint
+    from networks.checkpoint_info import CheckpointInfo
+    from networks.u2net import build_network
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "weights.pth"
+        names = ("background", "upper", "lower", "full")
+        save_checkpoint(checkpoint, build_network(options.model, 4), CheckpointInfo(names))
+        arguments = ["--checkpoint", checkpoint, "--size", options.size, "--repeats", options.repeats]
+        results = compare("benchmarks.inference", WAYS, arguments, options.rounds)
+    work = gigaflops(options.model, options.size)
+    print(f"{options.model}, one image of {options.size}x{options.size}: {work:.0f} GFLOP")
+    print_table(results, "published")
+    for precision, rate in matrix_rate().items():
+        floor = work / rate
+        print(f"\nmatrix products in {precision}: {rate:.0f} GFLOP/s, floor {floor:.3f} s; share of that rate:")
+        for way, measured in results.items():
+            print(f"  {way:<32}{100 * floor / measured.seconds:>6.0f} %")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Weight files as ONNX that engines run: with this project's description inside, made once and cached."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from networks.checkpoint_info import CheckpointInfo
+from utils.cache import cached, digest
+
+VERSION = 1  # of the conversion: raise it when the converted file changes
+
+
+def read_info(path: str | Path) -> CheckpointInfo:
+    """What a weight file says of itself; from the cache, where this file was seen before. Raises UserError."""
+    path = Path(path)
+
+    def read() -> bytes:
+        from networks.checkpoint import read_info as read_from_file
+
+        return json.dumps(asdict(read_from_file(path))).encode()
+
+    return CheckpointInfo.of(json.loads(cached(f"{_digest(path)}.{VERSION}.json", read)), path)
+
+
+def converted_onnx(path: str | Path) -> bytes:
+    """The ONNX model of a weight file: normalised images N x 3 x h x w in, fused logits out. Raises UserError."""
+    path = Path(path)
+
+    def convert() -> bytes:
+        from networks.checkpoint import load_network
+        from networks.exporters import onnx_for_engines
+
+        return onnx_for_engines(*load_network(path))
+
+    return cached(f"{_digest(path)}.{VERSION}.onnx", convert)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest(path)
+    except OSError:
+        from networks.weight_files import kind_of
+
+        kind_of(path)  # says what is wrong with it
+        raise

@@ -1,0 +1,54 @@
+"""A cache of files in the user's cache folder: checked when they are read, made again when they are broken."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.files import write_atomically
+
+DIGEST_BYTES = 32
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for this program, by the rules of the operating system."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "cloth-segmentation"
+
+
+def digest(content: bytes | Path) -> str:
+    """SHA-256 of bytes, or of a file's content, as text."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    result = hashlib.sha256()
+    with content.open("rb") as file:
+        while block := file.read(1 << 20):
+            result.update(block)
+    return result.hexdigest()
+
+
+def cached(name: str, make: Callable[[], bytes]) -> bytes:
+    """The bytes kept under ``name``, or made and kept.
+
+    A file begins with the digest of the rest; one that does not fit is made again. A cache that cannot be written is
+    no obstacle.
+    """
+    path = cache_folder() / name
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content[DIGEST_BYTES:]).digest() == content[:DIGEST_BYTES]:
+            return content[DIGEST_BYTES:]
+    except OSError:
+        pass
+    content = make()
+    with suppress(UserError):  # a home that cannot be written
+        write_atomically(path, hashlib.sha256(content).digest() + content)
+    return content
