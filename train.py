@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data.classes import ClassTable, load_class_table
-from data.loader import TrainingData, load_table
+from data.loader import LoadedSource, TrainingData, load_table
 from data.photos import EvaluationPhotos
 from data.preprocessing import denormalise
 from networks.checkpoint import save_checkpoint
@@ -58,9 +58,10 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
 
     classes = load_class_table(options.class_map)
     data = training_data(options, classes)
-    val_photos = None
-    if options.val_df_path:
-        val_photos = EvaluationPhotos(load_table(options.val_df_path, options.val_image_folder, classes))
+    val_sets = {
+        each.name: EvaluationPhotos(load_table(each.df_path, each.image_folder, classes), each.close_ups)
+        for each in options.validation_sets()
+    }
     size_at = partial(image_size, total=options.iter, full=options.size, stages=options.size_stages)
     loss_of = partial(
         deep_supervision_loss,
@@ -107,8 +108,8 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
         if state.iteration % options.image_log_freq == 0:
             photos = denormalise(batches[-1].image.cpu().numpy(), options.mean, options.std)
             visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
-        if val_photos and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
-            metrics = validate(state.weights, info, val_photos, device, precision, interruption)
+        if val_sets and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
+            metrics = validate_all(state.weights, info, val_sets, device, precision, interruption)
             if not interruption.on_any_rank(device):  # or the figures are of part of the photographs
                 visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
                 keep_best(state, replace(info, metrics=metrics), run_dir)
@@ -126,14 +127,14 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
 
 
 def training_data(options: TrainOptions, classes: ClassTable) -> TrainingData:
+    sources = options.training_sources()
+    if len(sources) > 1:
+        log(f"sources: {', '.join(f'{each.name} ({each.share:g} of the samples)' for each in sources)}")
     return TrainingData(
-        load_table(options.df_path, options.image_folder, classes, options.max_dataset_size),
+        [LoadedSource.load(source, classes, options.max_dataset_size) for source in sources],
         len(classes.names),
         options.mean,
         options.std,
-        options.augment,
-        options.min_crop_area,
-        options.close_ups,
         options.seed,
         shuffle=not options.serial_batches,
         batch_size=options.batchSize,
@@ -145,6 +146,24 @@ def training_data(options: TrainOptions, classes: ClassTable) -> TrainingData:
 def stop_wanted(interruption: Interruption, device: torch.device, iteration: int) -> bool:
     """Whether a process was asked to stop; ranks ask each other now and then only, because all wait for the answer."""
     return (world_size() == 1 or iteration % ASK_RANKS_EVERY == 0) and interruption.on_any_rank(device)
+
+
+def validate_all(
+    network: nn.Module,
+    info: CheckpointInfo,
+    val_sets: dict[str, EvaluationPhotos],
+    device: torch.device,
+    precision: str,
+    interruption: Interruption,
+) -> dict[str, float]:
+    """Figures of each set, behind its name; of several sets also ``miou``, the mean of theirs."""
+    metrics = {}
+    for name, photos in val_sets.items():
+        of_set = validate(network, info, photos, device, precision, interruption)
+        metrics |= {f"{name}/{figure}" if name else figure: value for figure, value in of_set.items()}
+    if "miou" not in metrics:
+        metrics["miou"] = sum(metrics[f"{name}/miou"] for name in val_sets) / len(val_sets)
+    return metrics
 
 
 def validate(

@@ -13,9 +13,12 @@ from data.classes import ClassTable
 from data.label_table import LabelTable, Mask, SkippedRows
 from data.rle import RunLengthError, parse_rle
 from utils.errors import UserError
+from utils.labels import SOME_CLOTHES, UNKNOWN
 
 COLUMNS = ["ImageId", "EncodedPixels", "Height", "Width", "ClassId"]
 MISSING_PHOTO = "missing photo"
+# Words that may stand in place of a ClassId, for pixels whose class is not known. As categories they are negative.
+WORDS = {"unknown": -UNKNOWN, "clothes": -SOME_CLOTHES}
 
 
 @dataclass
@@ -78,7 +81,7 @@ def read_table(
     if not Path(image_folder).is_dir():
         raise UserError(f"no folder of photographs at {image_folder}")
     finder, skipped = PhotoFinder(image_folder), SkippedRows()
-    class_of = classes.by_category
+    class_of = classes.by_category | {category: -category for category in WORDS.values()}
     masks_of_photo: dict[str, list[Mask]] = {}
     for row in read_rows(df_path, finder, set(class_of), progress):
         if watch:
@@ -126,7 +129,9 @@ def _check_row(number: int, cells: tuple, finder: PhotoFinder, known_ids: set[in
         row.fault = "empty cell"
         return row
     category = class_id.split("_")[0].strip()  # attributes may follow, as in 10_93_101
-    if not (category.isascii() and category.isdigit() and len(category) < 10 and int(category) in known_ids):
+    number_of_category = int(category) if category.isascii() and category.isdigit() and len(category) < 10 else None
+    number_of_category = WORDS.get(category, number_of_category)
+    if number_of_category not in known_ids:
         row.fault = "unknown ClassId"
         return row
     try:
@@ -140,7 +145,7 @@ def _check_row(number: int, cells: tuple, finder: PhotoFinder, known_ids: set[in
         row.fault = "Height and Width that disagree with the photo"
     else:
         try:
-            row.category, row.runs = int(category), parse_rle(text, *size)
+            row.category, row.runs = number_of_category, parse_rle(text, *size)
         except RunLengthError as error:
             row.fault = str(error)
     return row

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data.preprocessing import MEAN, SIZE, SMALLEST_CROP, STD
+from data.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
 from options.base_options import NetworkOptions, TableOptions, option, read_options_file
 from utils.errors import UserError
 
@@ -19,6 +20,15 @@ class TrainOptions(TableOptions, NetworkOptions):
     name: str = option("training_cloth_segm_u2net_exp1", "experiment name")
 
     # Data
+    sources: dict | None = option(
+        None, "several sources in place of image_folder and df_path, see docs/train.md", on_resume=False
+    )
+    validation: dict | None = option(
+        None, "several sets in place of val_image_folder and val_df_path, see docs/train.md", on_resume=True
+    )
+    data_root: str | None = option(
+        None, "where the paths of an options file's sources and validation start", on_resume=True
+    )
     val_image_folder: str | None = option(None, "folder of the validation photographs", on_resume=True)
     val_df_path: str | None = option(None, "label table of the validation photographs", on_resume=True)
     fine_width: int = option(SIZE, "width the network sees", at_least=32)
@@ -131,6 +141,23 @@ class TrainOptions(TableOptions, NetworkOptions):
         return record
 
     @property
+    def augmentation(self) -> Augmentation:
+        """How samples are varied, where a source does not say otherwise."""
+        return Augmentation(self.augment, self.min_crop_area, self.close_ups)
+
+    def training_sources(self) -> list[Source]:
+        """What to train on. Raises UserError."""
+        if self.sources is None:
+            return [Source("photographs", self.image_folder, self.df_path, how=self.augmentation)]
+        return read_sources(self.sources, self.augmentation, self.data_root)
+
+    def validation_sets(self) -> list[ValidationSet]:
+        """What to measure the network on; may be empty. Raises UserError."""
+        if self.validation is not None:
+            return read_validation_sets(self.validation, self.data_root)
+        return [ValidationSet("", self.val_image_folder, self.val_df_path)] if self.val_df_path else []
+
+    @property
     def size(self) -> tuple[int, int]:
         """(height, width) that the network sees in the end."""
         return self.fine_height, self.fine_width
@@ -170,6 +197,9 @@ class TrainOptions(TableOptions, NetworkOptions):
         self.save_dir = self.save_dir or f"results/{self.name}"
         if (self.val_image_folder is None) != (self.val_df_path is None):
             raise UserError("validation needs both --val_image_folder and --val_df_path")
+        if self.validation is not None and self.val_df_path:
+            raise UserError("--val_df_path and the options file's validation exclude each other")
+        self.training_sources(), self.validation_sets()
         if self.close_ups and self.augment == "none":
             raise UserError("--close_ups needs --augment full")
         if self.close_ups and self.min_crop_area <= SMALLEST_CROP:

@@ -15,12 +15,12 @@ from data.audit.counts import ClassCounts, RowCounts, count_classes
 from data.audit.duplicates import Fingerprints, Pair, find_pairs, read_fingerprints
 from data.classes import IMATERIALIST_CATEGORIES, ClassTable, load_class_table
 from data.image_folder import find_photos
-from data.imaterialist_table import read_table
+from data.imaterialist_table import WORDS, read_table
 from data.label_table import LabelTable
 from data.photo import PhotoError, open_photo
 from data.photos import EvaluationPhotos
 from utils.errors import run_program
-from utils.labels import PALETTE
+from utils.labels import PALETTE, UNKNOWN
 from utils.metrics import ConfusionMatrix
 from utils.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 
@@ -36,7 +36,7 @@ def main(options: AuditOptions) -> None:
     without_row = [path for path in find_photos(folder) if folder / path not in rows.photos]
     print(f"{options.df_path} with {options.image_folder}")
     print(rows_as_text(rows, without_row, table, classes))
-    print(classes_as_text(count_classes(table, len(classes.names)), table, classes))
+    print(classes_as_text(count_classes(table), table, classes))
 
     tables = [table]
     if options.against_df_path:
@@ -60,6 +60,7 @@ def main(options: AuditOptions) -> None:
 
 def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, classes: ClassTable) -> str:
     class_of = classes.by_category
+    words = {category: f"({word})" for word, category in WORDS.items()}
     bad = sum(rows.bad.count.values())
     lines = [
         f"rows: {rows.rows}, of which {bad} cannot be used",
@@ -73,11 +74,14 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
         f"{'id':>3} {'category':<40}{'class':<12}{'rows':>8}{'photographs':>13}",
     ]
     for category, count in sorted(rows.of_category.items()):
-        known = category < len(IMATERIALIST_CATEGORIES)
-        name = IMATERIALIST_CATEGORIES[category] if known else "(of the class map)"
-        in_class = classes.names[class_of[category]]
+        if category in words:
+            shown, name, in_class = "", words[category], "-"
+        else:
+            known = category < len(IMATERIALIST_CATEGORIES)
+            name = IMATERIALIST_CATEGORIES[category] if known else "(of the class map)"
+            shown, in_class = category, classes.names[class_of[category]]
         photos = rows.photos_of_category[category]
-        lines.append(f"{category:>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
+        lines.append(f"{shown:>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
     return "\n".join(lines)
 
 
@@ -99,8 +103,9 @@ def classes_as_text(counts: ClassCounts, table: LabelTable, classes: ClassTable)
         share = 100 * counts.covered[value] / counts.pixels
         lines.append(f"{name:<16}{masks[value]:>8}{counts.photos[value]:>13}{share:>13.2f} %")
     lines.append(f"photographs without clothes: {counts.without_clothes}")
+    names = {-category: word for word, category in WORDS.items()} | dict(enumerate(classes.names))
     for pair, pixels in sorted(counts.overlap_pixels.items()):
-        first, second = (classes.names[value] for value in pair)
+        first, second = (names[value] for value in pair)
         lines.append(f"{first} and {second} overlap: {pixels} pixels on {counts.overlap_photos[pair]} photographs")
     if not counts.overlap_pixels:
         lines.append("no classes overlap")
@@ -115,8 +120,9 @@ def compare_labels(pair: Pair, tables: list[LabelTable], classes: int) -> Confus
         return table.label_map(index, size)
 
     first = labels(pair.first)
+    second = labels(pair.second, first.shape)
     matrix = ConfusionMatrix(classes)
-    matrix.update(first, labels(pair.second, first.shape))
+    matrix.update(np.where(second < classes, first, UNKNOWN), np.where(second < classes, second, 0))
     return matrix
 
 

@@ -55,10 +55,10 @@ class ClassCounts:
     without_clothes: int
 
 
-def count_classes(table: LabelTable, classes: int) -> ClassCounts:
+def count_classes(table: LabelTable) -> ClassCounts:
     """Pixels of each class and of each pair's overlap, from the run-lengths alone: no mask is drawn."""
     counts = ClassCounts(
-        int(table.sizes.long().prod(1).sum()), np.zeros(classes, int), np.zeros(classes, int), Counter(), Counter(), 0
+        int(table.sizes.long().prod(1).sum()), np.zeros(256, int), np.zeros(256, int), Counter(), Counter(), 0
     )
     for photo in range(len(table)):
         masks = dict(table.class_masks(photo))
