@@ -20,7 +20,7 @@ from networks.predictor import Predictor
 from utils.devices import keep_freed_memory
 from utils.errors import UserError, run_program
 from utils.evaluation import Evaluation, evaluate
-from utils.files import write_atomically
+from utils.files import make_writable_folder, write_atomically
 from utils.labels import PALETTE
 from utils.metrics import BOUNDARY_TOLERANCE, SplitRate
 from utils.pictures import Tile, bright, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
@@ -29,6 +29,11 @@ EXAMPLES = 6  # photographs in each section of the contact sheet
 
 
 def main(options: EvaluateOptions) -> None:
+    classes = load_class_table(options.class_map)
+    if options.json:
+        make_writable_folder(Path(options.json).parent)
+    if options.report_dir:
+        make_writable_folder(Path(options.report_dir))
     keep_freed_memory()
     predictor = Predictor.load(
         options.checkpoint_path,
@@ -38,7 +43,6 @@ def main(options: EvaluateOptions) -> None:
         options.fine_width,
         options.flip,
     )
-    classes = load_class_table(options.class_map)
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
     table = read_table(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=True)
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
@@ -62,7 +66,7 @@ def main(options: EvaluateOptions) -> None:
     if options.report_dir:
         folder = Path(options.report_dir)
         save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
-        save_picture(best_and_worst(result, predictor, photos), folder / "contact_sheet.png")
+        save_picture(best_and_worst(result, predictor, photos, names), folder / "contact_sheet.png")
         print(f"\npictures in {folder}")
 
 
@@ -128,7 +132,9 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def best_and_worst(result: Evaluation, predictor: Predictor, photos: EvaluationPhotos) -> Image.Image:
+def best_and_worst(
+    result: Evaluation, predictor: Predictor, photos: EvaluationPhotos, names: tuple[str, ...]
+) -> Image.Image:
     """Contact sheet of the photographs with the worst, median and best accuracy: photo, truth, prediction.
 
     They are predicted once more: keeping the pictures of a large table until the ranks are known takes more memory.
@@ -160,7 +166,7 @@ def best_and_worst(result: Evaluation, predictor: Predictor, photos: EvaluationP
         ]
 
     titles = {f"{name}: photo, truth, prediction; agreement over clothes": tiles(i) for name, i in sections.items()}
-    legend = dict(zip(predictor.class_names[1:], map(tuple, colours[1:].tolist()), strict=False))
+    legend = dict(zip(names[1:], map(tuple, colours[1:].tolist()), strict=False))
     return contact_sheet(titles, columns=3, legend=legend)
 
 

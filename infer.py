@@ -1,4 +1,4 @@
-"""Segment the clothes on every photograph of a folder: python infer.py (see --help)."""
+"""Segment the clothes on a photograph, or on all of a folder: python infer.py (see --help)."""
 
 from options.infer_options import InferOptions
 
@@ -6,24 +6,24 @@ if __name__ == "__main__":
     options = InferOptions.from_command_line()  # before the imports that take seconds
 
 import sys
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.image_folder import find_photos, result_names
+from data.image_folder import find_photos, passed_over, result_names
 from data.outputs import FORMATS, result_path
 from data.photo import PhotoError, open_photo
 from data.segmentation import Segmentation
 from networks.checkpoint import read_info
 from networks.predictor import Predictor
 from utils.devices import keep_freed_memory
-from utils.errors import UserError, run_program
-from utils.files import write_atomically
+from utils.errors import UserError, run_program, shown
+from utils.files import FullDiskError, make_writable_folder, write_atomically
+from utils.prefetch import ahead
 
 
 @dataclass
@@ -34,8 +34,25 @@ class Job:
     results: dict[tuple[str, str], Path]
 
 
+@dataclass
+class Plan:
+    """What to do. existing: photographs that have all their results. passed_over: other files, by suffix."""
+
+    jobs: list[Job]
+    existing: int
+    passed_over: Counter[str]
+
+
+@dataclass
+class Outcome:
+    """What became of a job. faults: one line for each thing that could not be done. empty: no clothes were found."""
+
+    faults: list[str]
+    empty: bool = False
+
+
 def main(options: InferOptions) -> int:
-    jobs, existing = plan(options)
+    plan = make_plan(options)  # finds the user's mistakes before the weights are read
     keep_freed_memory()
     predictor = Predictor.load(
         options.checkpoint_path,
@@ -46,71 +63,110 @@ def main(options: InferOptions) -> int:
         options.flip,
     )
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
-    if existing:
+    if plan.existing:
         kept = "kept" if options.skip_existing else "replaced; --skip_existing keeps them"
-        print(f"{existing} photograph(s) have results in {options.result_dir} already: {kept}")
+        print(f"{plan.existing} photograph(s) have results in {shown(options.result_dir)} already: {kept}")
 
-    failed = empty = 0
-    keep_photos = any(FORMATS[name].needs_photo for name in options.outputs)
-    with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
-
-        def load(job: Job) -> Image.Image:
-            return open_photo(job.photo, max_megapixels=options.max_megapixels)
-
-        def finish(job: Job, writing: Future[bool]) -> int:
-            found = writing.result()
-            progress.update()
-            if not found:
-                tqdm.write(f"no clothes found: {job.photo}", file=sys.stderr)
-            return not found
-
-        writing: deque[tuple[Job, Future[bool]]] = deque()
-        for job, result in predictor.predict_stream(jobs, load, options.batchSize, pool, keep_photos):
-            if isinstance(result, PhotoError):
-                failed += 1
-                progress.update()
-                tqdm.write(f"skipped {job.photo}: {result}", file=sys.stderr)
-                continue
-            writing.append((job, pool.submit(write, job, result)))
-            while len(writing) > 2 * options.batchSize:  # or a slow disk would let finished photographs pile up
-                empty += finish(*writing.popleft())
-        empty += sum(finish(*each) for each in writing)
-
-    print(
-        f"{len(jobs) - failed} of {len(jobs)} photographs segmented into {options.result_dir}, {empty} without clothes"
-    )
-    return 1 if failed else 0
+    try:
+        done, empty = segment(plan.jobs, predictor, options)
+    except FullDiskError as error:
+        raise UserError(f"{error}; free some space, then go on with --skip_existing") from None
+    result_dir = shown(options.result_dir)
+    print(f"{done} of {len(plan.jobs)} photographs segmented into {result_dir}, {empty} without clothes")
+    if plan.passed_over:
+        kinds = ", ".join(f"{count} {shown(suffix)}" for suffix, count in plan.passed_over.most_common())
+        print(f"passed over, for they are not photographs: {kinds}")
+    return 0 if done == len(plan.jobs) else 1
 
 
-def plan(options: InferOptions) -> tuple[list[Job], int]:
-    """What to do, and how many photographs had all their results; no weights are read for it. Raises UserError."""
-    image_dir, result_dir = Path(options.image_dir), Path(options.result_dir)
-    if image_dir.resolve() == result_dir.resolve():
-        raise UserError("--image_dir and --result_dir are the same folder; results would replace photographs")
-    names = result_names(find_photos(image_dir, leave_out=result_dir))
+def make_plan(options: InferOptions) -> Plan:
+    """What there is to do; no weights are read for it. Raises UserError."""
+    folder, result_dir = Path(options.image_dir), Path(options.result_dir)
+    if folder.is_file():
+        folder, photos, others = folder.parent, [Path(folder.name)], Counter()
+    else:
+        photos = find_photos(folder, leave_out=result_dir)
+        others = passed_over(folder, photos, leave_out=result_dir)
+    if folder.resolve() == result_dir.resolve():
+        raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
+
     known = ("any", *read_info(options.checkpoint_path).class_names[1:])
     for category in options.category:
         if category not in known:
             raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
     wanted = [(output, category) for output in options.outputs for category in options.category]
     jobs = [
-        Job(image_dir / photo, {each: result_path(result_dir, name, *each) for each in wanted})
-        for photo, name in names.items()
+        Job(folder / photo, {each: result_path(result_dir, name, *each) for each in wanted})
+        for photo, name in result_names(photos).items()
     ]
-    everything = [path for job in jobs for path in job.results.values()]
-    if len(set(everything)) < len(everything):
-        raise UserError("a sub-folder of --image_dir has the name of a result folder (such as binary_upper); rename it")
-    finished = [all(path.exists() for path in job.results.values()) for job in jobs]
+    check_results(jobs, folder, result_dir)
+    make_writable_folder(result_dir)
+    finished = [all(map(exists, job.results.values())) for job in jobs]
     if options.skip_existing:
         jobs = [job for job, done in zip(jobs, finished, strict=True) if not done]
-    return jobs, sum(finished)
+    return Plan(jobs, sum(finished), others)
 
 
-def write(job: Job, result: Segmentation) -> bool:
-    """Write all results of a photograph; whether there were clothes."""
-    for (name, category), path in job.results.items():
-        write_atomically(path, FORMATS[name].encode(result.only(category)))
-    return bool(np.any(result.labels))
+def check_results(jobs: list[Job], folder: Path, result_dir: Path) -> None:
+    """Raise UserError where two results, or a result and a photograph, would have the same path."""
+    results = [path for job in jobs for path in job.results.values()]
+    if len(set(results)) < len(results):
+        raise UserError("a sub-folder of --image_dir has the name of a result folder (such as binary_upper); rename it")
+    photos = {folder.resolve() / job.photo.relative_to(folder) for job in jobs}
+    replaced = photos.intersection(result_dir.resolve() / path.relative_to(result_dir) for path in results)
+    if replaced:
+        raise UserError(f"a result would replace the photograph {min(replaced)}; choose another --result_dir")
+
+
+def exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, or a folder that may not be read
+        return False
+
+
+def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tuple[int, int]:
+    """Segment photographs and write their results: (how many went well, how many of them without clothes).
+
+    Decoding, the network and writing go on at the same time. Raises FullDiskError.
+    """
+
+    def load(job: Job) -> Image.Image:
+        return open_photo(job.photo, max_megapixels=options.max_megapixels)
+
+    done = empty = 0
+    keep_photos = any(FORMATS[output].needs_photo for output in options.outputs)
+    with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
+        segmented = predictor.predict_stream(jobs, load, options.batchSize, pool, keep_photos)
+        for (job, _), writing in ahead(pool, write_results, segmented, 2 * options.batchSize):
+            outcome = writing.result()
+            progress.update()
+            for fault in outcome.faults:
+                tqdm.write(fault, file=sys.stderr)
+            if outcome.empty:
+                tqdm.write(f"no clothes found: {shown(job.photo)}", file=sys.stderr)
+            done += not outcome.faults
+            empty += outcome.empty
+    return done, empty
+
+
+def write_results(segmented: tuple[Job, Segmentation | PhotoError]) -> Outcome:
+    """Write all results of a photograph; one that cannot be written does not keep the others from being written.
+
+    Raises FullDiskError.
+    """
+    job, result = segmented
+    if isinstance(result, PhotoError):
+        return Outcome([f"skipped {shown(job.photo)}: {result}"])
+    faults = []
+    for (output, category), path in job.results.items():
+        try:
+            write_atomically(path, FORMATS[output].encode(result.only(category)))
+        except FullDiskError:
+            raise
+        except UserError as error:
+            faults.append(shown(error))
+    return Outcome(faults, empty=not result.labels.any())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data.classes import ClassTable, load_class_table
@@ -26,25 +25,28 @@ from networks.predictor import Predictor
 from networks.surgery import start_from
 from networks.u2net import build_network
 from utils.devices import describe, keep_freed_memory, resolve_device, resolve_precision
-from utils.distributed import local_rank, log, process_group, rank, sum_over_ranks, world_size
+from utils.distributed import local_rank, local_world_size, log, process_group, rank, sum_over_ranks, world_size
 from utils.errors import UserError, run_program
 from utils.evaluation import evaluate
 from utils.files import write_atomically
-from utils.interruption import Interruption
+from utils.interruption import Interruption, no_worker_left
 from utils.labels import PALETTE
+from utils.remedies import remedies
 from utils.schedules import image_size, learning_rate
 from utils.training_state import TrainingState, build_state
 from utils.training_step import BadSteps, KeptBuffers, train_step
 from utils.visualizer import Visualizer
 
-PHOTOS_FOR_STATISTICS = 64
-ASK_RANKS_EVERY = 10  # iterations
-
 
 def main(options: TrainOptions) -> int:
     keep_freed_memory()
-    device = resolve_device(options.device, local_rank())
-    with process_group(device, options.distributed), Interruption() as interruption:
+    device = resolve_device(options.device, local_rank(), local_world_size())
+    with (
+        remedies(options.batchSize, options.size, options.nThreads),
+        process_group(device, options.distributed),
+        Interruption() as interruption,
+        no_worker_left(),
+    ):
         return train(options, device, interruption)
 
 
@@ -73,9 +75,9 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
 
     network = build_network(options.model, len(classes.names))
     if options.continue_train and not options.resume:
-        start_from(network, options.unet_checkpoint, data.first_images(size_at(0), PHOTOS_FOR_STATISTICS), log)
+        start_from(network, options.unet_checkpoint, data.first_images(size_at(0)), log)
     network.to(device, memory_format=torch.channels_last if options.channels_last else torch.preserve_format).train()
-    state = build_state(network, options.optimizer, options.lr, options.weight_decay, options.ema_decay)
+    state = build_state(network, options.optimizer, options.lr, options.weight_decay, options.ema_decay, precision)
     if options.resume:
         state.load(run_dir / "latest.pth")
         if state.iteration >= options.iter:
@@ -87,11 +89,9 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
 
     write_record(options, state, run_dir)
     info = CheckpointInfo(classes.names, options.fine_height, options.fine_width, options.mean, options.std)
-    visualizer = Visualizer(
-        options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen, enabled=rank() == 0
-    )
+    visualizer = Visualizer(options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen)
     kept, bad_steps, size = KeptBuffers(network), BadSteps(options.max_bad_steps), None
-    while state.iteration < options.iter and not stop_wanted(interruption, device, state.iteration):
+    while state.iteration < options.iter and not interruption.stops_before(state.iteration, device):
         lr = learning_rate(state.iteration, options.iter, options.lr, options.schedule, options.warmup_iter)
         if size_at(state.iteration) != size:
             size = size_at(state.iteration)
@@ -100,7 +100,7 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
         result = train_step(state, forward, batches, loss_of, lr, options.clip_grad, kept, precision)
         state.iteration += 1
         state.samples_seen += options.batchSize * options.accumulate * world_size()
-        bad_steps.count(result.finite, state.iteration, run_dir)
+        bad_steps.count(result.bad, state.iteration, run_dir)
 
         visualizer.progress.update()
         if state.iteration % options.print_freq == 0:
@@ -109,10 +109,11 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
             photos = denormalise(batches[-1].image.cpu().numpy(), options.mean, options.std)
             visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
         if val_sets and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
-            metrics = validate_all(state.weights, info, val_sets, device, precision, interruption)
+            predictor = Predictor(TorchEngine(copy.deepcopy(state.weights), device, precision), info)
+            metrics = validate_all(predictor, val_sets, device, interruption)
             if not interruption.on_any_rank(device):  # or the figures are of part of the photographs
                 visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
-                keep_best(state, replace(info, metrics=metrics), run_dir)
+                keep_best(state, replace(info, iteration=state.iteration, metrics=metrics), run_dir)
         if state.iteration % options.save_freq == 0:
             save(state, info, run_dir, options.model)
 
@@ -143,43 +144,36 @@ def training_data(options: TrainOptions, classes: ClassTable) -> TrainingData:
     )
 
 
-def stop_wanted(interruption: Interruption, device: torch.device, iteration: int) -> bool:
-    """Whether a process was asked to stop; ranks ask each other now and then only, because all wait for the answer."""
-    return (world_size() == 1 or iteration % ASK_RANKS_EVERY == 0) and interruption.on_any_rank(device)
-
-
 def validate_all(
-    network: nn.Module,
-    info: CheckpointInfo,
-    val_sets: dict[str, EvaluationPhotos],
-    device: torch.device,
-    precision: str,
-    interruption: Interruption,
+    predictor: Predictor, sets: dict[str, EvaluationPhotos], device: torch.device, interruption: Interruption
 ) -> dict[str, float]:
-    """Figures of each set, behind its name; of several sets also ``miou``, the mean of theirs."""
+    """Figures of each set, behind its name; of several sets also ``miou``, the mean of theirs. Raises UserError."""
     metrics = {}
-    for name, photos in val_sets.items():
-        of_set = validate(network, info, photos, device, precision, interruption)
+    for name, photos in sets.items():
+        of_set = validate(predictor, photos, device, interruption)
         metrics |= {f"{name}/{figure}" if name else figure: value for figure, value in of_set.items()}
     if "miou" not in metrics:
-        metrics["miou"] = sum(metrics[f"{name}/miou"] for name in val_sets) / len(val_sets)
+        metrics["miou"] = sum(metrics[f"{name}/miou"] for name in sets) / len(sets)
     return metrics
 
 
 def validate(
-    network: nn.Module,
-    info: CheckpointInfo,
-    photos: EvaluationPhotos,
-    device: torch.device,
-    precision: str,
-    interruption: Interruption,
+    predictor: Predictor, photos: EvaluationPhotos, device: torch.device, interruption: Interruption
 ) -> dict[str, float]:
-    """IoU of each class and their means, over the ranks' shares of the photographs; an interruption ends it early."""
-    predictor = Predictor(TorchEngine(copy.deepcopy(network), device, precision), info)
+    """IoU of each class and their means, over the ranks' shares of the photographs; an interruption ends it early.
+
+    Raises UserError where nothing can be compared.
+    """
+    names = predictor.class_names
     share = photos.load(range(rank(), len(photos), world_size()))
-    result = evaluate(predictor.predict, share, len(info.class_names), False, lambda: interruption.noted)
+    result = evaluate(predictor.predict, share, len(names), False, lambda: interruption.noted)
     result.matrix.counts = sum_over_ranks(result.matrix.counts, device)
-    ious = {f"iou_{name}": value for name, value in zip(info.class_names, result.matrix.iou().tolist(), strict=True)}
+    if not result.matrix.counts.any() and not interruption.on_any_rank(device):
+        raise UserError(
+            f"none of the {len(photos)} validation photographs can be compared; check --val_image_folder "
+            "and --val_df_path"
+        )
+    ious = {f"iou_{name}": iou for name, iou in zip(names, result.matrix.iou().tolist(), strict=True)}
     return ious | result.means()
 
 
@@ -188,19 +182,16 @@ def keep_best(state: TrainingState, info: CheckpointInfo, run_dir: Path) -> None
     log(f"iteration {state.iteration}: {', '.join(f'{name} {value:.4f}' for name, value in info.metrics.items())}")
     if info.metrics["miou"] > state.best_miou:
         state.best_miou = info.metrics["miou"]
-        save_weights(state, info, run_dir / "checkpoints/best.pth")
+        if rank() == 0:
+            save_checkpoint(run_dir / "checkpoints/best.pth", state.weights, info)
 
 
 def save(state: TrainingState, info: CheckpointInfo, run_dir: Path, model: str) -> None:
     """Save the weights to keep, and the state to resume from, which replaces the one before."""
-    save_weights(state, info, run_dir / f"checkpoints/itr_{state.iteration:08d}_{model}.pth")
     if rank() == 0:
-        state.save(run_dir / "latest.pth")
-
-
-def save_weights(state: TrainingState, info: CheckpointInfo, path: Path) -> None:
-    if rank() == 0:
+        path = run_dir / f"checkpoints/itr_{state.iteration:08d}_{model}.pth"
         save_checkpoint(path, state.weights, replace(info, iteration=state.iteration))
+        state.save(run_dir / "latest.pth")
 
 
 def write_record(options: TrainOptions, state: TrainingState, run_dir: Path) -> None:

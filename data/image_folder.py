@@ -14,22 +14,32 @@ def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
     Hidden files are passed over, and so is everything below ``leave_out`` (results inside the folder).
     Raises UserError when there is no such folder or no image in it.
     """
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; give a folder of photographs")
     Image.init()
     suffixes = set(Image.registered_extensions())
-    inside = leave_out is not None and folder.resolve() in leave_out.resolve().parents
-    found = [
-        path.relative_to(folder)
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (inside and path.resolve().is_relative_to(leave_out.resolve()))
-    ]
+    found = [path for path in _files(folder, leave_out) if path.suffix.lower() in suffixes]
     if not found:
         raise UserError(f"no photographs in {folder}")
     return found
+
+
+def passed_over(folder: Path, photos: list[Path], leave_out: Path | None = None) -> Counter[str]:
+    """How many of the files below ``folder`` are not among its ``photos``, by suffix in lower case."""
+    others = set(_files(folder, leave_out)).difference(photos)
+    return Counter(path.suffix.lower() or "without a suffix" for path in others)
+
+
+def _files(folder: Path, leave_out: Path | None) -> list[Path]:
+    """The files below a folder as find_photos looks at them. Raises UserError when there is no such folder."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; give a folder of photographs")
+    inside = leave_out is not None and folder.resolve() in leave_out.resolve().parents
+    return [
+        path.relative_to(folder)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not (inside and path.resolve().is_relative_to(leave_out.resolve()))
+    ]
 
 
 def result_names(photos: list[Path]) -> dict[Path, Path]:

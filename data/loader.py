@@ -17,6 +17,7 @@ from data.sources import Source
 from data.tag_table import TagTable, read_tags
 from data.transforms import TrainTransform
 from utils.distributed import log, rank, world_size
+from utils.errors import UserError
 from utils.interruption import ignore_in_worker
 
 
@@ -80,7 +81,7 @@ class TrainingData:
         shares = [each.source.share for each in self.sources]
         return EndlessSampler(lengths, shares, rank, world_size, self.shuffle, self.seed, start)
 
-    def first_images(self, size: tuple[int, int], limit: int) -> Iterator[Tensor]:
+    def first_images(self, size: tuple[int, int], limit: int = 64) -> Iterator[Tensor]:
         """Images of the first photographs of the first source, at most ``limit``: 3 x h x w each."""
         photos = self.photos(size)
         return (photos[Draw(0, index, 0)].image for index in range(min(limit, len(photos.sources[0]))))
@@ -88,7 +89,7 @@ class TrainingData:
     def batches(self, size: tuple[int, int], seen: int, device: torch.device) -> Iterator[Sample]:
         """This rank's batches, on the device and without end; they follow the ``seen`` samples of all ranks.
 
-        image N x 3 x h x w, label N x h x w, weight N, present N x C.
+        image N x 3 x h x w, label N x h x w, weight N, present N x C. Raises UserError where no photo can be decoded.
         """
         loader = DataLoader(
             self.photos(size),
@@ -99,6 +100,10 @@ class TrainingData:
             worker_init_fn=ignore_in_worker,
         )
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
-        for image, *rest in loader:
-            image = image.to(device, non_blocking=True, memory_format=memory_format)
-            yield Sample(image, *(tensor.to(device, non_blocking=True) for tensor in rest))
+        try:
+            for image, *rest in loader:
+                image = image.to(device, non_blocking=True, memory_format=memory_format)
+                yield Sample(image, *(tensor.to(device, non_blocking=True) for tensor in rest))
+        except UserError as error:
+            # The DataLoader puts the traceback of the worker that raised it before the message.
+            raise UserError(str(error).strip().splitlines()[-1].removeprefix("utils.errors.UserError: ")) from None

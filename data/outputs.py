@@ -17,29 +17,36 @@ from utils.labels import PALETTE
 JPEG_SIDE = 65_500  # pixels, the format's limit
 
 
-def label_image(result: Segmentation) -> Image.Image:
-    """Palette PNG whose pixel values are the labels."""
-    image = Image.fromarray(result.labels, "L")
+def palette_image(result: Segmentation) -> Image.Image:
+    """Palette image whose pixel values are the labels and whose colours are the published ones.
+
+    It has all 256 colours: Pillow saves an image of 4 colours with 2 bits a pixel, which other readers get wrong.
+    """
+    image = label_image(result)
     image.putpalette(PALETTE.tobytes())
     return image
 
 
+def label_image(result: Segmentation) -> Image.Image:
+    """Greyscale image whose pixel values are the labels: nearly black to look at, the plainest to read."""
+    return Image.fromarray(result.labels)
+
+
 def binary_image(result: Segmentation) -> Image.Image:
     """Greyscale mask: 255 on clothes, 0 elsewhere."""
-    return Image.fromarray((result.labels > 0).astype(np.uint8) * 255, "L")
+    return Image.fromarray((result.labels > 0).astype(np.uint8) * 255)
 
 
 def cutout_image(result: Segmentation) -> Image.Image:
     """RGBA of the photo, transparent but for the clothes."""
-    cutout = result.photo.copy()
-    cutout.putalpha(binary_image(result))
-    return cutout
+    # From the bare pixels: a copy of the photo would keep its colour profile and other metadata.
+    return Image.fromarray(np.dstack((np.asarray(result.photo), np.asarray(binary_image(result)))))
 
 
 def overlay_image(result: Segmentation) -> Image.Image:
     """Photo, photo under the colours, and mask, side by side: RGB, H x 3W; shrunk where a JPEG cannot be so large."""
-    mask = label_image(result).convert("RGB")
-    clothes = Image.fromarray((result.labels > 0).astype(np.uint8) * 140, "L")
+    mask = palette_image(result).convert("RGB")
+    clothes = Image.fromarray((result.labels > 0).astype(np.uint8) * 140)
     blended = Image.composite(mask, result.photo, clothes)
     width, height = result.photo.size
     sheet = Image.new("RGB", (3 * width, height))
@@ -91,7 +98,8 @@ class Format:
 
 
 FORMATS = {
-    "mask": Format(".png", "image/png", False, lambda result: _png(label_image(result))),
+    "mask": Format(".png", "image/png", False, lambda result: _png(palette_image(result))),
+    "labels": Format(".png", "image/png", False, lambda result: _png(label_image(result))),
     "binary": Format(".png", "image/png", False, lambda result: _png(binary_image(result))),
     "cutout": Format(".png", "image/png", True, lambda result: _png(cutout_image(result))),
     "overlay": Format(".jpg", "image/jpeg", True, lambda result: _jpeg(overlay_image(result))),

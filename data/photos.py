@@ -82,6 +82,10 @@ class TrainingPhotos(Dataset):
             try:
                 photo = open_photo(self.table.files[index], size, upright=False)
             except PhotoError as error:
+                if not self.table.files[index].parent.is_dir():
+                    raise UserError(
+                        f"the folder {self.table.files[index].parent} is gone; put it back and --resume"
+                    ) from None
                 # Its header was fine at start-up; a photo broken further on must not end a long run.
                 warnings.warn(f"{self.table.files[index]}: {error}; the next photo is used instead", stacklevel=2)
                 continue

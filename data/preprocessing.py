@@ -3,9 +3,7 @@
 import numpy as np
 from PIL import Image
 
-MEAN, STD = 0.5, 0.5  # the published network's normalisation of pixel values in 0..1, the same for R, G and B
-SIZE = 768  # pixels: height and width of the published network's input
-SMALLEST_CROP = 0.03  # of the photo, in training: head and shoulders of a person who fills its height are about 0.1
+from data.published import MEAN, STD
 
 
 def prepare(photo: Image.Image, size: tuple[int, int], mean: float = MEAN, std: float = STD) -> np.ndarray:

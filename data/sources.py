@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from data.published import SMALLEST_CROP
 from utils.errors import UserError
 
 
@@ -83,6 +84,8 @@ def read_sources(content: dict, how: Augmentation, root: str | None = None) -> l
                 raise UserError(f"{where}: {key} is {value}, it must be in 0..1")
         if (source.tags is None) != (source.tag_map is None):
             raise UserError(f"{where}: tags and tag_map belong together")
+        if source.how.close_ups and source.how.min_crop_area <= SMALLEST_CROP:
+            raise UserError(f"{where}: with close_ups, min_crop_area must be over {SMALLEST_CROP:g}")
         if own and how.augment == "none":
             raise UserError(f"{where}: {next(iter(own))} needs --augment full")
         sources.append(source)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from data.preprocessing import SMALLEST_CROP, normalise
+from data.preprocessing import normalise
+from data.published import SMALLEST_CROP
 from data.sources import Augmentation
 from utils.labels import SOME_CLOTHES
 

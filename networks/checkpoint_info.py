@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from data.preprocessing import MEAN, SIZE, STD
+from data.published import MEAN, SIZE, STD
 from utils.errors import UserError
 
 INCLUDED_WEIGHTS = Path(__file__).parents[1] / "trained_checkpoint/cloth_segm_u2netp.pth"

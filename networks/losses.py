@@ -23,8 +23,8 @@ def deep_supervision_loss(
 
     A map's loss is its cross-entropy, plus the absent-class loss, plus iou_weight times the soft IoU loss.
     outputs: d0..d6, each N x C x H x W logits. label: N x H x W int64 in 0..C-1, UNKNOWN or SOME_CLOTHES. weight: N
-    floats in 0..1, how far each sample is trusted. present: N x C bool, the classes that each photo can contain. class_weights: C.
-    Returns the total (scalar) and the seven losses before they are weighted. With every pixel known and every weight
+    floats in 0..1, how far each sample is trusted. present: N x C bool, the classes that each photo can contain.
+    class_weights: C. Returns the total (scalar) and the seven losses before they are weighted. With every pixel known and every weight
     1 it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights of the published
     clothes training.
     """
@@ -92,8 +92,8 @@ def log_sum(logits: Tensor, classes: Tensor) -> Tensor:
 def soft_iou_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     """1 - IoU of the probabilities, pooled over the batch, mean of the classes that its labels have: scalar in 0..1.
 
-    Pixels whose class is known alone count, each as much as its sample is trusted; without any the loss is 0. Shapes as in
-    deep_supervision_loss. Source: Rahman and Wang, "Optimizing intersection-over-union in deep neural networks for
+    Only pixels whose class is known count, each as much as its sample is trusted; without any the loss is 0. Shapes
+    as in deep_supervision_loss. Source: Rahman and Wang, "Optimizing intersection-over-union in deep neural networks for
     image segmentation" (ISVC 2016).
     """
     known = label < logits.shape[1]

@@ -10,9 +10,11 @@ from pathlib import Path
 import yaml
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS
-from utils.errors import UserError
+from utils.errors import UserError, shown, speak_plainly
 from utils.files import write_atomically
 
+ROOT = Path(__file__).parents[1]
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text (in quotes if it is a number)"}
 CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids; default: upper, lower, full"
 
 
@@ -41,10 +43,11 @@ class BaseOptions:
     @classmethod
     def from_command_line(cls):
         """``parse`` for a program: ends it with one line on a mistake, before anything slow is imported."""
+        speak_plainly()
         try:
             return cls.parse()
         except UserError as error:
-            raise SystemExit(f"error: {error}") from None
+            raise SystemExit(f"error: {shown(error)}") from None
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
@@ -109,7 +112,11 @@ class NetworkOptions(BaseOptions):
     device: str = option(
         "auto", "auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; never a silent fallback", on_resume=True
     )
-    precision: str = option("auto", "auto is bf16 where the hardware has it, else fp32", ("auto", "fp32", "bf16"))
+    precision: str = option(
+        "auto",
+        "auto is bf16 where the hardware has it, else fp32; fp16 is for GPUs without bf16, such as T4 and V100",
+        ("auto", "fp32", "bf16", "fp16"),
+    )
 
 
 @dataclass
@@ -130,15 +137,30 @@ class TableOptions(BaseOptions):
     df_path: str = option("../imaterialist/train.csv", "label table (CSV)", on_resume=True)
     class_map: str | None = option(None, CLASS_MAP_HELP)
 
+    def resolve(self):
+        super().resolve()
+        self.image_folder, self.df_path = in_repository(self.image_folder), in_repository(self.df_path)
+        return self
+
+
+def in_repository(path: str) -> str:
+    """A path as it is where it exists, else below the repository's root where it exists there.
+
+    Defaults are written as seen from the root, and programs may be started anywhere.
+    """
+    return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)
+
 
 def check_limits(item, value: object) -> None:
-    """Raise UserError where an option's value is not a number or outside its limits. item: its field."""
+    """Raise UserError where an option's value is not a finite number or outside its limits. item: its field."""
     for number in value if isinstance(value, list) else [value]:
         if not isinstance(number, int | float):
             continue
         least, most, below = (item.metadata[name] for name in ("at_least", "at_most", "below"))
         if math.isnan(number):
             raise UserError(f"--{item.name} is not a number")
+        if math.isinf(number) and item.default != math.inf:
+            raise UserError(f"--{item.name} {number} must be finite")
         if least is not None and number < least:
             raise UserError(f"--{item.name} {number} is too small, it must be at least {least:g}")
         if most is not None and number > most:
@@ -150,18 +172,30 @@ def check_limits(item, value: object) -> None:
 def check_value(item, value: object, path: str) -> object:
     """An option's value from a file, as strictly as on the command line. item: its field. Raises UserError."""
     kind, listed = _kind(item.type)
-    optional = isinstance(item.type, types.UnionType)
-    if value is None and optional:
+    if value is None and isinstance(item.type, types.UnionType):
         return None
     values = value if listed and isinstance(value, list) and value else [value]
     if kind is float:
-        values = [float(v) if type(v) is int else v for v in values]
-    fits = (not listed or isinstance(value, list)) and all(type(v) is kind for v in values)
+        values = [_number(v) for v in values]
+    fits = listed == isinstance(value, list) and all(type(v) is kind for v in values)
     choices = item.metadata["choices"]
     if not fits or (choices and not all(v in choices for v in values)):
-        wanted = f"one of {', '.join(choices)}" if choices else f"{'a list of ' if listed else ''}{kind.__name__}"
+        wanted = f"one of {', '.join(choices)}" if choices else f"{'a list, each ' if listed else ''}{KINDS[kind]}"
         raise UserError(f"{path}: {item.name} is {value!r}, it must be {wanted}")
-    return values if listed else values[0]
+    value = values if listed else values[0]
+    try:
+        check_limits(item, value)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return value
+
+
+def _number(value: object) -> object:
+    """A float of what YAML reads as an integer, or as text, such as 1e-3, which it wants written 1.0e-3."""
+    try:
+        return float(value) if type(value) in (int, str) else value
+    except ValueError:
+        return value
 
 
 def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:

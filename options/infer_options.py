@@ -8,9 +8,9 @@ from options.base_options import PredictorOptions, option
 
 @dataclass
 class InferOptions(PredictorOptions):
-    """Segment the clothes on every photograph of a folder."""
+    """Segment the clothes on a photograph, or on every photograph of a folder."""
 
-    image_dir: str = option("input_images", "folder of photographs, sub-folders included")
+    image_dir: str = option("input_images", "folder of photographs, sub-folders included, or a single photograph")
     result_dir: str = option("output_images", "folder of the results; sub-folders are kept")
     outputs: list[str] = option(("mask",), "what to write for each photo, one or several", tuple(FORMATS))
     category: list[str] = option(("any",), "any (all clothes), or class names (upper lower full): one file for each")

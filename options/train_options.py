@@ -1,13 +1,14 @@
 """Options of train.py."""
 
 import math
+import os
 from argparse import ArgumentParser
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from data.preprocessing import MEAN, SIZE, SMALLEST_CROP, STD
+from data.published import MEAN, SIZE, SMALLEST_CROP, STD
 from data.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
-from options.base_options import NetworkOptions, TableOptions, option, read_options_file
+from options.base_options import NetworkOptions, TableOptions, in_repository, option, read_options_file
 from utils.errors import UserError
 
 RECORD = "training_options.yml"  # in the run's folder
@@ -68,7 +69,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     resume: bool = option(
         False, "continue the run in save_dir with its own options, from where its last state was saved", on_resume=True
     )
-    seed: int = option(0, "of initialisation, order and augmentation", at_least=0)
+    seed: int = option(0, "of initialisation, order and augmentation", at_least=0, at_most=1_000_000_000)
 
     # Optimisation; the defaults are the published recipe
     iter: int = option(100_000, "iterations", at_least=1, on_resume=True)
@@ -110,6 +111,13 @@ class TrainOptions(TableOptions, NetworkOptions):
         parser.add_argument(
             "--options", metavar="FILE", help="YAML file of options, such as a recipe; the command line wins over it"
         )
+        parser.add_argument(
+            "--local-rank",
+            "--local_rank",
+            type=int,
+            metavar="INT",
+            help="given by old launchers; LOCAL_RANK wins over it",
+        )
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None) -> "TrainOptions":
@@ -118,19 +126,25 @@ class TrainOptions(TableOptions, NetworkOptions):
         Raises UserError.
         """
         given = cls._given(arguments)
-        path = given.pop("options")
-        values = (read_options_file(cls, path) if path else {}) | given
+        path, local_rank = given.pop("options"), given.pop("local_rank")
+        if local_rank is not None:
+            os.environ.setdefault("LOCAL_RANK", str(local_rank))
+        values = read_options_file(cls, path) if path else {}
+        if "name" in given:  # a new run with the options of another one, whose folders are its own
+            values = {name: value for name, value in values.items() if name not in ("save_dir", "logs_dir")}
+        values |= given
         if values.get("resume"):
-            values = cls._recorded(values) | values
+            values = cls._recorded(values)
         return cls(**values).resolve()
 
     @classmethod
     def _recorded(cls, values: dict[str, object]) -> dict[str, object]:
-        """The options that a run was started with. Raises UserError where ``values`` contradict them."""
+        """``values`` with the options of the run that they resume. Raises UserError where they contradict it."""
         run_dir = Path(values.get("save_dir") or f"results/{values.get('name', cls.name)}")
         if not (run_dir / "latest.pth").exists():
             raise UserError(f"there is no run to resume in {run_dir}; leave out --resume, or set --name or --save_dir")
-        record = read_options_file(cls, str(run_dir / RECORD))
+        parts = sorted(run_dir.glob(f"{Path(RECORD).stem}_from_*.yml"))  # by iteration, which has 8 digits
+        record = read_options_file(cls, str(parts[-1] if parts else run_dir / RECORD))
         for item in fields(cls):
             name, bound = item.name, not item.metadata["on_resume"] and item.name != "name"
             if bound and name in values and name in record and values[name] != record[name]:
@@ -138,7 +152,7 @@ class TrainOptions(TableOptions, NetworkOptions):
                     f"--{name} {values[name]} contradicts the run in {run_dir}, which has {record[name]}; "
                     f"leave --{name} out, or start a new run with another --name"
                 )
-        return record
+        return record | values | {"save_dir": str(run_dir)}  # it may have been moved
 
     @property
     def augmentation(self) -> Augmentation:
@@ -193,6 +207,7 @@ class TrainOptions(TableOptions, NetworkOptions):
 
     def resolve(self) -> "TrainOptions":
         super().resolve()
+        self.unet_checkpoint = in_repository(self.unet_checkpoint)
         self.logs_dir = self.logs_dir or f"logs/{self.name}"
         self.save_dir = self.save_dir or f"results/{self.name}"
         if (self.val_image_folder is None) != (self.val_df_path is None):

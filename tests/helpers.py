@@ -1,12 +1,17 @@
 """What tests share beside fixtures: running the programs, waiting for them, drawn photographs."""
 
+import contextlib
 import csv
+import io
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +69,48 @@ def run_script(*command: object, timeout: float = 300, **kwargs) -> subprocess.C
         [sys.executable, *map(str, command)], cwd=kwargs.pop("cwd", ROOT), capture_output=True, text=True,
         timeout=timeout, **kwargs,
     )  # fmt: skip
+
+
+def run_here(*command: object) -> subprocess.CompletedProcess:
+    """As ``run_script``, but within this process, which has imported already what takes seconds."""
+    words = list(map(str, command))
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
+    before = sys.argv, sys.path.copy(), warnings.formatwarning, os._exit
+    process = os.getpid()
+
+    def leave(code: int) -> None:  # an end without ceremony must not be the end of the tests
+        if os.getpid() != process:
+            before[-1](code)
+        raise SystemExit(code)
+
+    os._exit = leave
+    with (
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(streams[0]),
+        contextlib.redirect_stderr(streams[1]),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")
+        warnings.showwarning = lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4]))
+        try:
+            if words[0] == "-m":
+                sys.argv = words[1:]
+                runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+            else:
+                sys.argv = words
+                runpy.run_path(words[0], run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        except BaseException:
+            code = traceback.format_exc()
+        finally:
+            sys.argv, sys.path[:], warnings.formatwarning, os._exit = before
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+    out, err = (stream.buffer.getvalue().decode() for stream in streams)
+    return subprocess.CompletedProcess(words, code, out, err)
 
 
 def start_script(*command: object) -> subprocess.Popen:

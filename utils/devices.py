@@ -6,11 +6,15 @@ import torch
 
 from utils.errors import UserError
 
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-def resolve_device(name: str, local_rank: int = 0) -> torch.device:
+
+def resolve_device(name: str, local_rank: int = 0, local_world_size: int = 1) -> torch.device:
     """'auto' (CUDA, else MPS, else CPU), 'cpu', 'mps', 'cuda' or 'cuda:N' -> device.
 
-    Raises UserError when the device that was asked for is not there: never a silent fallback.
+    local_rank, local_world_size: which of the run's processes on this machine this one is, and how many there are.
+    Each has a GPU of its own. Raises UserError when the device that was asked for is not there: never a silent
+    fallback.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -22,8 +26,16 @@ def resolve_device(name: str, local_rank: int = 0) -> torch.device:
         index = local_rank if device.index is None else device.index
         if not torch.cuda.is_available():
             raise UserError(f"--device {name}: PyTorch finds no CUDA here; use --device cpu, or fix the driver")
+        if device.index is not None and local_world_size > 1:
+            raise UserError(
+                f"--device {name} puts all {local_world_size} processes on one GPU; use --device cuda, which gives "
+                "each its own"
+            )
         if index >= torch.cuda.device_count():
-            raise UserError(f"--device {name}: GPU {index} does not exist, there are {torch.cuda.device_count()}")
+            raise UserError(
+                f"--device {name}: GPU {index} does not exist, GPUs are counted from 0 and there are "
+                f"{torch.cuda.device_count()}"
+            )
         return torch.device("cuda", index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("--device mps: PyTorch finds no Apple GPU here; use --device cpu")
@@ -39,7 +51,9 @@ def describe(device: torch.device) -> str:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """'auto' is 'bf16' where the hardware multiplies bf16 matrices, else 'fp32'."""
+    """'auto' is 'bf16' where the hardware multiplies bf16 matrices, else 'fp32'. Raises UserError for fp16 on a CPU."""
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("--precision fp16 is for GPUs; use bf16 or fp32 on the CPU")
     return ("bf16" if _has_bf16(device) else "fp32") if name == "auto" else name
 
 
@@ -53,7 +67,7 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST)
 
 
 def keep_freed_memory() -> None:

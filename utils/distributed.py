@@ -20,6 +20,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0)) if is_launched() else 0
 
 
+def local_world_size() -> int:
+    """Number of processes of the run on this machine; old launchers do not tell, and it is taken to be all of them."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])) if is_launched() else 1
+
+
 def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
@@ -38,7 +43,8 @@ def log(text: str) -> None:
 def process_group(device: torch.device, launched: bool):
     """Join the launcher's process group (NCCL on CUDA, gloo elsewhere) for the length of a run.
 
-    launched: the user asserts a launcher; UserError when there is none.
+    launched: the user asserts a launcher; UserError when there is none. After an error the group is left as it is:
+    to destroy it may mean to wait for ranks that wait for this one.
     """
     if not is_launched():
         if launched:
@@ -50,10 +56,8 @@ def process_group(device: torch.device, launched: bool):
         dist.init_process_group("nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    yield
+    dist.destroy_process_group()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

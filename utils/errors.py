@@ -1,6 +1,9 @@
 """Errors that a user can fix, and how a program ends with one."""
 
+import os
 import sys
+import traceback
+import warnings
 from collections.abc import Callable
 
 
@@ -9,11 +12,33 @@ class UserError(Exception):
 
 
 def run_program(main: Callable[..., int | None], *arguments) -> None:
-    """Run a program's main; end with its return value, or with one line and exit code 1 on a UserError."""
+    """Run a program's main and end the process with its return value; after an error, with one line and code 1.
+
+    An error that is not a UserError is a fault of the program and ends it with its traceback, and code 1 too. After
+    an error the process ends at once: a normal exit waits for worker processes and for other ranks, which may be
+    waiting for this one.
+    """
     try:
         sys.exit(main(*arguments))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        message, code = f"error: {shown(error)}", 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        message, code = "interrupted", 130
+    except Exception:
+        message, code = traceback.format_exc(), 1
+    print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def speak_plainly() -> None:
+    """Make the process print warnings without source lines, and any text, whatever letters the console has."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {shown(message)}\n"
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def shown(text: object) -> str:
+    """Text as one line that can be printed: file names may hold line breaks, and bytes that are not letters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))

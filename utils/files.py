@@ -1,7 +1,9 @@
-"""Files that are whole or absent, and files that are not trusted."""
+"""Files that are whole or absent."""
 
+import errno
 import os
 import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -9,29 +11,45 @@ from typing import BinaryIO
 from utils.errors import UserError
 
 
+class FullDiskError(UserError):
+    """There is no space left; other files would fail as well."""
+
+
 def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write bytes, or what a function writes, to a temporary file in the same folder and rename it to ``path``.
 
-    Folders are made as needed. Raises UserError when the file cannot be written; nothing is left behind.
+    Folders are made as needed. Raises UserError when the file cannot be written, FullDiskError when there is no space
+    for it; nothing is left behind.
     """
+    # A name of its own, not one made from path.name: that may be as long as the file system allows.
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own, not one made from path.name: that may be as long as the file system allows.
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
+        _make_folder(path.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 content(file) if callable(content) else file.write(content)
-            temporary.chmod(0o666 & ~_umask())  # mkstemp's files are private
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
+    except OSError as error:
+        kind = FullDiskError if error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
+        raise kind(f"cannot write {path}: {error.strerror or error}") from None
+    except RuntimeError as error:  # torch.save's, whatever is wrong with the disk
         raise UserError(f"cannot write {path}: {error}") from None
 
 
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def make_writable_folder(folder: Path) -> None:
+    """Make a folder where it is missing, and try whether files can be written there. Raises UserError."""
+    try:
+        _make_folder(folder)
+        with tempfile.NamedTemporaryFile(prefix=".", suffix=".tmp", dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # what is there is a file; the system's words for this, "File exists", would mislead
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None

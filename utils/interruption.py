@@ -1,10 +1,15 @@
-"""Ctrl-C and SIGTERM as a request to stop at the next good moment."""
+"""Ctrl-C and SIGTERM as a request to stop at the next good moment, and loader workers that end with their run."""
 
+import multiprocessing
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from utils.distributed import any_rank
+from utils.distributed import any_rank, world_size
+
+ASK_RANKS_EVERY = 10  # iterations
 
 
 class Interruption:
@@ -41,6 +46,10 @@ class Interruption:
         """Whether to stop; the ranks of a distributed run agree, or they would wait for each other for ever."""
         return any_rank(self.noted, device)
 
+    def stops_before(self, iteration: int, device: torch.device) -> bool:
+        """Whether training stops now. Ranks ask each other now and then only, because all wait for the answer."""
+        return (world_size() == 1 or iteration % ASK_RANKS_EVERY == 0) and self.on_any_rank(device)
+
     @property
     def name(self) -> str:
         return self._signal.name if self._signal else "another process"
@@ -52,6 +61,24 @@ class Interruption:
 
 
 def ignore_in_worker(worker_id: int) -> None:
-    """For loader workers: Ctrl-C reaches the whole process group, but only the training process decides."""
+    """For loader workers: signals reach the whole process group, but only the training process decides."""
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, signal.SIG_IGN)
+
+
+@contextmanager
+def no_worker_left() -> Iterator[None]:
+    """Kill the worker processes that an error inside leaves behind.
+
+    They ignore SIGTERM, and Python would send them that at exit and wait for ever.
+    """
+    try:
+        yield
+    finally:
+        # PyTorch watches for workers that die, and would raise an error in place of the first one.
+        watcher = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if hasattr(signal, "SIGCHLD") else None
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
+        if watcher is not None:
+            signal.signal(signal.SIGCHLD, watcher)

@@ -84,7 +84,7 @@ class BoundaryScore:
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """truth, prediction: H x W uint8, values below the number of classes.
 
-        Pixels whose truth is UNKNOWN or SOME_CLOTHES belong to no boundary, and the edge of an unknown region is not one.
+        Pixels whose truth is UNKNOWN or SOME_CLOTHES belong to no boundary, and the edge of such a region is not one.
         """
         reach = self.tolerance * np.hypot(*truth.shape)
         # All boundaries lie around the foreground; the rest of the photo need not be searched.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from utils.files import write_atomically
 
@@ -33,13 +33,16 @@ def bright(palette: np.ndarray) -> np.ndarray:
 
 def photo_panel(photo: Image.Image) -> Image.Image:
     """The photograph fitted into a panel."""
-    return ImageOps.contain(photo, PANEL, Image.Resampling.LANCZOS)
+    scale = min(PANEL[0] / photo.width, PANEL[1] / photo.height)
+    # A photo of one row or column keeps it.
+    return photo.resize([max(1, round(scale * side)) for side in photo.size], Image.Resampling.LANCZOS)
 
 
 def label_panel(photo: Image.Image, labels: np.ndarray, colours: np.ndarray) -> Image.Image:
     """The photograph in grey under its labels' colours, fitted into a panel.
 
-    labels: H x W uint8 of the photo's size, 0 is left bare. colours: 256 x 3 uint8 RGB by label.
+    labels: H x W uint8 of the photo's size; 0 is left bare, UNKNOWN has a colour of its own. colours: 256 x 3 uint8
+    RGB by label.
     """
     small = photo_panel(photo)
     labels = cv2.resize(labels, small.size, interpolation=cv2.INTER_NEAREST)

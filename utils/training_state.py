@@ -18,13 +18,14 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 class TrainingState:
     """Weights, optimiser and position of a training run.
 
-    samples_seen: photographs used so far on all ranks together, which is the samplers' position.
-    best_miou: the best of the validations so far.
+    scaler: of the loss in fp16, otherwise disabled. samples_seen: photographs used so far on all ranks together, which
+    is the samplers' position. best_miou: the best of the validations so far.
     """
 
     network: nn.Module
     ema: AveragedModel | None
     optimizer: Optimizer
+    scaler: torch.amp.GradScaler
     iteration: int = 0
     samples_seen: int = 0
     best_miou: float = -1.0
@@ -40,6 +41,7 @@ class TrainingState:
                 "network": self.network.state_dict(),
                 "ema": self.ema.state_dict() if self.ema else None,
                 "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
                 "iteration": self.iteration,
                 "samples_seen": self.samples_seen,
                 "best_miou": self.best_miou,
@@ -57,6 +59,8 @@ class TrainingState:
             if self.ema:
                 self.ema.load_state_dict(saved["ema"])
             self.optimizer.load_state_dict(saved["optimizer"])
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(saved["scaler"])
             self.iteration, self.samples_seen = saved["iteration"], saved["samples_seen"]
             self.best_miou = saved["best_miou"]
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
@@ -66,10 +70,18 @@ class TrainingState:
             ) from None
 
 
-def build_state(network: nn.Module, optimizer: str, lr: float, weight_decay: float, ema_decay: float) -> TrainingState:
-    """The state before the first step. optimizer: a key of OPTIMIZERS. ema_decay: 0 for no moving average."""
+def build_state(
+    network: nn.Module, optimizer: str, lr: float, weight_decay: float, ema_decay: float, precision: str
+) -> TrainingState:
+    """The state before the first step.
+
+    network: on its device already. optimizer: a key of OPTIMIZERS. ema_decay: 0 for no moving average.
+    """
     ema = moving_average(network, ema_decay) if ema_decay else None
-    return TrainingState(network, ema, OPTIMIZERS[optimizer](network.parameters(), lr, weight_decay=weight_decay))
+    scaler = torch.amp.GradScaler(next(network.parameters()).device.type, enabled=precision == "fp16")
+    return TrainingState(
+        network, ema, OPTIMIZERS[optimizer](network.parameters(), lr, weight_decay=weight_decay), scaler
+    )
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:

@@ -18,12 +18,15 @@ Loss = Callable[..., tuple[Tensor, list[Tensor]]]  # (outputs, *targets) -> (tot
 
 @dataclass
 class StepResult:
-    """loss, losses: total and parts for the last batch. fused: its first output, N x C x h x w. finite: step taken."""
+    """loss, losses: total and parts for the last batch. fused: its first output, N x C x h x w.
+
+    bad: whether the step was left out because it was not finite. One that overflowed in fp16 alone is not bad.
+    """
 
     loss: Tensor
     losses: list[Tensor]
     fused: Tensor
-    finite: bool
+    bad: bool
 
 
 def train_step(
@@ -47,34 +50,39 @@ def train_step(
             with autocast(images.device, precision):
                 outputs = forward(images)
             loss, losses = loss_of(outputs, *targets)
-            (loss / len(batches)).backward()
+            state.scaler.scale(loss / len(batches)).backward()
+    state.scaler.unscale_(state.optimizer)
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), clip_grad or math.inf)
     # Gradients are averaged over the ranks by now, and all ranks come to the same verdict.
     finite = bool(torch.isfinite(norm))
+    # With fp16 the scaler begins with a scale that overflows, and halves it until it fits.
+    overflow = not finite and state.scaler.is_enabled() and state.scaler.get_scale() > 1
     if finite:
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        state.optimizer.step()
+        state.scaler.step(state.optimizer)
         if state.ema:
             state.ema.update_parameters(state.network)
     else:
         kept.restore()  # the bad batch has gone into the batch norms' statistics
+    state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
-    return StepResult(loss.detach(), [part.detach() for part in losses], outputs[0].detach(), finite)
+    bad = not finite and not overflow
+    return StepResult(loss.detach(), [part.detach() for part in losses], outputs[0].detach(), bad)
 
 
 @dataclass
 class BadSteps:
-    """Counts steps that were not taken; ``limit`` of them in a row end the run."""
+    """Counts bad steps; ``limit`` of them in a row end the run."""
 
     limit: int
     total: int = 0
     in_a_row: int = 0
 
-    def count(self, finite: bool, iteration: int, run_dir: object) -> None:
+    def count(self, bad: bool, iteration: int, run_dir: object) -> None:
         """Raises UserError at the limit."""
-        self.total += not finite
-        self.in_a_row = 0 if finite else self.in_a_row + 1
+        self.total += bad
+        self.in_a_row = self.in_a_row + 1 if bad else 0
         if self.in_a_row >= self.limit:
             raise UserError(
                 f"{self.in_a_row} non-finite steps in a row at iteration {iteration}; lower --lr "

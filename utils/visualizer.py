@@ -1,36 +1,48 @@
 """Logs of a training run: TensorBoard and the progress bar."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import image, scalar
 from torch import Tensor
 from tqdm import tqdm
 
+from utils.distributed import rank
 from utils.errors import UserError
 
 
 class Visualizer:
-    """Writes scalars, the picture grid photo | label | prediction, and a progress bar; silent unless ``enabled``."""
+    """Writes scalars, the picture grid photo | label | prediction, and a progress bar; silent off rank 0.
+
+    It writes at once, in the training process: tensorboardX's SummaryWriter writes in a thread, and when that one
+    fails, on a full disk for instance, training waits for it for ever. All methods raise UserError where the logs
+    cannot be written.
+    """
 
     def __init__(
-        self, logs_dir: str, palette: np.ndarray, iteration: int, iterations: int, samples_seen: int, enabled: bool
+        self, logs_dir: str, palette: np.ndarray, iteration: int = 0, iterations: int = 0, samples_seen: int = 0
     ):
         """palette: 256 x 3 uint8, colour by label. iteration, samples_seen: where the run starts; on resume, events of
-        a lost part from there on are hidden. enabled: whether this process is the one that writes (rank 0)."""
-        self.writer = None
+        a lost part from there on are hidden."""
+        self.logs_dir, self.writer = logs_dir, None
         self.palette = torch.from_numpy(palette.copy())
-        self.progress = tqdm(initial=iteration, total=iterations, disable=not enabled, unit="it")
+        self.progress = tqdm(initial=iteration, total=iterations, disable=rank() > 0, unit="it")
         self._logged = time.perf_counter(), samples_seen
-        if not enabled:
+        if rank() > 0:
             return
-        try:
+        with self._writing():
             Path(logs_dir).mkdir(parents=True, exist_ok=True)
-            self.writer = SummaryWriter(logs_dir, purge_step=iteration + 1 if iteration else None)
-        except OSError as error:
-            raise UserError(f"cannot write logs to {logs_dir}: {error.strerror}; set --logs_dir") from None
+            self.writer = EventsWriter(str(Path(logs_dir) / "events"))
+            if iteration:
+                self._write(Event(step=iteration + 1, file_version="brain.Event:2"))
+                self._write(Event(step=iteration + 1, session_log=SessionLog(status=SessionLog.START)))
+            self.writer.flush()
 
     def losses(
         self, loss: Tensor, losses: list[Tensor], lr: float, skipped: int, iteration: int, samples_seen: int
@@ -46,8 +58,10 @@ class Visualizer:
 
     def scalars(self, values: dict[str, float], iteration: int) -> None:
         if self.writer:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, iteration)
+            with self._writing():
+                for name, value in values.items():
+                    self._write(Event(step=iteration, summary=scalar(name, value)))
+                self.writer.flush()
 
     def pictures(self, photos: np.ndarray, labels: Tensor, logits: Tensor, iteration: int, limit: int = 4) -> None:
         """photos: N x 3 x h x w uint8 RGB. labels: N x h x w int64, 255 is unknown. logits: N x C x h x w."""
@@ -58,13 +72,27 @@ class Visualizer:
             torch.cat((torch.from_numpy(photos[i]), self._coloured(labels[i]), self._coloured(predicted[i])), 2)
             for i in range(min(limit, len(photos)))
         ]
-        self.writer.add_image("photo_label_prediction", torch.cat(rows, 1), iteration)
-        self.writer.flush()
+        grid = image("photo_label_prediction", torch.cat(rows, 1).numpy(), dataformats="CHW")
+        with self._writing():
+            self._write(Event(step=iteration, summary=grid))
+            self.writer.flush()
 
     def _coloured(self, labels: Tensor) -> Tensor:
         return self.palette[labels.cpu()].permute(2, 0, 1)  # 3 x h x w
 
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self.writer.write_event(event)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"cannot write logs to {self.logs_dir}: {error.strerror}; set --logs_dir") from None
+
     def close(self) -> None:
         self.progress.close()
         if self.writer:
-            self.writer.close()
+            with self._writing():
+                self.writer.close()

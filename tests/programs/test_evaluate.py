@@ -3,62 +3,46 @@
 import csv
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
 import torch
-from networks.evaluation import validate
 from PIL import Image
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
 
 import evaluate
-import infer
+import train
 from data.classes import CLOTHES
 from data.imaterialist_table import read_table
-from data.photos import close_up, label_map, photo_and_label
+from data.photos import EvaluationPhotos
+from data.segmentation import Segmentation
 from networks.checkpoint import load_network
-from tests.helpers import SHARED, DataSet, assert_one_line_error, make_paper_dolls, run_script
-from utils.errors import UserError
+from tests.helpers import SHARED, DataSet, assert_one_line_error, make_paper_dolls, run_here
+from utils.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
 KEYS = {
-    "iou",
-    "miou",
-    "miou_clothes",
-    "clothes_iou",
-    "boundary_f",
-    "pixel_accuracy",
-    "images",
-    "checkpoint",
-    "size",
+    "iou", "miou", "miou_clothes", "clothes_iou", "boundary_f", "pixel_accuracy", "images", "checkpoint", "size",
     "close_ups",
-}
+}  # fmt: skip
 
 
 class Oracle:
     """Stands in for a predictor: answers photo by photo with what a function makes of the truth."""
 
-    def __init__(self, table, answer):
-        self.answers = {
-            photo_and_label(table, i)[0].tobytes(): answer(label_map(table, i, table.size(i)))
-            for i in range(len(table))
-        }
+    def __init__(self, photos: EvaluationPhotos, answer):
+        self.answers = {photo.tobytes(): answer(truth) for _, photo, truth in photos.load(range(len(photos)))}
 
     def predict(self, photos):
-        return [self.answers[photo.tobytes()] for photo in photos]
+        return [Segmentation.from_labels(self.answers[photo.tobytes()], NAMES) for photo in photos]
 
 
-class Blank:
-    """Stands in for a predictor: sees no clothes."""
-
-    def predict(self, photos):
-        return [np.zeros(photo.size[::-1], np.uint8) for photo in photos]
-
-
-def run_main(program, monkeypatch, *arguments) -> int | None:
-    monkeypatch.setattr(sys, "argv", [program.__name__, "--device", "cpu", "--precision", "fp32", *map(str, arguments)])
-    return program.main()
+def run(data: DataSet, checkpoint, *flags):
+    """What evaluate.py says of a checkpoint on a data set."""
+    return run_here(
+        "evaluate.py", "--device", "cpu", "--precision", "fp32", "--image_folder", data.image_folder, "--df_path",
+        data.df_path, "--checkpoint_path", checkpoint, *flags,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -82,113 +66,82 @@ def few(tmp_path_factory, dolls) -> DataSet:
 @pytest.fixture(scope="module")
 def figures(few, tiny_checkpoint, tmp_path_factory) -> dict:
     """What evaluate.py writes for the tiny checkpoint on these photographs."""
-    folder = tmp_path_factory.mktemp("figures")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        run_main(
-            evaluate, monkeypatch, "--image_folder", few.image_folder, "--df_path", few.df_path,
-            "--checkpoint_path", tiny_checkpoint, "--json", folder / "out.json",
-        )  # fmt: skip
-    return json.loads((folder / "out.json").read_text())
+    path = tmp_path_factory.mktemp("figures") / "out.json"
+    ended = run(few, tiny_checkpoint, "--json", path)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(path.read_text())
 
 
 @pytest.fixture
-def doll_table(dolls):
-    return read_table(dolls.df_path, dolls.image_folder, CLOTHES)
+def doll_photos(dolls) -> EvaluationPhotos:
+    return EvaluationPhotos(read_table(dolls.df_path, dolls.image_folder, CLOTHES))
+
+
+def evaluation(photos: EvaluationPhotos, answer=lambda truth: truth):
+    return evaluate.evaluate(Oracle(photos, answer).predict, photos.load(range(len(photos))), len(NAMES))
 
 
 def test_validation_in_training_gives_the_same_figures(figures, few, tiny_checkpoint):
     network, info = load_network(tiny_checkpoint)
-    table = read_table(few.df_path, few.image_folder, CLOTHES)
-    metrics = validate(network, info, table, torch.device("cpu"), "fp32")
+    photos = EvaluationPhotos(read_table(few.df_path, few.image_folder, CLOTHES))
+    metrics = train.validate(network, info, photos, torch.device("cpu"), "fp32", Interruption())
     for key in ("miou", "miou_clothes", "clothes_iou"):
         assert metrics[key] == pytest.approx(figures[key], abs=1e-9), key
     for name in NAMES:
         assert metrics[f"iou_{name}"] == pytest.approx(figures["iou"][name], abs=1e-9), name
 
 
-def test_masks_written_by_infer_give_the_same_figures_in_torchmetrics(
-    figures, few, tiny_checkpoint, tmp_path, monkeypatch
-):
-    run_main(
-        infer, monkeypatch, "--image_dir", few.image_folder, "--result_dir", tmp_path,
+def test_masks_written_by_infer_give_the_same_figures_in_torchmetrics(figures, few, tiny_checkpoint, tmp_path):
+    ended = run_here(
+        "infer.py", "--device", "cpu", "--precision", "fp32", "--image_dir", few.image_folder, "--result_dir", tmp_path,
         "--checkpoint_path", tiny_checkpoint,
     )  # fmt: skip
-    table = read_table(few.df_path, few.image_folder, CLOTHES)
-    masks = [np.asarray(Image.open(tmp_path / f"{path.stem}.png")) for path in table.files]
-    truth = torch.from_numpy(np.concatenate([photo_and_label(table, i)[1].ravel() for i in range(len(table))])).long()
-    prediction = torch.from_numpy(np.concatenate([mask.ravel() for mask in masks])).long()
+    assert ended.returncode == 0, ended.stderr
+    photos = EvaluationPhotos(read_table(few.df_path, few.image_folder, CLOTHES))
+    truth, prediction = [], []
+    for index, _, label in photos.load(range(len(photos))):
+        truth.append(label.ravel())
+        prediction.append(np.asarray(Image.open(tmp_path / f"{photos.table.files[index].stem}.png")).ravel())
+    truth, prediction = (torch.from_numpy(np.concatenate(pixels)).long() for pixels in (truth, prediction))
     assert len(prediction.unique()) > 1, "masks of one class cannot tell programs apart"
     iou = multiclass_jaccard_index(prediction, truth, 4, average="none").tolist()
     # The network runs in batches there, which may move the last bit of a logit.
     assert iou == pytest.approx([figures["iou"][name] or 0 for name in NAMES], abs=1e-4)
     accuracy = multiclass_accuracy(prediction, truth, 4, average="micro").item()
     assert accuracy == pytest.approx(figures["pixel_accuracy"], abs=1e-4)
-    assert figures["images"] == len(table)
+    assert figures["images"] == len(photos)
 
 
 def test_json_has_exactly_the_promised_keys(figures, tiny_checkpoint):
     assert set(figures) == KEYS
     assert tuple(figures["iou"]) == tuple(figures["boundary_f"]) == NAMES
     assert figures["checkpoint"] == str(tiny_checkpoint)
-    assert figures["size"] == [64, 64]
+    assert (figures["size"], figures["close_ups"]) == ([64, 64], False)
 
 
-def test_a_perfect_prediction_scores_one_everywhere(doll_table):
-    result = evaluate.evaluate(Oracle(doll_table, lambda truth: truth), doll_table, NAMES)
+def test_a_perfect_prediction_has_ones_in_every_figure(doll_photos):
+    result = evaluation(doll_photos)
     figures = evaluate.as_figures(result, NAMES)
-    assert figures.pop("images") == len(doll_table)
+    assert figures.pop("images") == len(doll_photos)
     assert set(figures.pop("iou").values()) | set(figures.pop("boundary_f").values()) | set(figures.values()) == {1.0}
-    assert result.split.split == 0 < result.split.seen
-    assert set(result.agreement.values()) == {1.0}
+    text = evaluate.as_text(result, NAMES)
+    assert "full body split into upper and lower: 0 of " in text
+    assert "full body split into upper and lower: 0 of 0 " not in text
 
 
-def test_dresses_read_as_top_and_skirt_are_counted(doll_table):
+def test_dresses_read_as_top_and_skirt_are_counted(doll_photos):
     def split_dresses(truth):
         halves = np.where(np.arange(len(truth)) < len(truth) / 2, 1, 2).astype(np.uint8)[:, None]
         return np.where(truth == 3, halves, truth)
 
-    result = evaluate.evaluate(Oracle(doll_table, split_dresses), doll_table, NAMES)
-    dresses = sum(3 in label_map(doll_table, i, doll_table.size(i)) for i in range(len(doll_table)))
-    assert (result.split.seen, result.split.split) == (dresses, dresses)
+    result = evaluation(doll_photos, split_dresses)
+    dresses = sum(3 in truth for _, _, truth in doll_photos.load(range(len(doll_photos))))
     assert f"{dresses} of {dresses} photographs (100 %)" in evaluate.as_text(result, NAMES)
 
 
-def test_a_close_up_is_head_and_shoulders_cut_out_like_a_portrait():
-    label = np.zeros((200, 120), np.uint8)
-    label[60:160, 40:80] = 1  # clothes 100 high
-    photo = Image.fromarray(np.arange(200 * 120 * 3, dtype=np.uint32).astype(np.uint8).reshape(200, 120, 3))
-    near, truth = close_up(photo, label)
-    assert truth.shape == (55, 44) and near.size == (44, 55)
-    assert np.array_equal(truth, label[35:90, 38:82])
-    assert np.array_equal(np.asarray(near), np.asarray(photo)[35:90, 38:82])
-
-
-@pytest.mark.parametrize("rows, columns", [((0, 200), (0, 120)), ((199, 200), (119, 120)), ((0, 1), (0, 1))])
-def test_a_close_up_ends_with_the_photo(rows, columns):
-    label = np.zeros((200, 120), np.uint8)
-    label[slice(*rows), slice(*columns)] = 1
-    near, truth = close_up(Image.new("RGB", (120, 200)), label)
-    assert near.size == truth.shape[::-1] and truth.any()
-
-
-def test_a_photo_without_clothes_has_no_close_up():
-    photo, label = Image.new("RGB", (120, 200)), np.zeros((200, 120), np.uint8)
-    assert close_up(photo, label) == (photo, label)
-
-
-def test_evaluating_close_ups_compares_these_alone(doll_table):
-    pixels = {
-        near: evaluate.evaluate(Blank(), doll_table, NAMES, close_ups=near).matrix.counts.sum()
-        for near in (False, True)
-    }
-    expected = [close_up(*photo_and_label(doll_table, i))[1].size for i in range(len(doll_table))]
-    assert pixels[True] == sum(expected) < pixels[False]
-
-
-def test_a_class_that_is_not_there_is_null_in_json_and_a_dash_on_screen(doll_table):
-    without = Oracle(doll_table, lambda truth: np.where(truth == 3, 0, truth).astype(np.uint8))
-    doll_table.label[doll_table.label == 3] = 1  # no truth has it either
-    result = evaluate.evaluate(without, doll_table, NAMES)
+def test_a_class_that_is_not_there_is_null_in_json_and_a_dash_on_screen(doll_photos):
+    doll_photos.table.class_of_row[doll_photos.table.class_of_row == 3] = 1
+    result = evaluation(doll_photos)
     figures = evaluate.as_figures(result, NAMES)
     assert figures["iou"]["full"] is None
     assert figures["boundary_f"]["full"] is None
@@ -197,42 +150,54 @@ def test_a_class_that_is_not_there_is_null_in_json_and_a_dash_on_screen(doll_tab
     assert row.split() == ["full", "-", "-", "-"]
 
 
-def test_report_dir_has_the_confusion_matrix_and_worst_median_best(
-    doll_table, tmp_path, dolls, tiny_checkpoint, monkeypatch
-):
-    run_main(
-        evaluate, monkeypatch, "--image_folder", dolls.image_folder, "--df_path", dolls.df_path,
-        "--checkpoint_path", tiny_checkpoint, "--report_dir", tmp_path / "report", "--max_dataset_size", 3,
-    )  # fmt: skip
+def test_close_ups_are_compared_alone_and_the_figures_say_so(dolls, tiny_checkpoint, tmp_path):
+    whole = run(dolls, tiny_checkpoint)
+    near = run(dolls, tiny_checkpoint, "--close_ups", "--json", tmp_path / "out.json")
+    assert f"12 photographs of {dolls.df_path}" in whole.stdout
+    assert f"12 close-ups from the photographs of {dolls.df_path}" in near.stdout
+    assert json.loads((tmp_path / "out.json").read_text())["close_ups"] is True
+
+
+def test_report_dir_has_the_confusion_matrix_and_worst_median_best(dolls, tiny_checkpoint, tmp_path):
+    run(dolls, tiny_checkpoint, "--report_dir", tmp_path / "report", "--max_dataset_size", 3)
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"confusion_matrix.png", "contact_sheet.png"}
     for path in (tmp_path / "report").iterdir():
         Image.open(path).load()
 
 
-def test_contact_sheet_ranks_photographs_by_agreement(doll_table, monkeypatch):
-    wrong = {4: 0.0, 7: 0.5}
-    oracle = Oracle(doll_table, lambda truth: truth)
-    result = evaluate.evaluate(oracle, doll_table, NAMES)
-    result.agreement.update(wrong)
-    seen = {}
-    monkeypatch.setattr(evaluate, "contact_sheet", lambda sections, **_: seen.update(sections))
-    evaluate.best_and_worst(result, oracle, doll_table, NAMES, close_ups=False)
-    worst, median, best = ([tile.caption for tile in tiles] for tiles in seen.values())
-    assert [caption.split()[1] for caption in worst[:2]] == [doll_table.files[i].name for i in wrong]
-    assert all(caption.startswith("1.000") for caption in median + best)
-    assert all(len(tile.panels) == 3 for tiles in seen.values() for tile in tiles)
+def test_contact_sheet_ranks_photographs_by_agreement(doll_photos, monkeypatch):
+    result = evaluation(doll_photos)
+    for index, right in {4: 0, 7: 1}.items():  # of two pixels of clothes, none and one
+        result.photos[index].counts[:] = np.diag([0, right, 0, 0])
+        result.photos[index].counts[0, 1] = 2 - right
+    sections = {}
+    monkeypatch.setattr(evaluate, "contact_sheet", lambda found, legend, **_: sections.update(found, legend=legend))
+    evaluate.best_and_worst(result, Oracle(doll_photos, lambda truth: truth), doll_photos, NAMES)
+    assert sections.pop("legend") == {"upper": (255, 0, 0), "lower": (0, 255, 0), "full": (255, 255, 0)}
+    worst, median, best = ([tile.caption for tile in tiles] for tiles in sections.values())
+    names = [doll_photos.table.files[index].name for index in (4, 7)]
+    assert worst[:2] == [f"0.000  {names[0]}", f"0.500  {names[1]}"]
+    assert all(caption.startswith("1.000") for caption in worst[2:] + median + best)
+    assert all(len(tile.panels) == 3 for tiles in sections.values() for tile in tiles)
 
 
-def test_a_photo_that_breaks_when_decoded_is_left_out_and_not_counted(tmp_path, tiny_checkpoint, monkeypatch, capsys):
-    image_folder, df_path = make_paper_dolls(tmp_path, photos=3)
-    broken = image_folder / "doll001.jpg"
+def test_a_photo_that_breaks_when_decoded_is_left_out_and_not_counted(tmp_path, tiny_checkpoint):
+    data = DataSet(*make_paper_dolls(tmp_path, photos=3))
+    broken = data.image_folder / "doll001.jpg"
     broken.write_bytes(broken.read_bytes()[:-900])  # its header, with the size, stays whole
-    run_main(
-        evaluate, monkeypatch, "--image_folder", image_folder, "--df_path", df_path,
-        "--checkpoint_path", tiny_checkpoint, "--json", tmp_path / "out.json",
-    )  # fmt: skip
+    ended = run(data, tiny_checkpoint, "--json", tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text())["images"] == 2
-    assert "left out" in capsys.readouterr().err
+    assert "left out" in ended.stderr
+
+
+def test_a_table_in_which_nothing_can_be_decoded_is_an_error_and_writes_no_figures(tmp_path, tiny_checkpoint):
+    data = DataSet(*make_paper_dolls(tmp_path, photos=2))
+    for photo in data.image_folder.iterdir():
+        photo.write_bytes(photo.read_bytes()[:-900])
+    assert_one_line_error(
+        run(data, tiny_checkpoint, "--json", tmp_path / "out.json"), "none of the 2 photographs can be decoded"
+    )
+    assert not (tmp_path / "out.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -243,37 +208,19 @@ def test_a_photo_that_breaks_when_decoded_is_left_out_and_not_counted(tmp_path, 
     ],
     ids=["another number", "another order"],
 )
-def test_a_class_map_that_is_not_the_checkpoints_is_refused(
-    class_map, words, tmp_path, dolls, tiny_checkpoint, monkeypatch
-):
+def test_a_class_map_that_is_not_the_checkpoints_is_refused(class_map, words, tmp_path, dolls, tiny_checkpoint):
     (tmp_path / "map.yml").write_text(class_map)
-    with pytest.raises(UserError) as error:
-        run_main(
-            evaluate, monkeypatch, "--image_folder", dolls.image_folder, "--df_path", dolls.df_path,
-            "--checkpoint_path", tiny_checkpoint, "--class_map", tmp_path / "map.yml",
-        )  # fmt: skip
-    assert "\n" not in str(error.value)
-    for word in words:
-        assert word in str(error.value)
+    assert_one_line_error(run(dolls, tiny_checkpoint, "--class_map", tmp_path / "map.yml"), *words)
 
 
 def test_a_checkpoint_that_numbers_its_classes_takes_as_many_names_from_the_table():
     assert evaluate.check_classes(CLOTHES, ("0", "1", "2", "3"), "x.pth") == CLOTHES.names
-    with pytest.raises(UserError, match="3 classes 0, 1, 2"):
+    with pytest.raises(evaluate.UserError, match="3 classes 0, 1, 2"):
         evaluate.check_classes(CLOTHES, ("0", "1", "2"), "x.pth")
 
 
-@pytest.mark.parametrize("fault", ["--checkpoint_path", "--image_folder", "--df_path"])
-def test_what_is_missing_is_named_in_the_error(fault, tmp_path, dolls, tiny_checkpoint, monkeypatch):
-    paths = {"--checkpoint_path": tiny_checkpoint, "--image_folder": dolls.image_folder, "--df_path": dolls.df_path}
-    paths[fault] = tmp_path / "absent"
-    with pytest.raises(UserError, match="absent"):
-        run_main(evaluate, monkeypatch, *(word for option in paths.items() for word in option))
-
-
-def test_an_error_is_one_line_at_the_programs_edge(dolls, tmp_path):
-    result = run_script(
-        "evaluate.py", "--image_folder", dolls.image_folder, "--df_path", dolls.df_path,
-        "--checkpoint_path", tmp_path / "absent.pth",
-    )  # fmt: skip
-    assert_one_line_error(result, "no checkpoint at", "absent.pth")
+@pytest.mark.parametrize("flag", ["--json", "--report_dir"])
+def test_a_place_for_figures_that_cannot_be_written_is_said_before_the_weights_are_read(flag, tmp_path, dolls):
+    (tmp_path / "file").touch()
+    ended = run(dolls, tmp_path / "absent.pth", flag, tmp_path / "file" / "below")
+    assert_one_line_error(ended, "cannot write into", "Not a directory")

@@ -1,71 +1,75 @@
+"""infer.py: what it writes, what it reports, and what it refuses before any weights are read."""
+
+import errno
 import json
+import os
+import warnings
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
 import infer
-from data.image_folder import result_names
-from networks import predictor
-from networks.predictor import Predictor, labels_at
-from tests.helpers import ROOT, assert_one_line_error, run_script
-from utils.devices import resolve_device
-from utils.errors import UserError
-from utils.files import write_atomically
+from options.infer_options import InferOptions
+from tests.helpers import assert_one_line_error, run_here, run_script
+
+
+def photo(seed: int = 0, height: int = 50, width: int = 70) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def below(folder) -> set[str]:
+    """Names of all files below a folder, hidden ones included."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_checkpoint):
-    """A mixed folder, segmented once with every output."""
-    root = tmp_path_factory.mktemp("infer")
-    photos, rng = root / "photos", np.random.default_rng(0)
+    """A mixed folder, segmented once with every output: (photographs, results, what the run said, its command)."""
+    photos = tmp_path_factory.mktemp("infer") / "photos"
     (photos / "sub").mkdir(parents=True)
-    pixels = Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8))
-    pixels.save(photos / "a.jpg")
-    pixels.save(photos / "a.png")
-    pixels.save(photos / "sub" / "b.webp")
+    photo().save(photos / "a.jpg")
+    photo().save(photos / "a.png")
+    photo().save(photos / "sub" / "b.webp")
     exif = Image.Exif()
     exif[0x0112] = 6
-    pixels.save(photos / "turned.jpg", exif=exif.tobytes())
-    pixels.convert("CMYK").save(photos / "cmyk.jpg")
+    photo().save(photos / "turned.jpg", exif=exif.tobytes())
+    photo().convert("CMYK").save(photos / "cmyk.jpg")
     (photos / "broken.jpg").write_text("no image")
-    (photos / "notes.txt").write_text("no image either")
+    (photos / "notes.TXT").write_text("no image either")
+    (photos / "more.txt").write_text("no image either")
+    (photos / "LICENSE").write_text("no image either")
     (photos / ".hidden.png").write_text("hidden")
     results = photos / "results"  # inside the folder: must not be taken for photographs the next time
     command = ["infer.py", "--checkpoint_path", tiny_checkpoint, "--image_dir", photos, "--result_dir", results]
-    run = run_script(
-        *command, "--batchSize", 2, "--overlay", "--outputs", "mask", "binary", "cutout", "json",
+    command += ["--device", "cpu", "--precision", "fp32"]
+    run = run_here(
+        *command, "--batchSize", 2, "--overlay", "--outputs", "mask", "labels", "binary", "cutout", "json",
         "--category", "any", "upper",
     )  # fmt: skip
     return photos, results, run, command
 
 
 def test_a_broken_file_is_reported_the_rest_is_done_and_the_exit_code_tells(folder):
-    photos, results, run, _ = folder
+    _, results, run, _ = folder
     assert run.returncode == 1
     assert "skipped" in run.stderr
     assert "broken.jpg: not an image" in run.stderr
     assert "Traceback" not in run.stderr
     assert "5 of 6 photographs" in run.stdout
     assert "device: cpu" in run.stdout
-    assert {str(p.relative_to(results)) for p in results.glob("*.png")} == {
-        "a.jpg.png",
-        "a.png.png",
-        "cmyk.png",
-        "turned.png",
-    }
+    assert {path.relative_to(results).as_posix() for path in results.glob("*.png")} == {
+        "a.jpg.png", "a.png.png", "cmyk.png", "turned.png",
+    }  # fmt: skip
     assert (results / "sub" / "b.png").exists()
 
 
-def test_masks_are_palette_pngs_in_the_published_colours_at_the_displayed_size(folder):
-    _, results, _, _ = folder
-    mask = Image.open(results / "a.jpg.png")
-    assert (mask.mode, mask.size) == ("P", (70, 50))
-    assert mask.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
-    assert np.asarray(mask).max() <= 3
-    assert Image.open(results / "turned.png").size == (50, 70)
+def test_files_that_were_passed_over_are_counted_by_suffix(folder):
+    *_, run, command = folder
+    assert "passed over, for they are not photographs: 2 .txt, 1 without a suffix\n" in run.stdout
+    again = run_here(*command, "--skip_existing")  # what lies in the results' folder is not counted
+    assert "photographs: 2 .txt, 1 without a suffix\n" in again.stdout
 
 
 def test_each_output_and_class_has_a_folder_of_its_own(folder):
@@ -73,47 +77,64 @@ def test_each_output_and_class_has_a_folder_of_its_own(folder):
     labels = np.asarray(Image.open(results / "a.jpg.png"))
     one = np.asarray(Image.open(results / "mask_upper" / "a.jpg.png"))
     assert np.array_equal(one, np.where(labels == 1, 1, 0))
-    binary = Image.open(results / "binary_any" / "a.jpg.png")
-    assert np.array_equal(np.asarray(binary), np.where(labels > 0, 255, 0))
+    assert np.array_equal(np.asarray(Image.open(results / "labels_any" / "a.jpg.png")), labels)
+    binary = np.asarray(Image.open(results / "binary_any" / "a.jpg.png"))
+    assert np.array_equal(binary, np.where(labels > 0, 255, 0))
     upper = np.asarray(Image.open(results / "binary_upper" / "a.jpg.png"))
     assert np.array_equal(upper, np.where(labels == 1, 255, 0))
     cutout = np.asarray(Image.open(results / "cutout_any" / "a.jpg.png"))
-    assert np.array_equal(cutout[..., 3], np.asarray(binary))
+    assert np.array_equal(cutout[..., 3], binary)
     assert Image.open(results / "overlay_any" / "a.jpg.jpg").size == (210, 50)
     report = json.loads((results / "json_any" / "a.jpg.json").read_text())
-    assert (report["height"], report["width"]) == (50, 70)
     assert {k: v["area"] for k, v in report["classes"].items()} == {
         name: int((labels == value).sum()) for value, name in enumerate(("upper", "lower", "full"), 1)
     }
 
 
-def test_json_boxes_and_run_lengths_describe_the_mask(folder):
-    from data.rle import parse_rle, rasterise
-
+def test_results_have_the_size_at_which_the_photo_is_displayed(folder):
     _, results, _, _ = folder
-    labels = np.asarray(Image.open(results / "a.jpg.png"))
-    classes = json.loads((results / "json_any" / "a.jpg.json").read_text())["classes"]
-    present = [(v, c) for v, c in enumerate(classes.values(), 1) if c["present"]]
-    assert present
-    for value, entry in present:
-        rows, columns = np.nonzero(labels == value)
-        assert entry["box"] == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        mask = rasterise(parse_rle(entry["rle"], 50, 70), 50, 70, (50, 70))
-        assert np.array_equal(mask, labels == value)
+    assert Image.open(results / "a.jpg.png").size == (70, 50)
+    assert Image.open(results / "turned.png").size == (50, 70)
 
 
 def test_skip_existing_keeps_results_and_without_it_replacing_is_said(folder):
-    photos, results, _, command = folder
+    _, results, _, command = folder
     marked = results / "cmyk.png"
     original = marked.read_bytes()
     marked.write_bytes(b"mine")
-    kept = run_script(*command, "--skip_existing")
+    kept = run_here(*command, "--skip_existing")
     assert "5 photograph(s) have results" in kept.stdout
     assert "kept" in kept.stdout
     assert marked.read_bytes() == b"mine"
-    replaced = run_script(*command)
+    replaced = run_here(*command)
     assert "replaced" in replaced.stdout
     assert marked.read_bytes() == original
+
+
+def test_a_single_photograph_is_segmented_alone(folder, tmp_path):
+    photos, results, _, command = folder
+    run = run_here(*command, "--image_dir", photos / "a.jpg", "--result_dir", tmp_path / "out")
+    assert run.returncode == 0, run.stderr
+    assert "1 of 1 photographs" in run.stdout
+    assert below(tmp_path / "out") == {"a.png"}
+    assert (tmp_path / "out" / "a.png").read_bytes() == (results / "a.jpg.png").read_bytes()
+    assert_one_line_error(run_here(*command, "--image_dir", photos / "a.png", "--result_dir", photos), "same folder")
+
+
+def test_result_names_never_meet(tmp_path, tiny_checkpoint):
+    names = ("a.jpg", "a.png", "a.jpg.png", "b.jpg", "sub/a.jpg", "C.jpg", "c.png")
+    for name in names:
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).touch()
+    plan = infer.make_plan(
+        InferOptions.parse(
+            ["--image_dir", str(tmp_path / "photos"), "--result_dir", str(tmp_path / "out"), "--checkpoint_path",
+             str(tiny_checkpoint), "--outputs", "mask", "labels", "json"]
+        )
+    )  # fmt: skip
+    results = {str(path.relative_to(tmp_path / "out")).lower() for job in plan.jobs for path in job.results.values()}
+    assert len(results) == 3 * len(names)
+    assert {"b.png", "sub/a.png", "labels_any/b.png", "json_any/sub/a.json"} <= results
 
 
 @pytest.mark.parametrize(
@@ -121,76 +142,130 @@ def test_skip_existing_keeps_results_and_without_it_replacing_is_said(folder):
     [
         (["--image_dir", "none"], "no folder none"),
         (["--image_dir", "input_images", "--result_dir", "input_images"], "same folder"),
-        (["--category", "hat"], "any, upper, lower, full"),
-        (["--checkpoint_path", "none.pth"], "no checkpoint"),
         (["--image_dir", "utils"], "no photographs"),
     ],
 )
-def test_user_mistakes_are_one_line(flags, message, tiny_checkpoint, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("sys.argv", ["infer.py", "--checkpoint_path", str(tiny_checkpoint), *flags])
-    with pytest.raises(UserError, match=message) as error:
-        infer.main()
-    assert "\n" not in str(error.value)
+def test_a_wrong_folder_is_the_first_thing_that_is_said(flags, message, tmp_path):
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    run = run_here("infer.py", "--checkpoint_path", tmp_path / "broken.pth", *flags)
+    assert_one_line_error(run, message)
 
 
-def test_a_program_ends_with_that_line_and_code_1():
-    assert_one_line_error(run_script("infer.py", "--checkpoint_path", "none.pth"), "no checkpoint at none.pth")
+def test_a_wrong_category_is_refused_before_the_weights_are_read(tiny_checkpoint, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the network was built for nothing")
+
+    monkeypatch.setattr("networks.checkpoint.build_network", refuse)
+    run = run_here(
+        "infer.py", "--checkpoint_path", tiny_checkpoint, "--category", "hat", "--result_dir", tmp_path / "out"
+    )
+    assert_one_line_error(run, "--category hat: this checkpoint knows any, upper, lower, full")
+    assert not (tmp_path / "out").exists()
 
 
-def test_result_names_never_meet():
-    from pathlib import Path
-
-    photos = [Path(p) for p in ("a.jpg", "a.png", "a.jpg.png", "b.jpg", "sub/a.jpg", "C.jpg", "c.png")]
-    names = result_names(photos)
-    assert len({str(n).lower() for n in names.values()}) == len(photos)
-    assert names[Path("b.jpg")] == Path("b")
-    assert names[Path("sub/a.jpg")] == Path("sub/a")
-
-
-@pytest.mark.parametrize("size", [(64, 48), (37, 91), (200, 333), (10, 7), (1, 1)])
-@pytest.mark.parametrize("strip_bytes", [64_000_000, 5_000])
-def test_labels_are_the_argmax_of_bilinearly_resized_logits(size, strip_bytes, monkeypatch):
-    monkeypatch.setattr(predictor, "STRIP_BYTES", strip_bytes)
-    logits = torch.randn(4, 48, 64, generator=torch.Generator().manual_seed(0))
-    expected = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0].argmax(0).numpy()
-    assert (labels_at(logits, size) == expected).mean() > 0.999
+def test_help_and_usage_errors_come_without_importing_torch():
+    script = (
+        "import runpy, sys\n"
+        "sys.argv = ['infer.py', *sys.argv[1:]]\n"
+        "try:\n    runpy.run_path('infer.py', run_name='__main__')\n"
+        "finally:\n    print('torch' in sys.modules, file=sys.stderr)\n"
+    )
+    for flag, code in (("--help", 0), ("--batchSize=0", 1), ("--no_such_option", 2)):
+        run = run_script("-c", script, flag)
+        assert (run.returncode, "False" in run.stderr) == (code, True), run.stderr
 
 
-def test_a_batch_gives_what_its_photographs_give_alone(tiny_checkpoint):
-    rng = np.random.default_rng(1)
-    photos = [
-        Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((50, 70), (90, 31), (64, 64))
-    ]
-    tiny = Predictor.from_checkpoint(tiny_checkpoint, resolve_device("cpu"))
-    together = tiny.predict(photos)
-    for photo, labels in zip(photos, together, strict=True):
-        assert labels.shape == photo.size[::-1]
-        assert (labels == tiny.predict([photo])[0]).mean() > 0.999
+def test_one_result_that_cannot_be_written_is_reported_and_the_others_are_done(tmp_path, folder):
+    *_, command = folder
+    photos, results = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    longest = "x" * 251  # with .jpg and .png as long as a name may be, with .json too long
+    photo().save(photos / f"{longest}.jpg")
+    photo().save(photos / "blocked.jpg")
+    photo().save(photos / "fine.jpg")
+    (results / "blocked.png").mkdir(parents=True)
+    run = run_here(*command, "--image_dir", photos, "--result_dir", results, "--outputs", "mask", "json")
+    assert run.returncode == 1
+    assert "1 of 3 photographs segmented" in run.stdout
+    faults = [line for line in run.stderr.splitlines() if line.startswith("cannot write")]
+    assert [line.rsplit(": ", 1)[1] for line in faults] == ["Is a directory", "File name too long"]
+    assert "Traceback" not in run.stderr
+    assert below(results) == {f"{longest}.png", "json_any/blocked.json", "fine.png", "json_any/fine.json"}
 
 
-def test_flip_makes_the_prediction_of_a_mirrored_photo_the_mirrored_prediction(tiny_checkpoint):
-    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    plain, flip = (Predictor.from_checkpoint(tiny_checkpoint, resolve_device("cpu"), flip=f) for f in (False, True))
-    torch.testing.assert_close(flip.logits(image.flip(-1)), flip.logits(image).flip(-1), atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(plain.logits(image.flip(-1)), plain.logits(image).flip(-1), atol=1e-4, rtol=1e-4)
+def test_a_full_disk_ends_the_run_with_one_line_and_no_half_written_file(tmp_path, folder, monkeypatch):
+    *_, command = folder
+    photos, results = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for i in range(20):
+        photo(i).save(photos / f"{i:02}.png")
+    original, written = os.replace, []
+
+    def replace(source, target, **kwargs):
+        if len(written) >= 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(target)
+        return original(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr("pathlib.Path.replace", replace)
+    run = run_here(*command, "--image_dir", photos, "--result_dir", results)
+    assert_one_line_error(run, "No space left on device", "--skip_existing")
+    assert len(below(results)) == 3
+    monkeypatch.undo()
+    assert run_here(*command, "--image_dir", photos, "--result_dir", results, "--skip_existing").returncode == 0
+    assert len(below(results)) == 20
 
 
-def test_size_given_overrides_the_checkpoints(tiny_checkpoint):
-    assert Predictor.from_checkpoint(tiny_checkpoint, resolve_device("cpu")).size == (64, 64)
-    assert Predictor.from_checkpoint(tiny_checkpoint, resolve_device("cpu"), height=96, width=80).size == (96, 80)
+def test_a_result_never_replaces_a_photograph(tmp_path, folder):
+    *_, command = folder
+    photos = tmp_path / "binary_any"  # which is where the results of --outputs binary go
+    photos.mkdir()
+    photo().save(photos / "a.png")
+    before = (photos / "a.png").read_bytes()
+    run = run_here(*command, "--image_dir", photos, "--result_dir", tmp_path, "--outputs", "binary")
+    assert_one_line_error(run, "would replace the photograph", "a.png", "--result_dir")
+    assert (photos / "a.png").read_bytes() == before
 
 
-def test_files_are_whole_or_absent(tmp_path):
-    def breaks_off(file):
-        file.write(b"half")
-        raise OSError("disk full")
+def test_a_result_folder_that_cannot_be_written_is_said_before_the_weights_are_read(tmp_path, folder, monkeypatch):
+    *_, command = folder
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("networks.checkpoint.build_network", None)
+    run = run_here(*command, "--image_dir", folder[0], "--result_dir", tmp_path / "file" / "out")
+    assert_one_line_error(run, "cannot write into", "Not a directory")
 
-    (tmp_path / "old.png").write_bytes(b"old")
-    for name in ("new.png", "old.png"):
-        with pytest.raises(UserError, match="disk full"):
-            write_atomically(tmp_path / name, breaks_off)
-    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
-    assert (tmp_path / "old.png").read_bytes() == b"old"
-    write_atomically(tmp_path / "deep" / "new.png", b"whole")
-    assert (tmp_path / "deep" / "new.png").read_bytes() == b"whole"
+
+def test_names_that_cannot_be_printed_are_escaped(tmp_path, folder):
+    *_, command = folder
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    name = "line\nbreak"
+    photo().save(photos / f"{name}.jpg")
+    (photos / f"{name}2.jpg").write_text("no image")
+    (photos / os.fsdecode(b"\xff.jpg")).write_text("no image")
+    run = run_here(*command, "--image_dir", photos, "--result_dir", tmp_path / "out")
+    assert run.returncode == 1
+    lines = run.stderr.splitlines()
+    assert any(
+        line.startswith("skipped") and line.endswith("line\\nbreak2.jpg: not an image in a format that Pillow reads")
+        for line in lines
+    )
+    assert any(line.startswith("skipped") and "\\udcff.jpg" in line for line in lines)
+    assert below(tmp_path / "out") == {f"{name}.png"}
+
+
+def test_warnings_come_without_source_lines(tmp_path, folder, monkeypatch):
+    *_, command = folder
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    photo().save(photos / "a.jpg")
+
+    def open_with_warning(path, **_):
+        warnings.warn("odd\nmetadata", stacklevel=1)
+        return Image.open(path).convert("RGB")
+
+    monkeypatch.setattr("data.photo.open_photo", open_with_warning)
+    run = run_here(*command, "--image_dir", photos, "--result_dir", tmp_path / "out")
+    assert "warning: odd\\nmetadata\n" in run.stderr
+    assert ".py" not in run.stderr

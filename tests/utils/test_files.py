@@ -1,12 +1,15 @@
 """Files are whole or absent."""
 
+import errno
+import os
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import FullDiskError, make_writable_folder, write_atomically
 
 FULL_DISK = Path("/dev/full")  # takes the file and refuses every byte
 
@@ -24,9 +27,11 @@ def test_bytes_and_functions_are_written_and_folders_made(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("torch"), KeyboardInterrupt(), ValueError("bug")])
-def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, error):
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, error, existing):
     path = tmp_path / "file"
-    path.write_bytes(b"old")
+    if existing:
+        path.write_bytes(b"old")
 
     def fail_half_way(file) -> None:
         file.write(b"half of the new")
@@ -35,8 +40,20 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_pa
 
     with pytest.raises(UserError if isinstance(error, OSError | RuntimeError) else type(error)):
         write_atomically(path, fail_half_way)
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == ["file"]
+    assert names(tmp_path) == ["file"] * existing
+    assert not existing or path.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not FULL_DISK.exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_from_other_faults_in_one_line(tmp_path):
+    def copy(file) -> None:
+        with FULL_DISK.open("wb") as full:
+            full.write(bytes(1000))
+
+    with pytest.raises(FullDiskError, match="cannot write .*file: No space left on device") as caught:
+        write_atomically(tmp_path / "file", copy)
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.skipif(not FULL_DISK.exists(), reason="needs /dev/full")
@@ -51,11 +68,51 @@ def test_torch_saving_onto_a_full_disk_is_a_one_line_error(tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("target", ["file/below", "x" * 300, "folder"])
-def test_a_place_that_cannot_be_written_is_a_one_line_error(tmp_path, target):
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [("file/below", "Not a directory"), ("x" * 256, "File name too long"), ("folder", "Is a directory")],
+)
+def test_a_place_that_cannot_be_written_is_a_one_line_error(tmp_path, target, reason):
     (tmp_path / "file").write_bytes(b"in the way")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="cannot write") as caught:
+    with pytest.raises(UserError, match=f"cannot write .*: {reason}$") as caught:
         write_atomically(tmp_path / target, b"content")
+    assert not isinstance(caught.value, FullDiskError)
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127 + "x", "line\nbreak", " ", "-", os.fsdecode(b"\xff")])
+def test_every_name_that_a_file_may_have_can_be_written(tmp_path, name):
+    write_atomically(tmp_path / name, b"content")
+    assert (tmp_path / name).read_bytes() == b"content"
+    assert names(tmp_path) == [name]
+
+
+def test_files_get_the_permissions_that_files_get_also_when_threads_write_them(tmp_path):
+    (tmp_path / "plain").touch()
+    threads = [threading.Thread(target=write_atomically, args=(tmp_path / str(i), b"")) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {(tmp_path / "plain").stat().st_mode}
+
+
+def test_a_writable_folder_is_made_and_left_empty(tmp_path):
+    make_writable_folder(tmp_path / "a" / "b")
+    make_writable_folder(tmp_path / "a" / "b")
+    assert names(tmp_path / "a" / "b") == []
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_a_one_line_error(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write into .*: Not a directory; choose another folder"):
+        make_writable_folder(tmp_path / "file" / "below")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    with pytest.raises(UserError, match="Read-only file system"):
+        make_writable_folder(tmp_path)

@@ -10,6 +10,7 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
+from utils.labels import UNKNOWN
 from utils.metrics import BoundaryScore, ConfusionMatrix, SplitRate
 
 SIZE = (300, 600)  # a diagonal of 670.8: 0.0075 of it is 5.03 pixels
@@ -53,8 +54,8 @@ def test_figures_agree_with_torchmetrics():
         matrix.dice(), multiclass_f1_score(prediction, truth, 4, average="none").numpy(), atol=1e-6
     )
     assert matrix.mean_iou() == pytest.approx(iou.mean(), abs=1e-6)
-    assert matrix.mean_clothes_iou() == pytest.approx(iou[1:].mean(), abs=1e-6)
-    assert matrix.clothes_iou() == pytest.approx(binary_jaccard_index(prediction > 0, truth > 0).item(), abs=1e-6)
+    assert matrix.mean_foreground_iou() == pytest.approx(iou[1:].mean(), abs=1e-6)
+    assert matrix.foreground_iou() == pytest.approx(binary_jaccard_index(prediction > 0, truth > 0).item(), abs=1e-6)
     accuracy = multiclass_accuracy(prediction, truth, 4, average="micro").item()
     assert matrix.pixel_accuracy() == pytest.approx(accuracy, abs=1e-6)
 
@@ -64,24 +65,43 @@ def test_a_class_in_neither_truth_nor_prediction_is_left_out_of_the_means():
     matrix.update(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]))
     assert np.isnan(matrix.iou()[2])
     assert np.isnan(matrix.dice()[2])
-    assert matrix.mean_clothes_iou() == pytest.approx(0.5)
+    assert matrix.mean_foreground_iou() == pytest.approx(0.5)
     assert matrix.mean_iou() == pytest.approx((2 / 3 + 0.5) / 2)
 
 
 def test_figures_of_nothing_are_undefined_and_silent(recwarn):
     matrix = ConfusionMatrix(3)
-    assert np.isnan([matrix.mean_iou(), matrix.clothes_iou(), matrix.pixel_accuracy(), *matrix.iou()]).all()
+    assert np.isnan([matrix.mean_iou(), matrix.foreground_iou(), matrix.pixel_accuracy(), *matrix.iou()]).all()
     assert np.isnan(BoundaryScore(3).f_score()).all()
     assert not recwarn.list
 
 
-def test_agreement_is_over_clothes_alone_and_stray_pixels_cost_what_they_cover():
+@pytest.mark.parametrize("classes", [4, 254])
+def test_unknown_pixels_count_in_no_figure_whatever_was_predicted_for_them(classes):
+    known, with_unknown = ConfusionMatrix(classes), ConfusionMatrix(classes)
+    for truth, prediction in label_maps():
+        hidden = np.random.default_rng(1).random(truth.shape) < 0.3
+        known.update(truth[~hidden], prediction[~hidden])
+        prediction = np.where(hidden, np.arange(truth.size).reshape(truth.shape) % classes, prediction)
+        with_unknown.update(np.where(hidden, UNKNOWN, truth).astype(np.uint8), prediction.astype(np.uint8))
+    assert np.array_equal(known.counts, with_unknown.counts)
+
+
+def test_a_photo_of_which_nothing_is_known_counts_nothing():
+    nothing = np.full(SIZE, UNKNOWN, np.uint8)
+    matrix = ConfusionMatrix(2)
+    matrix.update(nothing, stripe(100, 200))
+    assert not matrix.counts.any()
+    assert np.isnan(boundary_f((nothing, stripe(100, 200)))).all()
+
+
+def test_foreground_accuracy_is_over_clothes_alone_and_stray_pixels_cost_what_they_cover():
     truth = np.array([0] * 90 + [1] * 10)
     prediction = truth.copy()
     prediction[-1] = 2
     matrix = ConfusionMatrix(4)
     matrix.update(truth, prediction)
-    assert matrix.clothes_agreement() == pytest.approx(0.9)
+    assert matrix.foreground_accuracy() == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +140,24 @@ def test_the_edge_of_the_photo_is_no_boundary():
     assert np.isnan(boundary_f((np.ones(SIZE, np.uint8), np.ones(SIZE, np.uint8)))).all()
     # The left edge of this stripe lies on the photo's; only its right one counts, and that one is wrong.
     assert boundary_f((stripe(0, 100), stripe(0, 150)))[1] == 0
+
+
+def test_boundaries_within_an_unknown_region_count_nowhere():
+    truth = stripe(100, 200)
+    truth[:, 300:] = UNKNOWN
+    assert boundary_f((truth, stripe(100, 200) | stripe(350, 450))) == [1, 1]
+    assert boundary_f((truth, stripe(100, 200) | stripe(300, 400))) == [1, 1]
+    assert boundary_f((truth, stripe(100, 200))) == [1, 1]
+
+
+def test_the_edge_of_an_unknown_region_is_no_boundary():
+    truth = stripe(100, 200)
+    truth[:, 150:] = UNKNOWN  # whose edge cuts the stripe: where the stripe ends is not known
+    assert boundary_f((truth, stripe(100, 200))) == [1, 1]
+    assert boundary_f((truth, stripe(100, 400))) == [1, 1]
+    assert boundary_f((truth, stripe(110, 200)))[1] == 0  # its other edge counts as ever
+    truth[:, :150] = 1
+    assert np.isnan(boundary_f((truth, stripe(0, 600)))).all()
 
 
 def test_boundary_hits_are_pooled_over_photographs():
