@@ -24,9 +24,9 @@ def deep_supervision_loss(
     A map's loss is its cross-entropy, plus the absent-class loss, plus iou_weight times the soft IoU loss.
     outputs: d0..d6, each N x C x H x W logits. label: N x H x W int64 in 0..C-1, UNKNOWN or SOME_CLOTHES. weight: N
     floats in 0..1, how far each sample is trusted. present: N x C bool, the classes that each photo can contain.
-    class_weights: C. Returns the total (scalar) and the seven losses before they are weighted. With every pixel known and every weight
-    1 it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights of the published
-    clothes training.
+    class_weights: C. Returns the total (scalar) and the seven losses before they are weighted. With every pixel known
+    and every weight 1 it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights of
+    the published clothes training.
     """
     restricted = not bool(present.all())  # else the absent-class loss is 0 everywhere
     clothes = present & (torch.arange(present.shape[1], device=present.device) > 0)  # the candidates of SOME_CLOTHES
@@ -93,8 +93,8 @@ def soft_iou_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     """1 - IoU of the probabilities, pooled over the batch, mean of the classes that its labels have: scalar in 0..1.
 
     Only pixels whose class is known count, each as much as its sample is trusted; without any the loss is 0. Shapes
-    as in deep_supervision_loss. Source: Rahman and Wang, "Optimizing intersection-over-union in deep neural networks for
-    image segmentation" (ISVC 2016).
+    as in deep_supervision_loss. Source: Rahman and Wang, "Optimizing intersection-over-union in deep neural networks
+    for image segmentation" (ISVC 2016).
     """
     known = label < logits.shape[1]
     counts = (known * weight[:, None, None])[:, None]  # N x 1 x H x W

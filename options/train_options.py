@@ -3,7 +3,7 @@
 import math
 import os
 from argparse import ArgumentParser
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from data.published import MEAN, SIZE, SMALLEST_CROP, STD
@@ -163,7 +163,8 @@ class TrainOptions(TableOptions, NetworkOptions):
         """What to train on. Raises UserError."""
         if self.sources is None:
             return [Source("photographs", self.image_folder, self.df_path, how=self.augmentation)]
-        return read_sources(self.sources, self.augmentation, self.data_root)
+        sources = read_sources(self.sources, self.augmentation, self.data_root)
+        return [replace(each, tag_map=each.tag_map and in_repository(each.tag_map)) for each in sources]
 
     def validation_sets(self) -> list[ValidationSet]:
         """What to measure the network on; may be empty. Raises UserError."""
