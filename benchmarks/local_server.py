@@ -1,4 +1,4 @@
-"""A TorchServe of one's own on free ports, for the tests and the benchmark: the shipped settings, stopped cleanly."""
+"""A throwaway TorchServe with the shipped settings, for the tests and benchmarks."""
 
 import json
 import os
@@ -15,10 +15,12 @@ from typing import NamedTuple
 
 import psutil
 
-CONFIG = Path(__file__).with_name("config.properties")
+CONFIG = Path(__file__).parents[1] / "deploy/config.properties"
 TORCHSERVE = str(Path(sys.executable).with_name("torchserve"))
 # As in the Dockerfile.
 START = ["--start", "--foreground", "--ncs", "--ts-config", "config.properties", "--model-store", "model-store"]
+# Proxies of the environment could not reach this machine.
+OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class Answer(NamedTuple):
@@ -32,17 +34,16 @@ class Answer(NamedTuple):
 
 
 class LocalServer:
-    """A context manager around one TorchServe process.
+    """A context manager that runs one TorchServe on free ports, in a temporary folder, and stops all of it.
 
-    archive: the .mar to serve. overrides: keys of config.properties to set otherwise. The server's files live in a
-    folder of their own that goes with it.
+    archive: the .mar to serve. overrides: keys of config.properties to set otherwise.
     """
 
     def __init__(self, archive: Path, overrides: dict[str, object] | None = None):
         ports = free_ports(5)
         self.url, self.management_url = (f"http://127.0.0.1:{port}" for port in ports[:2])
         # A short path, because worker sockets are made in it and their names are limited to 107 characters.
-        self.folder = Path(tempfile.mkdtemp(prefix="ts", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ts", dir="/tmp" if os.name == "posix" else None))
         self.log = self.folder / "log.txt"
         settings = read_properties(CONFIG) | {
             "inference_address": self.url,
@@ -82,7 +83,7 @@ class LocalServer:
         """GET, or POST where there is a body; an error status is an answer like any other."""
         request = urllib.request.Request(self.url + path, body, headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=120) as reply:
+            with OPEN(request, timeout=120) as reply:
                 return Answer(reply.status, reply.headers.get("content-type", ""), reply.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -93,7 +94,7 @@ class LocalServer:
 
     def workers(self) -> list[dict]:
         """What the management interface says of the workers: id, pid, status, ..."""
-        with urllib.request.urlopen(f"{self.management_url}/models/cloth_seg", timeout=10) as reply:
+        with OPEN(f"{self.management_url}/models/cloth_seg", timeout=10) as reply:
             return json.load(reply)[0]["workers"]
 
     def wait_until_ready(self, seconds: float = 120) -> None:

@@ -22,20 +22,18 @@ import yaml
 from benchmarks.local_server import LocalServer
 from data.photo import open_photo
 from deploy.build_archive import archive, contents
+from networks.checkpoint_info import INCLUDED_WEIGHTS
 from networks.predictor import Predictor
-from options.deploy_options import SHIPPED_CHECKPOINT
-from utils.devices import resolve_device, resolve_precision
-
-CONFIG = Path("deploy/model-config.yaml")
+from options.deploy_options import MODEL_CONFIG
 
 
 def predictor_rate(checkpoint: Path, photo: bytes, batch: int, seconds: float) -> float:
     """Photographs per second from encoded photo to label map, in this process with every core."""
-    device = resolve_device("cpu")
-    predictor = Predictor.from_checkpoint(checkpoint, device, resolve_precision("auto", device))
+    predictor = Predictor.load(checkpoint, "cpu")
     done, start = -batch, time.perf_counter()
     while time.perf_counter() < start + seconds or done < batch:
-        predictor.predict([open_photo(io.BytesIO(photo)) for _ in range(batch)])
+        for result in predictor.predict([open_photo(io.BytesIO(photo)) for _ in range(batch)]):
+            _ = result.labels  # computed when it is asked for
         done += batch
         if done == 0:  # the first pass is for warming up
             start = time.perf_counter()
@@ -66,7 +64,7 @@ def server_rate(path: Path, photo: bytes, concurrency: int, seconds: float) -> t
 
 def build(checkpoint: Path, folder: Path, batch: int, workers: int) -> Path:
     """The archive with the shipped settings but for batch size and workers."""
-    files = contents(checkpoint, CONFIG)
+    files = contents(checkpoint, MODEL_CONFIG)
     settings = yaml.safe_load(files["model-config.yaml"])
     settings |= {"batchSize": batch, "minWorkers": workers, "maxWorkers": workers}
     path = folder / f"{batch}_{workers}.mar"
@@ -76,7 +74,7 @@ def build(checkpoint: Path, folder: Path, batch: int, workers: int) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint_path", type=Path, default=Path(SHIPPED_CHECKPOINT))
+    parser.add_argument("--checkpoint_path", type=Path, default=INCLUDED_WEIGHTS)
     parser.add_argument("--photo", type=Path, default=Path("input_images/eileen_collins.jpg"))
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])

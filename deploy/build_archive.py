@@ -1,28 +1,35 @@
 """Build the model archive that TorchServe loads: python deploy/build_archive.py (see --help)."""
 
-import io
-import json
 import sys
-import zipfile
 from pathlib import Path
-
-import yaml
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from networks.checkpoint import load_network  # noqa: E402
-from options.deploy_options import ArchiveOptions  # noqa: E402
-from utils.errors import UserError, run_program  # noqa: E402
-from utils.files import write_atomically  # noqa: E402
+from options.deploy_options import ArchiveOptions
+
+if __name__ == "__main__":
+    options = ArchiveOptions.from_command_line()  # before the imports that take seconds
+
+import io
+import json
+import zipfile
+from dataclasses import fields
+
+import yaml
+
+from deploy.request import Limits
+from networks.checkpoint import load_network
+from utils.errors import UserError, run_program
+from utils.files import write_atomically
 
 NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
-PACKAGES = ("data", "networks", "utils")
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date: the same content makes the same bytes
+PACKAGES = ("data", "networks", "utils")  # without their sub-folders: the server audits no tables
+SETTINGS = {"precision", "height", "width", "flip", "limits"}  # of the handler
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
 
 
-def main() -> None:
-    options = ArchiveOptions.parse()
+def main(options: ArchiveOptions) -> None:
     load_network(options.checkpoint_path)  # refuses here what would only fail in the server
     target = Path(options.output_dir) / f"{NAME}.mar"
     write_atomically(target, archive(contents(Path(options.checkpoint_path), Path(options.model_config))))
@@ -44,10 +51,10 @@ def contents(checkpoint: Path, model_config: Path) -> dict[str, bytes]:
         "archiverVersion": "0.12.0",
     }
     sources = [path for package in PACKAGES for path in (ROOT / package).glob("*.py")]
+    sources += [ROOT / "deploy/request.py", ROOT / "deploy/reply.py"]
     return {
         "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2).encode(),
         "handler.py": (ROOT / "deploy/handler.py").read_bytes(),
-        "deploy/protocol.py": (ROOT / "deploy/protocol.py").read_bytes(),
         **{path.relative_to(ROOT).as_posix(): path.read_bytes() for path in sources},
         "model-config.yaml": _settings(model_config),
         weights: checkpoint.read_bytes(),
@@ -61,14 +68,29 @@ def _settings(path: Path) -> bytes:
     except OSError as error:
         raise UserError(f"cannot read the settings {path}: {error.strerror}") from None
     except yaml.YAMLError:
-        raise UserError(f"the settings {path} are no valid YAML") from None
+        raise UserError(f"the settings {path} are not valid YAML") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("handler"), dict):
         raise UserError(f"the settings {path} lack the section handler; start from deploy/model-config.yaml")
+    _check_names(settings["handler"], SETTINGS, "handler", path)
+    _check_names(settings["handler"]["limits"], {field.name for field in fields(Limits)}, "limits", path)
     return content
 
 
+def _check_names(section: object, names: set[str], title: str, path: Path) -> None:
+    """Raise UserError unless a section of the settings has exactly these names; a worker would die of it."""
+    given = set(section) if isinstance(section, dict) else set()
+    if given != names:
+        faults = [f"lacks {name}" for name in sorted(names - given)]
+        faults += [f"has the unknown {name}" for name in sorted(map(str, given - names))]
+        raise UserError(f"the section {title} of the settings {path} {', '.join(faults)}")
+
+
 def archive(files: dict[str, bytes]) -> bytes:
-    """A model archive: a zip with its files in order of name and no trace of when it was made."""
+    """A model archive: a zip with its files in order of name and no trace of when it was made.
+
+    torch-model-archiver writes the time of the build into it. Here the same files make the same bytes, so a checksum
+    tells whether two servers run the same program, settings and weights.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         for name in sorted(files):
@@ -80,4 +102,4 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, options)

@@ -3,75 +3,99 @@
 Asks Vertex AI, or a plain TorchServe with --url. Needs neither PyTorch nor the weights.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from options.deploy_options import ClientOptions
+
+if __name__ == "__main__":
+    options = ClientOptions.from_command_line()  # before the imports that take seconds
+
 import base64
+import http.client
 import io
+import ipaddress
 import json
 import math
-import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from utils.outputs import FORMATS, Segmentation  # noqa: E402
-
-from data.image_folder import find_photos, result_names  # noqa: E402
-from data.photo import PhotoError, open_photo  # noqa: E402
-from options.deploy_options import ClientOptions  # noqa: E402
-from utils.errors import UserError, run_program  # noqa: E402
-from utils.files import write_atomically  # noqa: E402
+from data.image_folder import find_photos, result_names
+from data.outputs import FORMATS, JPEG_SIDE
+from data.photo import PhotoError, open_photo
+from data.segmentation import Segmentation
+from utils.errors import UserError, run_program, shown
+from utils.files import FullDiskError, write_atomically
 
 ROUTE = "/predictions/cloth_seg"
 SECONDS = 120  # to wait for an answer
 PAUSES = (1, 3, 9)  # seconds before another try
-PASSING = (429, 500, 502, 503, 504, 507)  # statuses that another try may mend
+RETRYABLE = (429, 500, 502, 503, 504, 507)  # statuses after which another try may help
 MEGAPIXELS = 20  # the network sees far less; larger photographs only cost time on the way
 
 Send = Callable[[bytes], bytes]  # request body -> reply body
 
 
 class AnswerError(Exception):
-    """A photograph was not served; the message says why in one line. passing: another try may help."""
+    """A photograph was not served; the message says why in one line. retryable: another try may help."""
 
-    def __init__(self, reason: str, passing: bool = False):
+    def __init__(self, reason: str, retryable: bool = False):
         super().__init__(reason)
-        self.passing = passing
+        self.retryable = retryable
 
 
-def main() -> int:
-    options = ClientOptions.parse()
+def main(options: ClientOptions) -> int:
     results = plan(options)
     send = torchserve(options.url) if options.url else vertex(options)
     failed = 0
     for source, target in results.items():
         try:
-            write_atomically(target, segment(source, send, options))
+            content = segment(source, send, options)
         except (PhotoError, AnswerError) as error:
-            failed += 1
-            print(f"skipped {source}: {error}", file=sys.stderr)
+            fault = f"skipped {shown(source)}: {shown(error)}"
         else:
-            print(f"{source} -> {target}")
+            fault = save(target, content)
+        failed += bool(fault)
+        if fault:
+            print(fault, file=sys.stderr)
+        else:
+            print(f"{shown(source)} -> {shown(target)}")
     print(f"{len(results) - failed} of {len(results)} photographs segmented")
     return 1 if failed else 0
 
 
+def save(target: Path, content: bytes) -> str | None:
+    """Write a result; why it cannot be written, where the next one still may be. Raises FullDiskError."""
+    try:
+        write_atomically(target, content)
+    except FullDiskError:
+        raise
+    except UserError as error:
+        return shown(error)
+
+
 def plan(options: ClientOptions) -> dict[Path, Path]:
     """Where the result of each photograph goes. Raises UserError."""
+    output = Path(options.output)
     sources = {}  # photograph by its name in the output folder
     for given in map(Path, options.input):
-        names = {name: given / name for name in find_photos(given)} if given.is_dir() else {Path(given.name): given}
+        if given.is_dir():
+            names = {name: given / name for name in find_photos(given, leave_out=output)}
+        else:
+            names = {Path(given.name): given}
         twice = sources.keys() & names.keys()
         if twice:
             raise UserError(f"two photographs of --input are called {min(twice)}; give their folder instead")
         sources |= names
-    output, suffix = Path(options.output), FORMATS[options.format].suffix
+    suffix = FORMATS[options.format].suffix
     if len(sources) == 1 and output.suffix:
         targets = [output]
     else:
@@ -88,12 +112,12 @@ def segment(path: Path, send: Send, options: ClientOptions) -> bytes:
     photo = open_photo(path)
     instance = {"instance_key": base64.b64encode(encode(path, photo, options.max_request_megabytes * 1e6)).decode()}
     request = {"instances": [instance], "parameters": {"category": options.category}}
-    mask = mask_of(send_patiently(send, json.dumps(request).encode()))
+    mask = mask_of(send_with_retries(send, json.dumps(request).encode()))
     if mask.size != photo.size:
         mask = mask.resize(photo.size, Image.Resampling.NEAREST)
-    palette = np.reshape(mask.getpalette(), (-1, 3)).astype(np.uint8)
-    result = Segmentation(np.asarray(mask), (), palette, photo)
-    return FORMATS[options.format].encode(result)
+    labels = np.asarray(mask)
+    numbers = tuple(map(str, range(int(labels.max()) + 1)))  # the reply does not name its classes
+    return FORMATS[options.format].encode(Segmentation.from_labels(labels, numbers, photo))
 
 
 def encode(path: Path, photo: Image.Image, request_bytes: float) -> bytes:
@@ -101,7 +125,7 @@ def encode(path: Path, photo: Image.Image, request_bytes: float) -> bytes:
     limit = int((request_bytes - 200) * 3 / 4)  # 200 bytes are the JSON around it
     if path.stat().st_size <= limit and photo.width * photo.height <= MEGAPIXELS * 1e6:
         return path.read_bytes()
-    scale = min(1.0, math.sqrt(MEGAPIXELS * 1e6 / (photo.width * photo.height)))
+    scale = min(1.0, math.sqrt(MEGAPIXELS * 1e6 / (photo.width * photo.height)), JPEG_SIDE / max(photo.size))
     while True:
         buffer = io.BytesIO()
         size = [max(1, round(side * scale)) for side in photo.size]
@@ -111,13 +135,13 @@ def encode(path: Path, photo: Image.Image, request_bytes: float) -> bytes:
         scale *= 0.95 * min(1.0, math.sqrt(limit / buffer.tell()))
 
 
-def send_patiently(send: Send, body: bytes) -> bytes:
+def send_with_retries(send: Send, body: bytes) -> bytes:
     """The reply, after as many tries as are worth making. Raises AnswerError, UserError."""
     for pause in PAUSES:
         try:
             return send(body)
         except AnswerError as error:
-            if not error.passing:
+            if not error.retryable:
                 raise
             time.sleep(pause)
     return send(body)
@@ -132,37 +156,53 @@ def mask_of(reply: bytes) -> Image.Image:
         mask = Image.open(io.BytesIO(base64.b64decode(prediction["body"])))
         mask.load()
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise AnswerError(f"the reply is no mask ({error})") from None
+        raise AnswerError(f"the reply is not a mask ({error})") from None
     if mask.mode != "P":
         raise AnswerError(f"the reply is an image of mode {mask.mode}, not a mask")
     return mask
 
 
 def torchserve(url: str) -> Send:
-    """How to ask a plain TorchServe. Raises UserError on what is no web address."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UserError(f"--url {url} is no web address such as http://localhost:7080")
+    """How to ask a plain TorchServe. Raises UserError on what is not a web address."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # the port is checked as it is read
+        host.encode("idna")
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in ("http", "https") or any(c.isspace() for c in url):
+        raise UserError(f"--url {url} is not a web address such as http://localhost:7080")
     if parts.path in ("", "/"):
         url = urllib.parse.urlunsplit(parts._replace(path=ROUTE))
+    # A proxy could not reach this machine, whether or not NO_PROXY says so.
+    proxies = urllib.request.ProxyHandler({} if is_this_machine(host) else None)
+    opener = urllib.request.build_opener(proxies)
 
     def send(body: bytes) -> bytes:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as reply:
+            with opener.open(request, timeout=SECONDS) as reply:
                 return reply.read()
         except urllib.error.HTTPError as error:
             with error:
                 reason = error_of(error.read()) or f"{error.code} {error.reason}"
-            raise AnswerError(reason, error.code in PASSING) from None
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, ConnectionRefusedError):
+            raise AnswerError(reason, error.code in RETRYABLE) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, ConnectionRefusedError):
                 raise UserError(f"no server answers at {url}; start it as docs/deploy.md says") from None
-            raise AnswerError(f"no answer from {url} ({error.reason})", True) from None
-        except OSError as error:
-            raise AnswerError(f"no answer from {url} ({error})", True) from None
+            raise AnswerError(f"no answer from {url} ({_line(reason)})", True) from None
 
     return send
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or address means the machine that asks."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def error_of(body: bytes) -> str | None:
@@ -206,14 +246,14 @@ def vertex(options: ClientOptions) -> Send:
                 f"no permission to ask {endpoint} ({_line(error)}); the account needs the role roles/aiplatform.user"
             ) from None
         except GoogleAPICallError as error:
-            raise AnswerError(_line(error), error.code in PASSING) from None
+            raise AnswerError(_line(error), error.code in RETRYABLE) from None
 
     return send
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, options)

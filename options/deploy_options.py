@@ -1,10 +1,13 @@
 """Options of the programs below deploy/."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS
 from options.base_options import BaseOptions, option
 from utils.errors import UserError
+
+MODEL_CONFIG = Path(__file__).parents[1] / "deploy/model-config.yaml"
 
 
 @dataclass
@@ -13,7 +16,7 @@ class ArchiveOptions(BaseOptions):
 
     checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
     output_dir: str = option("deploy/model_store", "folder of the archive, cloth_seg.mar")
-    model_config: str = option("deploy/model-config.yaml", "batch size, workers, timeouts, precision, limits")
+    model_config: str = option(str(MODEL_CONFIG), "batch size, workers, timeouts, precision, limits")
 
 
 @dataclass
@@ -29,7 +32,7 @@ class ClientOptions(BaseOptions):
     api_endpoint: str | None = option(None, "host to ask, for a dedicated endpoint; default: the region's shared one")
     url: str | None = option(None, "plain TorchServe to ask instead of Vertex AI, such as http://localhost:7080")
     category: str = option("any", "any (all clothes), or one class: upper, lower, full")
-    format: str = option("mask", "what to write for each photograph", ("mask", "binary", "cutout", "overlay"))
+    format: str = option("mask", "what to write for each photograph", ("mask", "labels", "binary", "cutout", "overlay"))
     max_request_megabytes: float | None = option(
         None,
         "photographs are shrunk to fit; default: 1.5, what shared Vertex endpoints take, or 25 with --url",

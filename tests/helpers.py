@@ -1,5 +1,6 @@
 """What tests share beside fixtures: running the programs, waiting for them, drawn photographs."""
 
+import base64
 import contextlib
 import csv
 import io
@@ -76,6 +77,7 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
     words = list(map(str, command))
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
     before = sys.argv, sys.path.copy(), warnings.formatwarning, os._exit
+    folder = Path.cwd()
     process = os.getpid()
 
     def leave(code: int) -> None:  # an end without ceremony must not be the end of the tests
@@ -85,11 +87,11 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
 
     os._exit = leave
     with (
-        contextlib.chdir(ROOT),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
         warnings.catch_warnings(),
     ):
+        os.chdir(ROOT)
         warnings.simplefilter("default")
         warnings.showwarning = lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4]))
         try:
@@ -106,6 +108,7 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
             code = traceback.format_exc()
         finally:
             sys.argv, sys.path[:], warnings.formatwarning, os._exit = before
+            os.chdir(folder)
         if isinstance(code, str):
             print(code, file=sys.stderr)
             code = 1
@@ -142,6 +145,20 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def encoded_photo(width: int = 12, height: int = 8, kind: str = "PNG", noise: bool = False) -> bytes:
+    """A small photograph as a file's bytes: grey, or noise where it must not compress."""
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    if noise:
+        pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def torchrun(processes: int = 2) -> list[str]:

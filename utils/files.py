@@ -33,11 +33,12 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        kind = FullDiskError if error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
-        raise kind(f"cannot write {path}: {error.strerror or error}") from None
-    except RuntimeError as error:  # torch.save's, whatever is wrong with the disk
-        raise UserError(f"cannot write {path}: {error}") from None
+    except (OSError, RuntimeError) as error:
+        # On a full disk torch.save follows the OSError up with a RuntimeError about positions in the file.
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error
+        full = isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = FullDiskError if full else UserError
+        raise kind(f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}") from None
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:

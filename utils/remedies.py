@@ -21,13 +21,14 @@ def remedies(batch_size: int, size: tuple[int, int], workers: int) -> Iterator[N
     except UserError:
         raise
     except Exception as error:
-        message = remedy(error, batch_size, size, workers)
-        if message is None:
-            raise
-        raise UserError(message) from None
+        # The DataLoader may catch why a worker died and raise that it "exited unexpectedly" from it.
+        for cause in (error.__cause__, error):
+            if cause and (message := remedy(cause, batch_size, size, workers)):
+                raise UserError(message) from None
+        raise
 
 
-def remedy(error: Exception, batch_size: int, size: tuple[int, int], workers: int) -> str | None:
+def remedy(error: BaseException, batch_size: int, size: tuple[int, int], workers: int) -> str | None:
     """One line that says what happened and what to do, or None where nothing is known. Parameters as in remedies."""
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None

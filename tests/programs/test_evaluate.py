@@ -16,7 +16,7 @@ from data.classes import CLOTHES
 from data.imaterialist_table import read_table
 from data.photos import EvaluationPhotos
 from data.segmentation import Segmentation
-from networks.checkpoint import load_network
+from networks.predictor import Predictor
 from tests.helpers import SHARED, DataSet, assert_one_line_error, make_paper_dolls, run_here
 from utils.interruption import Interruption
 
@@ -82,9 +82,9 @@ def evaluation(photos: EvaluationPhotos, answer=lambda truth: truth):
 
 
 def test_validation_in_training_gives_the_same_figures(figures, few, tiny_checkpoint):
-    network, info = load_network(tiny_checkpoint)
     photos = EvaluationPhotos(read_table(few.df_path, few.image_folder, CLOTHES))
-    metrics = train.validate(network, info, photos, torch.device("cpu"), "fp32", Interruption())
+    predictor = Predictor.load(tiny_checkpoint, device="cpu", precision="fp32")
+    metrics = train.validate(predictor, photos, torch.device("cpu"), Interruption())
     for key in ("miou", "miou_clothes", "clothes_iou"):
         assert metrics[key] == pytest.approx(figures[key], abs=1e-9), key
     for name in NAMES:

@@ -1,3 +1,7 @@
+"""Options: the command line, options files, and the record that a resumed run takes its options from."""
+
+import os
+import time
 from dataclasses import fields
 
 import pytest
@@ -6,8 +10,45 @@ import yaml
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
-from tests.helpers import assert_one_line_error, run_script
+from tests.helpers import ROOT, assert_one_line_error, run_script
 from utils.errors import UserError
+
+# What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
+OLD_RECORD = """
+name: old
+distributed: false
+image_folder: dolls
+df_path: dolls.csv
+class_map: null
+fine_width: 64
+fine_height: 64
+smaller_first: ['0.5:0.75']
+mean: 0.5
+std: 0.5
+max_dataset_size: .inf
+class_weights: null
+clip_grad: 5.0
+precision: fp32
+iter: 8
+resume: false
+save_dir: results/old
+logs_dir: logs/old
+"""
+
+
+@pytest.fixture
+def run_dir(tmp_path, monkeypatch):
+    """results/exp of a run that was interrupted: its record, and a state to resume from."""
+    monkeypatch.chdir(tmp_path)
+    options = TrainOptions.parse(["--name", "exp", "--lr", "0.01", "--iter", "50", "--class_weights", "1", "2"])
+    options.save(tmp_path / "results/exp/training_options.yml")
+    (tmp_path / "results/exp/latest.pth").touch()
+    return tmp_path / "results/exp"
+
+
+def parse_file(path, content: str, *flags: str) -> TrainOptions:
+    path.write_text(content)
+    return TrainOptions.parse(["--options", str(path), *flags])
 
 
 def test_published_training_defaults_stand():
@@ -17,7 +58,8 @@ def test_published_training_defaults_stand():
         "mean": 0.5, "std": 0.5, "max_dataset_size": float("inf"), "serial_batches": False, "continue_train": True,
         "unet_checkpoint": "prev_checkpoints/cloth_segm_unet_surgery.pth", "save_freq": 1000, "print_freq": 10,
         "image_log_freq": 100, "iter": 100000, "lr": 0.0002, "clip_grad": 5, "augment": "none", "optimizer": "adam",
-        "logs_dir": "logs/training_cloth_segm_u2net_exp1", "save_dir": "results/training_cloth_segm_u2net_exp1",
+        "schedule": "constant", "logs_dir": "logs/training_cloth_segm_u2net_exp1",
+        "save_dir": "results/training_cloth_segm_u2net_exp1",
     }  # fmt: skip
     assert {key: getattr(options, key) for key in published} == published
 
@@ -47,6 +89,8 @@ def test_help_names_every_option_with_its_default(program, capsys):
     [
         ["--batchSize", "0"],
         ["--lr", "nan"],
+        ["--lr", "inf"],
+        ["--mean", "inf"],
         ["--iter", "0"],
         ["--fine_width", "16"],
         ["--val_df_path", "x.csv"],
@@ -55,6 +99,7 @@ def test_help_names_every_option_with_its_default(program, capsys):
         ["--close_ups", "0.3"],  # without --augment full
         ["--augment", "full", "--close_ups", "0.3", "--min_crop_area", "0.03"],
         ["--std", "0"],
+        ["--seed", "99999999999999999999"],
         ["--batchSize", "1", "--fine_width", "32", "--fine_height", "32"],
     ],
 )
@@ -73,6 +118,32 @@ def test_unknown_options_and_choices_exit_with_2(arguments, capsys):
     assert "error:" in capsys.readouterr().err
 
 
+def test_help_and_mistakes_need_neither_torch_nor_numpy():
+    """They answer at once: 0.12 s where torch alone takes seconds."""
+    script = "import runpy, sys\nsys.argv = ['train.py', *sys.argv[1:]]\n"
+    script += "try: runpy.run_path('train.py', None, '__main__')\n"
+    script += "finally: print(sorted({'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    assert run_script("-c", script, "--help").stderr.strip() == "[]"
+    start = time.perf_counter()
+    mistake = run_script("-c", script, "--batchSize", "0")
+    assert time.perf_counter() - start < 2  # a busy machine is given its time
+    assert mistake.stderr.splitlines()[0] == "[]"
+    assert_one_line_error(mistake, "--batchSize", "at least 1")
+    assert mistake.returncode == 1
+
+
+def test_defaults_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("options.base_options.ROOT", tmp_path / "repository")
+    path = tmp_path / "repository/prev_checkpoints/cloth_segm_unet_surgery.pth"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert TrainOptions.parse([]).unet_checkpoint == str(path)
+    (tmp_path / "prev_checkpoints").mkdir()
+    (tmp_path / "prev_checkpoints/cloth_segm_unet_surgery.pth").touch()  # the working directory comes first
+    assert TrainOptions.parse([]).unet_checkpoint == "prev_checkpoints/cloth_segm_unet_surgery.pth"
+
+
 def test_resolved_options_are_saved_as_yaml(tmp_path):
     options = TrainOptions.parse(["--name", "x", "--iter", "7"])
     options.save(tmp_path / "run" / "training_options.yml")
@@ -80,21 +151,170 @@ def test_resolved_options_are_saved_as_yaml(tmp_path):
     assert saved == vars(options)
 
 
-def test_a_program_ends_with_one_line_and_code_1():
-    result = run_script("train.py", "--batchSize", "0")
-    assert_one_line_error(result, "--batchSize", "at least 1")
-    assert result.returncode == 1
-
-
-def test_smaller_sizes_come_first_and_end_at_the_size_itself():
-    options = TrainOptions.parse(
-        ["--fine_height", "256", "--fine_width", "192", "--iter", "100", "--smaller_first", "0.5:0.4", "0.75:0.8"]
-    )
-    sizes = [options.size_at(i) for i in (0, 39, 40, 79, 80, 99)]
-    assert sizes == [(128, 96)] * 2 + [(192, 144)] * 2 + [(256, 192)] * 2
+@pytest.mark.parametrize("flag", ["--local-rank=1", "--local_rank=1"])
+def test_old_launchers_rank_is_taken_where_the_environment_has_none(flag, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    TrainOptions.parse([flag])
+    assert os.environ["LOCAL_RANK"] == "3"
+    monkeypatch.delenv("LOCAL_RANK")
+    TrainOptions.parse([flag])
+    assert os.environ["LOCAL_RANK"] == "1"
 
 
 @pytest.mark.parametrize("given", ["0.5", "a:b", "2:0.5", "0.5:1", "0.5:0.6 0.7:0.6", "0:0.5", "0.5:nan"])
 def test_sizes_that_make_no_sense_are_refused_with_an_example(given):
     with pytest.raises(UserError, match="SCALE:UNTIL"):
         TrainOptions.parse(["--smaller_first", *given.split()])
+
+
+def test_loss_weights_default_to_the_published_ones():
+    assert TrainOptions().loss_weights(4) == [1, 1.5, 1.5, 1.5]
+    assert TrainOptions(class_weights=[0.0, 2.0]).loss_weights(2) == [0, 2]
+    for bad in ([1.0], [0.0, 0.0], [float("nan"), 1.0]):
+        with pytest.raises(UserError, match="--class_weights"):
+            TrainOptions(class_weights=bad).loss_weights(2)
+    with pytest.raises(UserError, match="--class_weights"):
+        TrainOptions.parse(["--class_weights", "1", "-1"])
+
+
+# Options files
+
+
+def test_an_options_file_gives_what_the_command_line_would(tmp_path):
+    content = (
+        "batchSize: 4\nlr: 1e-3\nmax_dataset_size: .inf\nclass_weights: [1, 2]\nval_df_path: null\naugment: full\n"
+    )
+    flags = ["--batchSize", "4", "--lr", "1e-3", "--class_weights", "1", "2", "--augment", "full"]
+    assert parse_file(tmp_path / "o.yml", content) == TrainOptions.parse(flags)
+
+
+def test_the_command_line_wins_over_the_file(tmp_path):
+    options = parse_file(tmp_path / "o.yml", "batchSize: 4\naugment: full\nserial_batches: true\n", "--batchSize", "8",
+                         "--no-serial_batches")  # fmt: skip
+    assert (options.batchSize, options.augment, options.serial_batches) == (8, "full", False)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("no_such: 1", "unknown option no_such"),
+        ("batchSize: many", "batchSize is 'many', it must be a whole number"),
+        ("batchSize: 2.0", "whole number"),
+        ("batchSize: true", "whole number"),
+        ("batchSize: null", "whole number"),
+        ("batchSize: [2]", "whole number"),
+        ("batchSize: 0", "--batchSize 0 is too small"),
+        ("lr: .nan", "--lr is not a number"),
+        ("lr: fast", "it must be a number"),
+        ("name: 2024", "in quotes"),
+        ("continue_train: 'yes'", "true or false"),
+        ("optimizer: sgd", "one of adam, adamw"),
+        ("class_weights: 1", "a list, each a number"),
+        ("class_weights: []", "a list, each a number"),
+        ("smaller_first: '0.5:0.5'", "a list, each text"),
+        ("", "option names"),
+        ("# nothing\n", "option names"),
+        ("- batchSize", "option names"),
+        ("a: [", "not valid YAML"),
+        ("a: !!python/name:os.system x", "not valid YAML"),
+    ],
+)
+def test_mistakes_in_an_options_file_are_one_line_that_names_it(content, words, tmp_path):
+    with pytest.raises(UserError) as caught:
+        parse_file(tmp_path / "recipe.yml", content)
+    assert words in str(caught.value)
+    assert "recipe.yml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["none.yml", "."])
+def test_an_options_file_that_cannot_be_read_is_one_line(path, tmp_path):
+    with pytest.raises(UserError, match="cannot read the options file"):
+        TrainOptions.parse(["--options", str(tmp_path / path)])
+
+
+def test_a_record_serves_as_recipe_of_a_new_run_in_folders_of_its_own(run_dir):
+    options = TrainOptions.parse(["--options", str(run_dir / "training_options.yml"), "--name", "new"])
+    assert (options.lr, options.class_weights) == (0.01, [1, 2])
+    assert (options.save_dir, options.logs_dir) == ("results/new", "logs/new")
+
+
+def test_the_included_weights_recipe_is_valid():
+    options = TrainOptions.parse(["--options", str(ROOT / "recipes/included_weights.yml")])
+    assert (options.model, options.iter, options.size, options.size_stages) == (
+        "u2netp", 3400, (256, 256), [(0.5, 0.5), (0.75, 0.85)],
+    )  # fmt: skip
+
+
+# Resumed runs
+
+
+def test_a_resumed_run_takes_its_options_from_its_folder(run_dir):
+    options = TrainOptions.parse(["--name", "exp", "--resume"])
+    assert (options.lr, options.iter, options.class_weights, options.resume) == (0.01, 50, [1, 2], True)
+
+
+def test_what_belongs_to_the_machine_or_the_end_may_change(run_dir):
+    options = TrainOptions.parse(
+        ["--name", "exp", "--resume", "--iter", "90", "--device", "cpu", "--image_folder", "moved", "--nThreads", "7"]
+    )
+    assert (options.iter, options.device, options.image_folder, options.nThreads, options.lr) == (
+        90, "cpu", "moved", 7, 0.01,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--lr", "0.02"], "--lr 0.02 contradicts the run in results/exp, which has 0.01"),
+        (["--batchSize", "4"], "--batchSize 4 contradicts"),
+        (["--class_weights", "1", "3"], "--class_weights"),
+        (["--no-continue_train"], "--continue_train False contradicts"),
+    ],
+)
+def test_contradictions_are_refused_by_name(flags, words, run_dir):
+    with pytest.raises(UserError) as caught:
+        TrainOptions.parse(["--name", "exp", "--resume", *flags])
+    assert words in str(caught.value)
+    assert TrainOptions.parse(["--name", "exp", "--resume", "--lr", "1e-2"]).lr == 0.01  # the same is not refused
+
+
+def test_an_options_file_may_ask_to_resume_and_may_not_contradict(run_dir, tmp_path):
+    assert parse_file(tmp_path / "o.yml", "name: exp\nresume: true\n").lr == 0.01
+    with pytest.raises(UserError, match="--lr 0.5 contradicts"):
+        parse_file(tmp_path / "o.yml", "name: exp\nresume: true\nlr: 0.5\n")
+
+
+def test_a_moved_run_is_resumed_where_it_is(run_dir, tmp_path):
+    run_dir.rename(tmp_path / "elsewhere")
+    options = TrainOptions.parse(["--resume", "--save_dir", str(tmp_path / "elsewhere")])
+    assert (options.save_dir, options.lr) == (str(tmp_path / "elsewhere"), 0.01)
+    (tmp_path / "results/copy").parent.mkdir(exist_ok=True)
+    (tmp_path / "elsewhere").rename(tmp_path / "results/copy")
+    assert TrainOptions.parse(["--resume", "--name", "copy"]).save_dir == "results/copy"
+
+
+def test_the_last_resumed_part_says_how_it_goes_on(run_dir):
+    second = TrainOptions.parse(["--name", "exp", "--resume", "--iter", "90"])
+    second.save(run_dir / "training_options_from_00000010.yml")
+    assert TrainOptions.parse(["--name", "exp", "--resume"]).iter == 90
+
+
+def test_nothing_to_resume_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="there is no run to resume in .*none; leave out --resume"):
+        TrainOptions.parse(["--resume", "--save_dir", str(tmp_path / "none")])
+
+
+def test_a_state_without_its_record_is_one_line(run_dir):
+    (run_dir / "training_options.yml").unlink()
+    with pytest.raises(UserError, match="cannot read the options file results/exp/training_options.yml"):
+        TrainOptions.parse(["--name", "exp", "--resume"])
+
+
+def test_records_of_earlier_versions_are_accepted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/old").mkdir(parents=True)
+    (tmp_path / "results/old/latest.pth").touch()
+    (tmp_path / "results/old/training_options.yml").write_text(OLD_RECORD)
+    options = TrainOptions.parse(["--name", "old", "--resume"])
+    assert (options.iter, options.size_stages, options.max_dataset_size) == (8, [(0.5, 0.75)], float("inf"))

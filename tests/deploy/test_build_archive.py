@@ -1,15 +1,14 @@
-"""The model archive and the TorchScript file."""
+"""The model archive: what is in it, and what is refused before it is built."""
 
 import json
 import zipfile
 
 import pytest
-import torch
 import yaml
 
-from deploy.build_archive import archive, contents
-from networks.checkpoint import load_network
-from tests.helpers import ROOT, assert_one_line_error, run_script
+from deploy.build_archive import archive, contents, main
+from options.deploy_options import ArchiveOptions
+from tests.helpers import ROOT, run_script
 from utils.errors import UserError
 
 CONFIG = ROOT / "deploy/model-config.yaml"
@@ -23,7 +22,10 @@ def test_one_command_builds_the_archive(tiny_checkpoint, tmp_path):
         model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
         assert {model["handler"], model["serializedFile"], model["configFile"]} <= names
         assert archive.read(model["serializedFile"]) == tiny_checkpoint.read_bytes()
-        assert not [name for name in names if "__pycache__" in name or name.startswith(("train", "tests"))]
+        assert {"deploy/request.py", "deploy/reply.py", "networks/predictor.py"} <= names
+        assert not [
+            name for name in names if "__pycache__" in name or name.startswith(("train", "tests", "data/audit"))
+        ]
 
 
 def test_the_same_inputs_make_the_same_bytes(tiny_checkpoint, tmp_path):
@@ -33,19 +35,29 @@ def test_the_same_inputs_make_the_same_bytes(tiny_checkpoint, tmp_path):
     assert archive(files) == archive(dict(reversed(contents(copy, CONFIG).items())))
 
 
-def test_a_checkpoint_that_is_none_is_one_line(tmp_path):
+def test_what_is_not_a_checkpoint_is_refused_before_anything_is_written(tmp_path):
     broken = tmp_path / "broken.pth"
     broken.write_bytes(b"no weights")
-    result = run_script("deploy/build_archive.py", "--checkpoint_path", broken, "--output_dir", tmp_path)
-    assert_one_line_error(result, str(broken))
-    assert not (tmp_path / "cloth_seg.mar").exists()
+    with pytest.raises(UserError, match="broken.pth"):
+        main(ArchiveOptions(checkpoint_path=str(broken), output_dir=str(tmp_path)))
+    assert list(tmp_path.iterdir()) == [broken]
 
 
 def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp_path):
     config = tmp_path / "config.yaml"
     with pytest.raises(UserError, match="cannot read"):
         contents(tiny_checkpoint, config)
-    for text, words in (("minWorkers: 1\n", "lack the section handler"), ("a: [", "no valid YAML")):
+    shipped = CONFIG.read_text()
+    for text, words in (
+        ("minWorkers: 1\n", "lack the section handler"),
+        ("a: [", "not valid YAML"),
+        (shipped.replace("  flip: false", ""), "section handler .* lacks flip"),
+        (
+            shipped.replace("    instances: 16", "    instance: 16"),
+            "limits .* has the unknown instance$",
+        ),
+        ("handler: {precision: auto, height: 1, width: 1, flip: no, limits: 7}", "limits .* lacks instances"),
+    ):
         config.write_text(text)
         with pytest.raises(UserError, match=words):
             contents(tiny_checkpoint, config)
@@ -58,15 +70,3 @@ def test_shipped_limits_agree_with_the_servers():
     # A photograph at the limit passes, in base64 too, so that it is the handler that says what the limit is.
     assert limits["photo_megabytes"] * 1e6 * 4 / 3 < 0.9 * int(server["max_request_size"])
     assert limits["reply_megabytes"] * 1e6 < 0.9 * int(server["max_response_size"])
-
-
-def test_torchscript_gives_the_networks_logits(tiny_checkpoint, tmp_path):
-    target = tmp_path / "torchscript.pt"
-    result = run_script("deploy/convert_to_torchscript.py", "--checkpoint_path", tiny_checkpoint, "--output", target)
-    assert result.returncode == 0, result.stderr
-    traced = torch.jit.load(target)
-    network, _ = load_network(tiny_checkpoint)
-    for size in ((64, 64), (97, 131)):
-        image = torch.randn(1, 3, *size)
-        with torch.inference_mode():
-            torch.testing.assert_close(traced(image)[0], network(image)[0])

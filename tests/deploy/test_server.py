@@ -1,6 +1,7 @@
 """The deployment, run for real: a TorchServe with the archive, asked, abused and counted on."""
 
 import base64
+import http.client
 import io
 import json
 import re
@@ -16,7 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, b64, run_script
 
 psutil = pytest.importorskip("psutil", reason="needs torchserve: pip install -r requirements-dev.txt")
 pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-dev.txt")
@@ -77,21 +78,33 @@ def build(checkpoint: Path, target: Path, **replaced: bytes) -> Path:
     return target
 
 
+def cors_settings() -> dict[str, str]:
+    """The settings for pages of another origin that config.properties shows, which are comments there."""
+    lines = (ROOT / "deploy/config.properties").read_text().splitlines()
+    return dict(line.removeprefix("# ").split("=", 1) for line in lines if line.startswith("# cors_"))
+
+
+def headers_of(server: LocalServer, method: str, path: str, body: bytes | None = None, **headers: str):
+    """(status, headers of the answer by lower-case name)."""
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=120)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
 @pytest.fixture(scope="module")
 def server(tiny_checkpoint, tmp_path_factory):
     path = build(tiny_checkpoint, tmp_path_factory.mktemp("archive") / "cloth_seg.mar")
     # Just above the handler's own limit for a reply: if one slipped through, the worker would die.
-    with LocalServer(path, {"max_request_size": 8_000_000, "max_response_size": 1_100_000}) as running:
+    sizes = {"max_request_size": 8_000_000, "max_response_size": 1_100_000}
+    with LocalServer(path, sizes | cors_settings()) as running:
         running.wait_until_ready()
         yield running
 
 
 def mask_of(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)))
-
-
-def b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def envelope(*contents: bytes, **parameters: str) -> bytes:
@@ -132,11 +145,17 @@ def test_a_form_gives_the_mask_of_infer(server, photos):
 
 def test_instances_give_predictions(server, photos):
     content = photos[2].content
-    forms = [{"instance_key": b64(content)}, {"b64": b64(content)}, {"data": {"b64": b64(content)}}]
-    forms.append({"b64": "data:image/jpeg;base64," + b64(content)})
-    body = json.dumps({"instances": forms}).encode()
-    for content_type in ("application/json", "application/json; charset=utf-8", ""):
-        answer = server.predict(body, content_type)
+    forms = [{"instance_key": b64(content)}, {"data": {"b64": b64(content)}}, b64(content).rstrip("=")]
+    forms.append({"image": "data:image/jpeg;base64," + b64(content), "id": 7})
+    body = json.dumps({"instances": forms, "signature_name": "serving_default"})
+    for encoding, content_type in (
+        ("utf-8", "application/json"),
+        ("utf-8", "application/json; charset=utf-8"),
+        ("utf-8", ""),
+        ("utf-8-sig", "application/json"),
+        ("utf-16", "application/json"),
+    ):
+        answer = server.predict(body.encode(encoding), content_type)
         assert (answer.status, answer.content_type) == (200, "application/json")
         assert len(answer.json["predictions"]) == 4
         for prediction in answer.json["predictions"]:
@@ -166,8 +185,8 @@ BAD = {
     "text": (b"hello", "text/plain", 400, "not an image"),
     "truncated": (drawn_photo(0)[:700], "image/jpeg", 400, "broken image"),
     "base64": (b'{"instances": [{"b64": "*"}]}', "application/json", 400, "bad base64"),
-    "json": (b'{"instances": [', "application/json", 400, "no valid JSON"),
-    "deep json": (b"[" * 100_000, "application/json", 400, "no valid JSON"),
+    "json": (b'{"instances": [', "application/json", 400, "not valid JSON"),
+    "deep json": (b"[" * 100_000, "application/json", 400, "not valid JSON"),
     "no instances": (b'{"instances": []}', "application/json", 400, "no instances"),
     "parameter": (envelope(drawn_photo(0), colour="red"), "application/json", 400, "unknown parameter 'colour'"),
     "pixels": (saved(np.zeros((1500, 1500, 3), np.uint8), "PNG"), "image/png", 400, "over the limit of 2;"),
@@ -226,6 +245,19 @@ def test_what_torchserve_itself_refuses_is_413(server):
         connection.sendall(b"POST /predictions/cloth_seg HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
         assert b" 413 " in connection.recv(1000)
     assert server.predict(b"hello").status == 400  # and goes on
+
+
+def test_a_shop_page_may_ask_where_the_settings_for_it_are_on(server, photos):
+    asked = {"Origin": "https://shop.example", "Access_Control_Request_Method": "POST"}
+    asked["Access_Control_Request_Headers"] = "content-type,x-format"
+    status, headers = headers_of(server, "OPTIONS", "/predictions/cloth_seg", **asked)
+    assert status == 200
+    assert headers["access-control-allow-origin"] == "https://shop.example"
+    assert "POST" in headers["access-control-allow-methods"]
+    assert {"Content-Type", "X-Category", "X-Format"} == set(headers["access-control-allow-headers"].split(", "))
+    for body, expected in ((photos[0].content, 200), (b"hello", 400)):
+        status, headers = headers_of(server, "POST", "/predictions/cloth_seg", body, Content_Type="image/jpeg")
+        assert (status, headers["access-control-allow-origin"]) == (expected, "https://shop.example")
 
 
 def test_management_is_not_reachable_on_the_public_port(server):
@@ -306,3 +338,6 @@ def test_health_turns_unhealthy_when_the_network_cannot_be_loaded(tiny_checkpoin
             threading.Event().wait(0.5)
         assert answer.status == 500
         assert answer.json == {"status": "Unhealthy"}
+        # As shipped, no page of another origin may ask.
+        _, headers = headers_of(broken, "OPTIONS", "/predictions/cloth_seg", Origin="https://shop.example")
+        assert not [name for name in headers if name.startswith("access-control")]

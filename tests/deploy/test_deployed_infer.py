@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import os
+import socket
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -23,7 +26,12 @@ def options(*arguments: object) -> ClientOptions:
     return ClientOptions.parse([str(argument) for argument in arguments])
 
 
+def run_client(*arguments: object) -> int:
+    return client.main(options(*arguments))
+
+
 def write_photo(path: Path, width: int = 40, height: int = 30, noise: bool = False) -> Path:
+    path.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(0).integers(0, 256 if noise else 1, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
     return path
@@ -64,7 +72,15 @@ def test_a_small_photo_is_sent_as_it_is(tmp_path):
     assert client.encode(photo, Image.open(photo), 1e6) == photo.read_bytes()
 
 
-@pytest.mark.parametrize(("name", "mode"), [("mask", "P"), ("binary", "L"), ("cutout", "RGBA"), ("overlay", "RGB")])
+def test_a_photo_longer_than_a_jpeg_can_be_is_shrunk(tmp_path):
+    photo = write_photo(tmp_path / "a.png", 70_000, 2, noise=True)
+    sent = Image.open(io.BytesIO(client.encode(photo, Image.open(photo), 300_000)))
+    assert sent.format == "JPEG" and sent.width <= 65_500
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("mask", "P"), ("labels", "L"), ("binary", "L"), ("cutout", "RGBA"), ("overlay", "RGB")]
+)
 def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
     photo = write_photo(tmp_path / "a.png")
     asked = options("--input", photo, "--output", tmp_path, *VERTEX, "--format", name)
@@ -72,7 +88,7 @@ def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
     assert (image.mode, image.height) == (mode, 30)
 
 
-def test_passing_errors_are_tried_again_and_others_not(monkeypatch):
+def test_retryable_errors_are_tried_again_and_others_not(monkeypatch):
     pauses = []
     monkeypatch.setattr(client.time, "sleep", pauses.append)
     answers = iter([client.AnswerError("busy", True), client.AnswerError("busy", True), b"reply"])
@@ -83,28 +99,28 @@ def test_passing_errors_are_tried_again_and_others_not(monkeypatch):
             raise answer
         return answer
 
-    assert client.send_patiently(send, b"") == b"reply"
+    assert client.send_with_retries(send, b"") == b"reply"
     assert pauses == [1, 3]
     answers = iter([client.AnswerError("bad photo")])
     with pytest.raises(client.AnswerError, match="bad photo"):
-        client.send_patiently(send, b"")
+        client.send_with_retries(send, b"")
     answers = iter([client.AnswerError("busy", True)] * 4)
     with pytest.raises(client.AnswerError, match="busy"):
-        client.send_patiently(send, b"")
+        client.send_with_retries(send, b"")
 
 
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (b"<html>", "no mask"),
-        (b"{}", "no mask"),
-        (b'{"predictions": []}', "no mask"),
-        (b'{"predictions": [7]}', "no mask"),
-        (b'{"predictions": [{"body": "AAAA"}]}', "no mask"),
+        (b"<html>", "not a mask"),
+        (b"{}", "not a mask"),
+        (b'{"predictions": []}', "not a mask"),
+        (b'{"predictions": [7]}', "not a mask"),
+        (b'{"predictions": [{"body": "AAAA"}]}', "not a mask"),
         (b'{"predictions": [{"error": "broken image"}]}', "broken image"),
     ],
 )
-def test_a_reply_that_is_no_mask_is_one_line(reply, words):
+def test_a_reply_that_is_not_a_mask_is_one_line(reply, words):
     with pytest.raises(client.AnswerError, match=words):
         client.mask_of(reply)
 
@@ -130,14 +146,123 @@ def test_where_results_go(tmp_path):
         targets(folder, output=folder)
 
 
+def test_results_below_the_photos_are_not_sent(tmp_path):
+    photo = write_photo(tmp_path / "a.png")
+    write_photo(tmp_path / "masks/a.png")
+    asked = options("--input", tmp_path, "--output", tmp_path / "masks", *VERTEX)
+    assert client.plan(asked) == {photo: tmp_path / "masks/a.png"}
+
+
 def test_what_is_missing_is_one_line_with_the_command(tmp_path):
     photo = write_photo(tmp_path / "a.png")
-    run = ("deploy/deployed_infer.py", "--input", photo, "--output", tmp_path / "out")
-    assert_one_line_error(
-        run_script(*run), "--location, --endpoint_id, --project_number missing", "gcloud ai endpoints"
+    result = run_script("deploy/deployed_infer.py", "--input", photo, "--output", tmp_path / "out")
+    assert_one_line_error(result, "--location, --endpoint_id, --project_number missing", "gcloud ai endpoints")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:7080",
+        "ftp://localhost",
+        "http://",
+        "http://localhost:port",
+        "http://[::1",
+        "http://a b/",
+        "http://a..b",
+    ],
+)
+def test_what_is_not_a_web_address_is_told(url):
+    with pytest.raises(UserError, match="is not a web address such as"):
+        client.torchserve(url)
+
+
+def test_a_server_that_is_not_there_is_told_with_the_way_to_start_it():
+    with pytest.raises(UserError, match="no server answers at http://127.0.0.1:9/predictions/cloth_seg; .*deploy.md"):
+        client.torchserve("http://127.0.0.1:9")(b"")
+
+
+@pytest.fixture
+def one_answer():
+    """A function that starts a server on this machine with one raw answer, and gives its address."""
+    listening = []
+
+    def start(answer: bytes) -> str:
+        socket_ = socket.create_server(("127.0.0.1", 0))
+        listening.append(socket_)
+
+        def serve() -> None:
+            with socket_.accept()[0] as connection:
+                connection.recv(10_000)
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://localhost:{socket_.getsockname()[1]}"
+
+    yield start
+    for each in listening:
+        each.close()
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_a_proxy_is_not_asked_for_this_machine(one_answer, monkeypatch, variable):
+    for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    send = client.torchserve(one_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nreply"))
+    assert send(b"question") == b"reply"
+
+
+def test_a_proxy_is_asked_for_other_machines(one_answer, monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", one_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nproxied"))
+    assert client.torchserve("http://segment.invalid")(b"question") == b"proxied"
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True), ("a.localhost", True), ("127.0.0.1", True), ("127.1.2.3", True), ("::1", True),
+        ("0.0.0.0", True), ("example.com", False), ("192.168.1.7", False), ("localhost.example.com", False),
+    ],
+)  # fmt: skip
+def test_this_machine_is_told_from_others(host, here):
+    assert client.is_this_machine(host) == here
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short"]
+)
+def test_an_answer_that_breaks_off_may_be_asked_for_again(one_answer, answer):
+    with pytest.raises(client.AnswerError, match="no answer from") as error:
+        client.torchserve(one_answer(answer))(b"question")
+    assert error.value.retryable
+
+
+def test_one_result_that_cannot_be_written_does_not_end_the_run(google, tmp_path, capsys):
+    for name in ("a", "b"):
+        write_photo(tmp_path / f"photos/{name}.png")
+    (tmp_path / "out/a.png").mkdir(parents=True)
+    assert run_client("--input", tmp_path / "photos", "--output", tmp_path / "out", *VERTEX) == 1
+    assert (tmp_path / "out/b.png").is_file()
+    captured = capsys.readouterr()
+    assert "cannot write" in captured.err and "1 of 2 photographs" in captured.out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_without_the_letters_of_a_name_does_not_stop_the_client(tmp_path, encoding):
+    (tmp_path / "照片 ü\n.jpg").write_bytes(b"hello")
+    result = run_script(
+        "deploy/deployed_infer.py", "--input", tmp_path, "--output", tmp_path / "out", "--url", "http://127.0.0.1:9",
+        env=os.environ | {"PYTHONIOENCODING": encoding}, encoding=encoding,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "0 of 1 photographs segmented" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert (
+        line.startswith("skipped")
+        and "\\u7167\\u7247" in line
+        and line.endswith("not an image in a format that Pillow reads")
     )
-    assert_one_line_error(run_script(*run, "--url", "localhost:7080"), "no web address")
-    assert_one_line_error(run_script(*run, "--url", "http://127.0.0.1:9"), "no server answers", "docs/deploy.md")
 
 
 def test_the_client_runs_without_pytorch():
@@ -199,14 +324,9 @@ def google(monkeypatch):
     return modules
 
 
-def run_main(monkeypatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["deployed_infer.py", *map(str, arguments)])
-    return client.main()
-
-
 def test_vertex_is_asked_as_published(google, monkeypatch, tmp_path):
     photo = write_photo(tmp_path / "a.png")
-    assert run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX) == 0
+    assert run_client("--input", photo, "--output", tmp_path / "out", *VERTEX) == 0
     (request,) = google.requests
     assert google.hosts == ["l-aiplatform.googleapis.com"]
     assert request.endpoint == "projects/7/locations/l/endpoints/9"
@@ -228,7 +348,7 @@ def test_vertex_errors_say_which_command_to_run(google, monkeypatch, tmp_path, f
     photo = write_photo(tmp_path / "a.png")
     google.raises = fault
     with pytest.raises(UserError, match=words):
-        run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX)
+        run_client("--input", photo, "--output", tmp_path / "out", *VERTEX)
 
 
 def test_a_photo_that_is_not_served_is_skipped_and_told_by_the_exit_code(google, monkeypatch, tmp_path, capsys):
@@ -236,11 +356,11 @@ def test_a_photo_that_is_not_served_is_skipped_and_told_by_the_exit_code(google,
     folder.mkdir()
     write_photo(folder / "a.png")
     (folder / "b.png").write_bytes(b"hello")
-    assert run_main(monkeypatch, "--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
+    assert run_client("--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
     assert (tmp_path / "out/a.png").exists()
     assert "b.png: not an image" in capsys.readouterr().err
     google.raises = FAULTS.Unavailable("try later")
-    assert run_main(monkeypatch, "--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
+    assert run_client("--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
     assert "a.png: try later" in capsys.readouterr().err
 
 
@@ -248,4 +368,4 @@ def test_without_googles_library_the_pip_command_is_told(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "google.cloud", None)
     photo = write_photo(tmp_path / "a.png")
     with pytest.raises(UserError, match="pip install -r deploy/requirements-client.txt"):
-        run_main(monkeypatch, "--input", photo, "--output", tmp_path / "out", *VERTEX)
+        run_client("--input", photo, "--output", tmp_path / "out", *VERTEX)

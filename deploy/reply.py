@@ -1,0 +1,119 @@
+"""Replies of the server: from parsed requests, through the network, to bytes."""
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+
+from PIL import Image
+
+from data.outputs import FORMATS
+from data.photo import PhotoError, open_photo
+from deploy.request import MEGABYTE, Limits, Request, RequestError, parse
+from networks.predictor import Predictor
+
+Result = bytes | RequestError
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    content_type: str
+    body: bytes
+
+
+def answer(
+    items: list[tuple[dict, dict[str, str]]], predictor: Predictor, limits: Limits, batch_size: int
+) -> list[Reply]:
+    """Replies to a batch of requests, in order; one that is refused does not touch the others.
+
+    items: (TorchServe's parameters by name, headers by lower-case name) of each request. The photographs of all
+    requests go through the network together, ``batch_size`` at a time, and no more than that are decoded at once.
+    """
+    requests = [_parsed(parameters, headers, predictor, limits) for parameters, headers in items]
+    # What becomes of each photograph of each request; whole requests that are refused have none.
+    results: list[list[Result | None]] = []
+    for request in requests:
+        photos = () if isinstance(request, RequestError) else request.photos
+        results.append([photo if isinstance(photo, RequestError) else None for photo in photos])
+    waiting = [(i, j) for i, photos in enumerate(results) for j, result in enumerate(photos) if result is None]
+    for start in range(0, len(waiting), batch_size):
+        places, photos = [], []
+        for i, j in waiting[start : start + batch_size]:
+            if _size(results[i]) > limits.reply_megabytes * MEGABYTE:
+                continue  # the reply is refused, whatever comes
+            photo = _photo(requests[i].photos[j], limits)
+            if isinstance(photo, RequestError):
+                results[i][j] = photo
+            else:
+                places.append((i, j))
+                photos.append(photo)
+        for (i, j), segmentation in zip(places, predictor.predict(photos) if photos else (), strict=True):
+            results[i][j] = FORMATS[requests[i].format].encode(segmentation.only(requests[i].category))
+    return [_reply(request, each, limits) for request, each in zip(requests, results, strict=True)]
+
+
+def _parsed(parameters: dict, headers: dict, predictor: Predictor, limits: Limits) -> Request | RequestError:
+    try:
+        return parse(parameters, headers, predictor.class_names, limits)
+    except RequestError as refusal:
+        return refusal
+
+
+def _photo(content: bytes, limits: Limits) -> Image.Image | RequestError:
+    try:
+        return open_photo(io.BytesIO(content), max_megapixels=limits.photo_megapixels)
+    except PhotoError as error:
+        return RequestError(str(error))
+
+
+def _size(results: list[Result | None]) -> int:
+    return sum(len(result) for result in results if isinstance(result, bytes))
+
+
+def _reply(request: Request | RequestError, results: list[Result | None], limits: Limits) -> Reply:
+    if isinstance(request, RequestError):
+        return _refused(request)
+    if _size(results) > limits.reply_megabytes * MEGABYTE:
+        return _refused(_too_large(_size(results), limits))
+    refusals = [result for result in results if isinstance(result, RequestError)]
+    if len(refusals) == len(results):
+        return _refused(refusals[0] if len(refusals) == 1 else _joined(refusals))
+    if not request.enveloped:
+        return Reply(200, FORMATS[request.format].content_type, results[0])
+    # Entries are JSON already; a photograph that is refused has its reason in its place.
+    body = b'{"predictions": [' + b", ".join(_entry(result, request.format) for result in results) + b"]}"
+    if len(body) > limits.reply_megabytes * MEGABYTE:
+        return _refused(_too_large(len(body), limits))
+    return Reply(200, "application/json", body)
+
+
+def _entry(result: Result, format: str) -> bytes:
+    """A photograph's entry of the predictions: the report itself, or an image in base64 with its content type."""
+    if isinstance(result, RequestError):
+        return _error(result)
+    if format == "json":
+        return result
+    image = {"body": base64.b64encode(result).decode("ascii"), "content_type": FORMATS[format].content_type}
+    return json.dumps(image).encode()
+
+
+def _joined(refusals: list[RequestError]) -> RequestError:
+    reasons = "; ".join(f"instance {index}: {refusal}" for index, refusal in enumerate(refusals))
+    return RequestError(reasons, max(refusal.status for refusal in refusals))
+
+
+def _too_large(size: int, limits: Limits) -> RequestError:
+    return RequestError(
+        f"the reply ({size / MEGABYTE:.1f} MB or more) is over the limit of {limits.reply_megabytes:g} MB; "
+        "send fewer or smaller photographs, or ask for the format mask",
+        413,
+    )
+
+
+def _refused(refusal: RequestError) -> Reply:
+    return Reply(refusal.status, "application/json", _error(refusal))
+
+
+def _error(refusal: RequestError) -> bytes:
+    return json.dumps({"error": str(refusal)}).encode()

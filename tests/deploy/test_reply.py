@@ -1,0 +1,174 @@
+"""Replies of the server without the server: formats, refusals, batches, limits."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.segmentation import Segmentation
+from deploy.reply import Reply, answer
+from deploy.request import Limits
+from tests.helpers import b64, encoded_photo
+
+LIMITS = Limits(photo_megabytes=1, photo_megapixels=1, instances=4, reply_megabytes=0.5)
+GOOD = {"b64": b64(encoded_photo())}
+
+
+class HalfUpper:
+    """A predictor that calls the left half of every photo 'upper', and counts its passes."""
+
+    class_names = ("background", "upper", "lower", "full")
+
+    def __init__(self):
+        self.passes = []
+
+    def predict(self, photos: list[Image.Image]) -> list[Segmentation]:
+        self.passes.append(len(photos))
+        results = []
+        for photo in photos:
+            labels = np.zeros((photo.height, photo.width), np.uint8)
+            labels[:, : photo.width // 2] = 1
+            results.append(Segmentation.from_labels(labels, self.class_names, photo))
+        return results
+
+
+def ask(parameters: dict, headers: dict | None = None, predictor: HalfUpper | None = None) -> Reply:
+    return answer([(parameters, headers or {})], predictor or HalfUpper(), LIMITS, 4)[0]
+
+
+def ask_instances(*instances: object, **rest: object) -> Reply:
+    return ask({"body": {"instances": list(instances), **rest}})
+
+
+def error(reply: Reply) -> str:
+    assert reply.content_type == "application/json"
+    return json.loads(reply.body)["error"]
+
+
+def labels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_one_photo_is_answered_with_its_mask(kind):
+    reply = ask({"body": bytearray(encoded_photo(kind=kind))})
+    assert (reply.status, reply.content_type) == (200, "image/png")
+    assert labels(reply.body).shape == (8, 12)
+    assert labels(reply.body)[0].tolist() == [1] * 6 + [0] * 6
+
+
+def test_instances_are_answered_with_predictions():
+    reply = ask_instances(GOOD, {"b64": b64(encoded_photo(20, 10))})
+    assert (reply.status, reply.content_type) == (200, "application/json")
+    predictions = json.loads(reply.body)["predictions"]
+    assert [prediction["content_type"] for prediction in predictions] == ["image/png"] * 2
+    assert [labels(base64.b64decode(each["body"])).shape for each in predictions] == [(8, 12), (10, 20)]
+
+
+def test_category_and_format_are_answered_as_asked():
+    report = json.loads(ask_instances(GOOD, parameters={"format": "json"}).body)["predictions"][0]
+    assert report["classes"]["upper"]["area"] == 48
+    assert report["classes"]["upper"]["box"] == [0, 0, 6, 8]
+    assert report["classes"]["upper"]["rle"] == "1 48"
+    assert json.loads(ask({"body": encoded_photo()}, {"x-format": "json"}).body) == report
+    only_lower = json.loads(ask_instances(GOOD, parameters={"category": "lower"}).body)["predictions"][0]
+    assert not labels(base64.b64decode(only_lower["body"])).any()
+    cutout = ask({"data": encoded_photo(), "format": bytearray(b"cutout"), "category": "upper"})
+    assert labels(cutout.body).shape == (8, 12, 4)
+
+
+def test_each_format_has_its_content_type():
+    kinds = {
+        name: ask({"data": encoded_photo(), "format": name}).content_type for name in ("binary", "overlay", "json")
+    }
+    assert kinds == {"binary": "image/png", "overlay": "image/jpeg", "json": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({}, "empty"),
+        ({"body": bytearray(b"hello")}, "not an image"),
+        ({"body": "hello"}, "not an image"),
+        ({"body": bytearray(encoded_photo(99, 99, noise=True)[:9000])}, "broken image"),
+        ({"body": {"instances": [{"b64": b64(b"hello")}]}}, "not an image"),
+        ({"body": {"instances": [{"b64": "*"}]}}, "bad base64"),
+        ({"body": bytearray(encoded_photo(1001, 1000))}, "megapixels are over the limit of 1"),
+    ],
+)
+def test_bad_requests_are_told_why(parameters, words):
+    reply = ask(parameters)
+    assert reply.status == 400
+    assert words in error(reply)
+    assert len(error(reply)) < 200
+
+
+def test_large_requests_are_told_the_limit():
+    large = encoded_photo(700, 700, noise=True)
+    for reply in (ask({"body": large}), ask_instances({"b64": b64(large)})):
+        assert reply.status == 413
+        assert "over the limit of 1 MB" in error(reply)
+
+
+def test_a_reply_over_the_limit_is_refused_instead_of_sent():
+    one = {"b64": b64(encoded_photo(300, 300, noise=True))}
+    assert ask_instances(one, parameters={"format": "cutout"}).status == 200
+    reply = ask_instances(one, one, one, parameters={"format": "cutout"})
+    assert reply.status == 413
+    assert "over the limit of 0.5 MB" in error(reply)
+    assert ask({"body": encoded_photo(600, 600, "JPEG", noise=True)}, {"x-format": "cutout"}).status == 413
+
+
+def test_base64_counts_for_the_limit_of_a_reply():
+    """Cut-outs that fit as bytes but not once a third is added are not sent."""
+    one = {"b64": b64(encoded_photo(240, 240, noise=True))}
+    size = len(ask({"body": base64.b64decode(one["b64"])}, {"x-format": "cutout"}).body)
+    assert 2 * size < 500_000 < 2 * size * 4 / 3
+    assert ask_instances(one, one, parameters={"format": "cutout"}).status == 413
+
+
+def test_no_more_is_computed_for_a_reply_that_is_too_large():
+    predictor = HalfUpper()
+    one = {"b64": b64(encoded_photo(400, 400, "JPEG", noise=True))}
+    body = {"instances": [one] * 4, "parameters": {"format": "cutout"}}
+    items = [({"body": body}, {}), ({"body": encoded_photo()}, {})]
+    replies = answer(items, predictor, LIMITS, 1)
+    assert [reply.status for reply in replies] == [413, 200]
+    assert len(predictor.passes) == 2
+
+
+def test_bad_instances_stay_alone_within_their_request():
+    reply = ask_instances(GOOD, {"b64": "*"}, {"b64": b64(b"hello")}, GOOD)
+    assert reply.status == 200
+    first, second, third, fourth = json.loads(reply.body)["predictions"]
+    assert first == fourth
+    assert "bad base64" in second["error"]
+    assert "not an image" in third["error"]
+
+
+def test_a_request_of_bad_instances_only_is_refused_with_every_reason():
+    reply = ask_instances({"b64": "*"}, {"b64": b64(b"hello")})
+    assert reply.status == 400
+    assert "instance 0: bad base64" in error(reply)
+    assert "instance 1: not an image" in error(reply)
+
+
+def test_a_batch_is_one_pass_and_its_bad_requests_stay_alone():
+    predictor = HalfUpper()
+    items = [({"body": encoded_photo(n, 8)}, {}) for n in (10, 12, 14)]
+    items.insert(1, ({"body": b"hello"}, {}))
+    items.insert(2, ({"body": {"instances": 7}}, {}))
+    replies = answer(items, predictor, LIMITS, 4)
+    assert [reply.status for reply in replies] == [200, 400, 400, 200, 200]
+    assert [labels(replies[i].body).shape[1] for i in (0, 3, 4)] == [10, 12, 14]
+    assert predictor.passes == [3]
+
+
+def test_many_instances_go_through_the_network_in_bounded_passes():
+    predictor = HalfUpper()
+    items = [({"body": {"instances": [GOOD] * 4}}, {})] * 3
+    answer(items, predictor, LIMITS, 5)
+    assert predictor.passes == [5, 5, 2]

@@ -1,0 +1,266 @@
+"""Requests as clients send them: every shape that is read, and why the others are refused."""
+
+import base64
+import json
+import textwrap
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.outputs import FORMATS
+from deploy.request import Limits, Request, RequestError, parse
+from tests.helpers import b64, encoded_photo
+
+NAMES = ("background", "upper", "lower", "full")
+LIMITS = Limits(photo_megabytes=1, photo_megapixels=1, instances=4, reply_megabytes=0.5)
+PHOTO = encoded_photo()
+TEXT = b64(PHOTO)
+OTHER = b64(encoded_photo(30, 30, "JPEG"))
+
+
+def read(parameters: dict, headers: dict | None = None) -> Request:
+    return parse(parameters, headers or {}, NAMES, LIMITS)
+
+
+def read_instance(instance: object) -> bytes | RequestError:
+    request = read({"body": {"instances": [instance]}})
+    assert request.enveloped
+    (photo,) = request.photos
+    return photo
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"body": bytearray(PHOTO)},
+        {"body": PHOTO},
+        {"data": bytearray(PHOTO)},
+        {"any_name": bytearray(PHOTO), "format": bytearray(b"mask"), "category": "any"},
+    ],
+)
+def test_one_photo_comes_as_bytes_or_in_a_form(parameters):
+    assert read(parameters) == Request((PHOTO,), False, "any", "mask")
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        {"instance_key": TEXT},
+        {"b64": TEXT},
+        {"image": TEXT},
+        {"data": TEXT},
+        {"data": {"b64": TEXT}},
+        {"image_bytes": {"b64": TEXT}},
+        {"anything": {"at": {"any": {"depth": TEXT}}}},
+        {"image": [TEXT]},
+        TEXT,
+        [TEXT],
+        {"base64": TEXT, "mode_type": "some value", "metadata": {"time": "2024-08-22", "shop": 7, "ids": ["a", "b"]}},
+        {"name": "input", "shape": [1], "datatype": "BYTES", "data": [TEXT]},
+        {"image": {"b64": TEXT}, "key": "0123456789abcdef0123456789abcdef", "format": "jpeg", "category": None},
+    ],
+)
+def test_an_instance_is_anything_with_exactly_one_image_in_it(instance):
+    assert read_instance(instance) == PHOTO
+
+
+def test_deep_nesting_does_not_stop_the_server():
+    deep = TEXT
+    for _ in range(5000):
+        deep = {"a": [deep]}
+    assert read_instance(deep) == PHOTO
+
+
+URL_SAFE = base64.urlsafe_b64encode(encoded_photo(99, 99, noise=True)).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (URL_SAFE, encoded_photo(99, 99, noise=True)),
+        (URL_SAFE.rstrip("="), encoded_photo(99, 99, noise=True)),
+        (TEXT.rstrip("="), PHOTO),
+        ("\n".join(textwrap.wrap(TEXT, 60)), PHOTO),
+        ("\r\n".join(textwrap.wrap(TEXT, 76)) + "\r\n", PHOTO),
+        (f"  {TEXT} ", PHOTO),
+        ("data:image/png;base64," + TEXT, PHOTO),
+        ("DATA:image/png;charset=utf-8;BASE64," + TEXT.rstrip("="), PHOTO),
+        ("\n data:;base64," + TEXT, PHOTO),
+        ("data:image/png;base64," + TEXT.replace("+", "%2B").replace("=", "%3D").replace("/", "%2f"), PHOTO),
+    ],
+)
+def test_base64_as_people_write_it(text, content):
+    assert read_instance({"image": text}) == content
+    assert "-" in URL_SAFE and "_" in URL_SAFE
+
+
+@pytest.mark.parametrize("padded", range(3))
+def test_padding_may_be_left_out_whatever_its_length(padded):
+    content = PHOTO + b"\0" * padded
+    assert read_instance(b64(content).rstrip("=")) == content
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_is_read_whatever_its_encoding_and_content_type(encoding):
+    body = json.dumps({"instances": [{"b64": TEXT}]})
+    assert read({"body": bytearray(body.encode(encoding))}).photos == (PHOTO,)
+    assert read({"body": bytearray(("\r\n " + body).encode(encoding))}).photos == (PHOTO,)
+    assert read({"body": "\ufeff" + body}).photos == (PHOTO,)
+
+
+def test_keys_beside_the_instances_are_passed_over():
+    body = {"instances": [TEXT], "signature_name": "serving_default", "id": 7, "deployedModelId": None}
+    assert read({"body": body}) == Request((PHOTO,), True, "any", "mask")
+
+
+def test_parameters_choose_category_and_format():
+    envelope = {"body": {"instances": [TEXT], "parameters": {"category": "lower", "format": "json"}}}
+    form = {"data": PHOTO, "format": bytearray(b"json"), "category": "lower"}
+    for request in (read(envelope), read(form), read({"body": PHOTO}, {"x-format": "json", "x-category": "lower"})):
+        assert (request.category, request.format) == ("lower", "json")
+    assert read({"body": {"instances": [TEXT], "parameters": None}}).format == "mask"
+
+
+GOOD = {"b64": TEXT}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({}, "empty"),
+        ({"body": bytearray()}, "empty"),
+        ({"body": bytearray(b'{"instances": [')}, "not valid JSON"),
+        ({"body": bytearray(b"[" * 100_000)}, "not valid JSON"),
+        ({"body": bytearray(b'{"instances": [' + b"7" * 5000 + b"]}")}, "not valid JSON"),
+        ({"body": bytearray(b'{"instances": ["\xff"]}')}, "not valid JSON"),
+        ({"body": ["instances"]}, "no instances"),
+        ({"body": {}}, "no instances"),
+        ({"body": {"instances": []}}, "no instances"),
+        ({"body": {"instances": GOOD}}, "no instances"),
+        ({"body": {"instances": [GOOD], "format": "json"}}, 'format belongs in "parameters"'),
+        ({"body": {"instances": [GOOD], "parameters": {"colour": 1}}}, "unknown parameter 'colour'"),
+        ({"body": {"instances": [GOOD], "parameters": {"format": "gif"}}}, "unknown format 'gif'"),
+        ({"body": {"instances": [GOOD], "parameters": {"format": ["mask"]}}}, "unknown format"),
+        ({"body": {"instances": [GOOD], "parameters": {"category": "hat"}}}, "unknown category 'hat'"),
+        ({"body": {"instances": [GOOD], "parameters": {"category": "background"}}}, "unknown category"),
+        ({"body": {"instances": [GOOD], "parameters": "mask"}}, "parameters is an object"),
+        ({"a": bytearray(PHOTO), "b": bytearray(PHOTO)}, "one photograph"),
+        ({"format": bytearray(b"mask")}, "one photograph"),
+        ({"a": "text"}, "text, not a photograph"),
+        ({"a": {"b": 1}}, "text, not a photograph"),
+        ({"a": bytearray(PHOTO), "format": bytearray(b"gif")}, "unknown format"),
+    ],
+)
+def test_bad_requests_are_told_why(parameters, words):
+    with pytest.raises(RequestError) as refusal:
+        read(parameters)
+    assert words in str(refusal.value)
+    assert refusal.value.status == 400
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("instance", "words"),
+    [
+        ({"b64": "x"}, "bad base64"),
+        ("x", "bad base64"),
+        ({"b64": "no*base64"}, "bad base64"),
+        ({"b64": "ünï"}, "bad base64"),
+        ({"b64": "QUJD=QUJD"}, "bad base64"),
+        ({"b64": "data:image/png;base64,%ff"}, "bad base64"),
+        ({"b64": ""}, "empty"),
+        ({"b64": "data:image/png,x"}, "must be base64"),
+        ({"b64": 7}, "none"),
+        (None, "none"),
+        ([[0.5, 0.5], [0.5, 0.5]], "none"),
+        ({"data": {"data": {}}}, "none"),
+        ({"id": "abcd", "url": "https://example.com/a.jpg"}, "none"),
+        ({"image": TEXT, "mask": OTHER}, "2"),
+        ({"image": {"b64": TEXT}, "thumbnail": {"b64": TEXT}}, "2"),
+        ([TEXT, OTHER, TEXT], "3"),
+    ],
+)
+def test_an_instance_without_exactly_one_image_is_told_the_shapes(instance, words):
+    refusal = read_instance(instance)
+    assert isinstance(refusal, RequestError) and refusal.status == 400
+    assert words in str(refusal)
+    if words in ("none", "2", "3"):
+        assert "exactly one image" in str(refusal) and '{"data": {"b64": B64}}' in str(refusal)
+    assert len(str(refusal)) < 200
+
+
+def test_large_requests_are_told_the_limit():
+    large = encoded_photo(700, 700, noise=True)
+    assert len(large) > 1_000_000
+    with pytest.raises(RequestError, match="over the limit of 1 MB") as refusal:
+        read({"body": large})
+    assert refusal.value.status == 413
+    for instance in (b64(large), {"id": "abcd", "image": b64(large)}):
+        assert read_instance(instance).status == 413
+        assert "over the limit of 1 MB" in str(read_instance(instance))
+    with pytest.raises(RequestError, match="5 instances are over the limit of 4 a request") as refusal:
+        read({"body": {"instances": [TEXT] * 5}})
+    assert refusal.value.status == 413
+
+
+def test_line_breaks_do_not_count_as_the_photos_size():
+    content = PHOTO + b"\0" * (999_990 - len(PHOTO))
+    assert read_instance(b64(content).replace("A", "A\n")) == content
+
+
+def test_web_form_encoding_is_explained():
+    with pytest.raises(RequestError, match="Content-Type"):
+        read({"garbage": ""}, {"content-type": "application/x-www-form-urlencoded; charset=utf-8"})
+
+
+TEXTS = st.one_of(
+    st.text(max_size=40),
+    st.text(alphabet="ABCabc012+/-_= \n%", max_size=40),
+    st.sampled_from(
+        [TEXT, OTHER, TEXT[:50], URL_SAFE[:90], "data:image/png;base64," + TEXT, "data:,", "mask", "upper"]
+    ),
+)
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)),
+    max_leaves=12,
+)
+ENVELOPES = st.fixed_dictionaries(
+    {"instances": st.one_of(JSON, st.lists(JSON, max_size=6))},
+    optional={
+        "parameters": st.one_of(JSON, st.dictionaries(st.sampled_from(["category", "format", "x"]), JSON, max_size=3)),
+        "format": JSON,
+        "signature_name": JSON,
+    },
+)
+RAW = st.one_of(
+    st.binary(max_size=200),
+    st.builds(lambda start, rest: start + rest, st.sampled_from([b"{", b"\xef\xbb\xbf{", b"\xff\xfe{\0"]), st.binary()),
+    st.builds(
+        lambda value, encoding: json.dumps(value).encode(encoding), ENVELOPES, st.sampled_from(["utf-8", "utf-16"])
+    ),
+)
+PARTS = st.one_of(RAW, RAW.map(bytearray), TEXTS, JSON)
+PARAMETERS = st.one_of(
+    st.fixed_dictionaries({"body": st.one_of(PARTS, ENVELOPES)}),
+    st.dictionaries(st.one_of(st.sampled_from(["body", "data", "category", "format"]), TEXTS), PARTS, max_size=3),
+)
+HEADERS = st.dictionaries(st.sampled_from(["content-type", "x-format", "x-category"]), TEXTS, max_size=3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(PARAMETERS, HEADERS)
+def test_whatever_comes_is_read_or_refused(parameters, headers):
+    try:
+        request = read(parameters, headers)
+    except RequestError as refusal:
+        refusals = [refusal]
+    else:
+        assert 1 <= len(request.photos) <= LIMITS.instances
+        assert request.category in ("any", *NAMES[1:]) and request.format in FORMATS
+        assert all(isinstance(photo, RequestError) or (type(photo) is bytes and photo) for photo in request.photos)
+        refusals = [photo for photo in request.photos if isinstance(photo, RequestError)]
+    for refusal in refusals:
+        assert refusal.status in (400, 413)
+        assert len(str(refusal).splitlines()) == 1
