@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from data.classes import ClassTable
 from data.imaterialist_table import read_table
 from data.label_table import LabelTable
 from data.photos import MixedPhotos, Sample, TrainingPhotos
-from data.sampler import Draw, EndlessSampler
+from data.sampler import Draw, EndlessSampler, MixedSampler
 from data.sources import Source
 from data.tag_table import TagTable, read_tags
 from data.transforms import TrainTransform
@@ -65,7 +65,7 @@ class TrainingData:
             [
                 TrainingPhotos(
                     each.table,
-                    TrainTransform(size, self.mean, self.std, each.source.how),
+                    TrainTransform(size, self.mean, self.std, **asdict(each.source.how)),
                     self.classes,
                     self.seed,
                     each.source.trust,
@@ -75,11 +75,13 @@ class TrainingData:
             ]
         )
 
-    def sampler(self, rank: int, world_size: int, start: int) -> EndlessSampler:
+    def sampler(self, rank: int, world_size: int, start: int) -> EndlessSampler | MixedSampler:
         """The draws of a rank after the first ``start`` of them."""
+        common = rank, world_size, self.shuffle, self.seed, start
+        if len(self.sources) == 1:
+            return EndlessSampler(self.sources[0].table, *common)
         lengths = [len(each.table) for each in self.sources]
-        shares = [each.source.share for each in self.sources]
-        return EndlessSampler(lengths, shares, rank, world_size, self.shuffle, self.seed, start)
+        return MixedSampler(lengths, [each.source.share for each in self.sources], *common)
 
     def first_images(self, size: tuple[int, int], limit: int = 64) -> Iterator[Tensor]:
         """Images of the first photographs of the first source, at most ``limit``: 3 x h x w each."""

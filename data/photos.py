@@ -16,7 +16,7 @@ from data.label_table import LabelTable
 from data.photo import PhotoError, open_photo
 from data.sampler import Draw
 from data.tag_table import TagTable
-from data.transforms import TrainTransform, paste, turn, uniform
+from data.transforms import TrainTransform, chance, paste, turn, uniform
 from utils.errors import UserError
 from utils.labels import SOME_CLOTHES
 from utils.prefetch import ahead
@@ -66,7 +66,7 @@ class TrainingPhotos(Dataset):
         present = self.tags.of(self.table.files[index].name) if self.tags else self.everything
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * len(self) + draw.index)
-            if self.transform.how.pastes and float(torch.rand(())) < self.transform.how.pastes:
+            if chance(self.transform.pastes):
                 photo, label = self._with_another_on_top(photo, label)
             image, label = self.transform(photo, label, self.table.size(index))
         return Sample(image, label, self.weight, present)

@@ -18,8 +18,8 @@ class Augmentation:
     augment: 'none' (the published recipe; the rest is ignored) or 'full' (random crop, flip, colour jitter).
     min_crop_area: share of the photo that a crop has at least. close_ups: share of small crops instead, SMALLEST_CROP
     to min_crop_area of the photo and of more varied shape. portraits: share that is cropped like a portrait.
-    rotations: share that is tilted by up to 15 degrees. turns: share that is turned by any angle, for things that lie
-    on a floor. pastes: share that gets the garments of another photo of the source put on top.
+    turns: share that is turned by any angle, for things that lie on a floor. rotations: share of the others that is
+    tilted by up to 15 degrees. pastes: share that gets the garments of another photo of the source put on top.
     """
 
     augment: str = "none"

@@ -12,7 +12,6 @@ from torchvision.transforms import v2
 
 from data.preprocessing import normalise
 from data.published import SMALLEST_CROP
-from data.sources import Augmentation
 from utils.labels import SOME_CLOTHES
 
 # Of a portrait crop, in heights of the clothes: how far it reaches above them and below their top, its width by its
@@ -29,19 +28,35 @@ class TrainTransform:
     All randomness is torch's, and a seed before the call decides the sample.
     """
 
-    def __init__(self, size: tuple[int, int], mean: float, std: float, how: Augmentation):
-        """size: (h, w)."""
-        self.size, self.mean, self.std, self.how = size, mean, std, how
-        self.full = how.augment == "full"
-        self.smallest_area = 1.0
-        if self.full:
-            small = how.close_ups or how.portraits
-            self.smallest_area = SMALLEST_CROP if small else how.min_crop_area
-        self.crop = v2.RandomResizedCrop(size, scale=(how.min_crop_area, 1.0), ratio=(0.8, 1.25))
-        self.small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, how.min_crop_area), ratio=(0.5, 2.0))
-        self.jitter = v2.Compose(
-            [v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)]
+    def __init__(
+        self,
+        size: tuple[int, int],
+        mean: float,
+        std: float,
+        augment: str,
+        min_crop_area: float,
+        close_ups: float,
+        portraits: float = 0.0,
+        rotations: float = 0.0,
+        turns: float = 0.0,
+        pastes: float = 0.0,
+    ):
+        """size: (h, w). The rest, from augment on, is explained in data/sources.py (Augmentation)."""
+        self.size, self.mean, self.std, self.smallest_area = size, mean, std, 1.0
+        full = augment == "full"
+        self.portraits, self.rotations, self.turns, self.pastes = (
+            share if full else 0.0 for share in (portraits, rotations, turns, pastes)
         )
+        self.crop, self.jitter = v2.Identity(), v2.Identity()
+        if full:
+            self.crop = v2.RandomResizedCrop(size, scale=(min_crop_area, 1.0), ratio=(0.8, 1.25))
+            self.smallest_area = SMALLEST_CROP if close_ups or portraits else min_crop_area
+            if close_ups:
+                small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, min_crop_area), ratio=(0.5, 2.0))
+                self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - close_ups, close_ups])
+            self.jitter = v2.Compose(
+                [v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)]
+            )
 
     def working_size(self, stored: tuple[int, int]) -> tuple[int, int]:
         """(h, w) that a photo stored at (H, W) is squeezed to before it is cropped, and its label rasterised at.
@@ -52,34 +67,30 @@ class TrainTransform:
         scale = math.sqrt(max(1.0, min(1 / self.smallest_area, math.prod(stored) / math.prod(self.size))))
         return tuple(math.ceil(side * scale) for side in self.size)
 
-    def __call__(self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """photo: RGB of the working size. label: h x w uint8, of the same size. stored: (H, W) of the photo file."""
-        if self.full:
-            photo, label = self._turned(photo, label, stored)
-            photo, label = self._cropped(photo, label, stored)
-            mask = tv_tensors.Mask(torch.from_numpy(label)[None])  # v2 samples a Mask nearest
-            photo, mask = self.jitter(photo, mask)
-            label = mask.as_subclass(Tensor)[0].numpy()
+    def __call__(
+        self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """photo: RGB of the working size. label: h x w uint8, of the same size. stored: (H, W) of the photo's file."""
+        stored = stored or label.shape
+        photo, label = self._turned(photo, label, stored)
+        box = portrait_box(label, stored) if chance(self.portraits) else None
+        mask = tv_tensors.Mask(torch.from_numpy(label)[None])  # v2 samples a Mask nearest
+        photo, mask = cut_out(photo, mask, box, self.size) if box else self.crop(photo, mask)
+        photo, mask = self.jitter(photo, mask)
         image = torch.from_numpy(normalise(photo, self.mean, self.std))
-        return image, torch.from_numpy(label.astype(np.int64))
+        return image, mask.as_subclass(Tensor)[0].long()
 
     def _turned(self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int]):
-        if not (self.how.rotations or self.how.turns):
-            return photo, label
-        chance = float(torch.rand(()))
-        if chance >= self.how.rotations + self.how.turns:
-            return photo, label
-        return turn(photo, label, stored, uniform(-15, 15) if chance < self.how.rotations else uniform(0, 360))
+        if chance(self.turns):
+            return turn(photo, label, stored, uniform(0, 360))
+        if chance(self.rotations):
+            return turn(photo, label, stored, uniform(-15, 15))
+        return photo, label
 
-    def _cropped(self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int]):
-        if self.how.portraits and float(torch.rand(())) < self.how.portraits:
-            box = portrait_box(label, stored)
-            if box:
-                return crop_to(photo, label, box, self.size)
-        small = self.how.close_ups and float(torch.rand(())) < self.how.close_ups
-        mask = tv_tensors.Mask(torch.from_numpy(label)[None])
-        photo, mask = (self.small_crop if small else self.crop)(photo, mask)
-        return photo, mask.as_subclass(Tensor)[0].numpy()
+
+def chance(share: float) -> bool:
+    """True in a share of the calls. A share of 0 draws no random number: those that follow stay the same."""
+    return share > 0 and float(torch.rand(())) < share
 
 
 def uniform(low: float, high: float) -> float:
@@ -134,16 +145,11 @@ def portrait_box(label: np.ndarray, stored: tuple[int, int]) -> tuple[int, int, 
     return box if box[2] - box[0] > 1 and box[3] - box[1] > 1 else None
 
 
-def crop_to(
-    photo: Image.Image, label: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]
-) -> tuple[Image.Image, np.ndarray]:
-    """Both cut out and resized to ``size`` = (h, w), as RandomResizedCrop does it."""
+def cut_out(photo: Image.Image, mask: tv_tensors.Mask, box: tuple[int, int, int, int], size: tuple[int, int]):
+    """Both cut out at (left, top, right, bottom) and resized to ``size`` = (h, w), as RandomResizedCrop does it."""
     left, top, right, bottom = box
-    mask = tv_tensors.Mask(torch.from_numpy(label)[None])
     where = (top, left, bottom - top, right - left)
-    photo = v2.functional.resized_crop(photo, *where, list(size), antialias=True)
-    mask = v2.functional.resized_crop(mask, *where, list(size))
-    return photo, mask.as_subclass(Tensor)[0].numpy()
+    return tuple(v2.functional.resized_crop(each, *where, list(size), antialias=True) for each in (photo, mask))
 
 
 def paste(

@@ -36,7 +36,7 @@ def main(options: AuditOptions) -> None:
     without_row = [path for path in find_photos(folder) if folder / path not in rows.photos]
     print(f"{options.df_path} with {options.image_folder}")
     print(rows_as_text(rows, without_row, table, classes))
-    print(classes_as_text(count_classes(table), table, classes))
+    print(classes_as_text(count_classes(table, len(classes.names)), table, classes))
 
     tables = [table]
     if options.against_df_path:

@@ -55,17 +55,18 @@ class ClassCounts:
     without_clothes: int
 
 
-def count_classes(table: LabelTable) -> ClassCounts:
+def count_classes(table: LabelTable, classes: int) -> ClassCounts:
     """Pixels of each class and of each pair's overlap, from the run-lengths alone: no mask is drawn."""
     counts = ClassCounts(
-        int(table.sizes.long().prod(1).sum()), np.zeros(256, int), np.zeros(256, int), Counter(), Counter(), 0
+        int(table.sizes.long().prod(1).sum()), np.zeros(classes, int), np.zeros(classes, int), Counter(), Counter(), 0
     )
     for photo in range(len(table)):
         masks = dict(table.class_masks(photo))
         area = {value: covered(runs) for value, runs in masks.items()}
         for value, pixels in area.items():
-            counts.covered[value] += pixels
-            counts.photos[value] += pixels > 0
+            if value < classes:  # not one of the words
+                counts.covered[value] += pixels
+                counts.photos[value] += pixels > 0
         for a, b in combinations(masks, 2):
             if both := area[a] + area[b] - covered(np.concatenate((masks[a], masks[b]))):
                 counts.overlap_pixels[a, b] += both

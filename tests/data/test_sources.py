@@ -1,6 +1,7 @@
 """Several sources: how they are declared, drawn and varied; tags; labels of a network."""
 
 from collections import Counter
+from dataclasses import asdict
 from itertools import islice
 
 import numpy as np
@@ -13,7 +14,7 @@ from data.imaterialist_table import COLUMNS, read_table
 from data.photos import TrainingPhotos, close_up
 from data.pseudo_labels import confident_labels, table_rows
 from data.rle import encode_rle
-from data.sampler import Draw, EndlessSampler
+from data.sampler import Draw, MixedSampler
 from data.sources import Augmentation, read_sources, read_validation_sets
 from data.tag_table import load_tag_map, read_tags
 from data.transforms import TrainTransform, paste, portrait_box, turn
@@ -27,7 +28,7 @@ STREET = {"image_folder": "photos", "df_path": "labels.csv"}
 
 def draws(count: int, start: int = 0, rank: int = 0, world_size: int = 1, **changes) -> list[Draw]:
     settings = {"lengths": [7, 3], "shares": [3, 1], "shuffle": True, "seed": 5} | changes
-    return list(islice(iter(EndlessSampler(**settings, rank=rank, world_size=world_size, start=start)), count))
+    return list(islice(iter(MixedSampler(**settings, rank=rank, world_size=world_size, start=start)), count))
 
 
 def test_sources_are_drawn_by_their_shares():
@@ -179,7 +180,7 @@ def test_a_sample_says_how_far_it_is_trusted_and_what_it_can_hold(dolls, tag_map
     write_csv(tmp_path / "tags.csv", [("ImageId", "Tags"), (table.files[0].name, "dress")])
     tags = read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
     how = Augmentation("full", portraits=0.3, rotations=0.3, turns=0.2, pastes=0.5)
-    photos = TrainingPhotos(table, TrainTransform((64, 48), 0.5, 0.5, how), 4, 0, 0.7, tags)
+    photos = TrainingPhotos(table, TrainTransform((64, 48), 0.5, 0.5, **asdict(how)), 4, 0, 0.7, tags)
     sample = photos[Draw(0, 0, 0)]
     assert (tuple(sample.image.shape), tuple(sample.label.shape)) == ((3, 64, 48), (64, 48))
     assert sample.weight == pytest.approx(0.7)
