@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-STRIP_BYTES = 64_000_000  # of full-size logits held at once, whatever the photo's size
+STRIP_BYTES = 16_000_000  # of full-size logits held at once, whatever the photo's size
 
 
 class Segmentation:

@@ -1,5 +1,6 @@
 """What a weight file says of itself beside its weights."""
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -28,7 +29,8 @@ class CheckpointInfo:
         known = {field.name for field in fields(cls)}
         info = cls(**{key: value for key, value in content.items() if key in known})
         sizes_fit = all(type(side) is int and 32 <= side <= MAX_SIDE for side in (info.height, info.width))
-        numbers_fit = all(isinstance(number, float | int) for number in (info.mean, info.std)) and info.std > 0
+        numbers = info.mean, info.std
+        numbers_fit = all(isinstance(n, float | int) and math.isfinite(n) for n in numbers) and info.std > 0
         names = info.class_names
         names_fit = names is None or (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names))
         if not (sizes_fit and numbers_fit and names_fit):

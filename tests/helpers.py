@@ -18,9 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from data.rle import encode_rle
+from networks.u2net import build_network
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -212,3 +215,22 @@ def make_paper_dolls(folder: Path, photos: int = 12, seed: int = 0) -> tuple[Pat
             for category, mask in masks.items():
                 writer.writerow([f"doll{i:03}.jpg", encode_rle(mask), height, width, category])
     return image_folder, df_path
+
+
+def trained_like(name: str, classes: int, seed: int = 0) -> nn.Module:
+    """A network whose batch norms have statistics and scales of their own, as after training."""
+    torch.manual_seed(seed)
+    network = build_network(name, classes)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.8, 1.2)
+        nn.init.normal_(norm.bias, 0, 0.1)
+        norm.running_mean.normal_(0, 0.1)
+        norm.running_var.uniform_(0.5, 1.5)
+        norm.num_batches_tracked.fill_(1000)
+    return network.eval()
+
+
+def random_photos(*sizes: tuple[int, int], seed: int = 0) -> list[Image.Image]:
+    """RGB photographs of noise, each of a size (H, W)."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]

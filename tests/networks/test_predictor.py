@@ -1,0 +1,123 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.photo import PhotoError, open_photo
+from data.preprocessing import prepare
+from networks.checkpoint_info import CheckpointInfo
+from networks.predictor import Predictor
+from tests.helpers import random_photos
+
+SIZES = (50, 70), (90, 31), (64, 64), (33, 120), (40, 40)
+NAMES = ("background", "upper", "lower", "full")
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_checkpoint) -> Predictor:
+    return Predictor.load(tiny_checkpoint, "cpu", "fp32")
+
+
+class FirstChannels:
+    """An engine whose logits are the image's channels and a constant; it notes what it was given."""
+
+    name = "no device"
+
+    def __init__(self):
+        self.given = []
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        self.given.append(images)
+        return np.concatenate((images, np.zeros_like(images[:, :1])), 1)
+
+
+def test_one_line_segments_a_photo_with_the_included_weights_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photo = random_photos((60, 45))[0]
+    photo.save("photo.png")
+    result = Predictor.load()("photo.png")
+    assert result.class_names == NAMES
+    assert result.labels.shape == (60, 45)
+    assert np.array_equal(Predictor.load()(photo).labels, result.labels)
+
+
+def test_a_file_is_turned_upright(tiny, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    random_photos((50, 70))[0].save(tmp_path / "turned.jpg", exif=exif.tobytes())
+    assert tiny(tmp_path / "turned.jpg").labels.shape == (70, 50)
+
+
+def test_a_file_that_is_not_a_photo_is_a_photo_error(tiny, tmp_path):
+    (tmp_path / "a.jpg").write_text("no image")
+    with pytest.raises(PhotoError):
+        tiny(tmp_path / "a.jpg")
+
+
+def test_a_batch_gives_what_its_photographs_give_alone(tiny):
+    photos = random_photos(*SIZES)
+    for photo, result in zip(photos, tiny.predict(photos), strict=True):
+        assert result.photo is photo
+        assert result.labels.shape == photo.size[::-1]
+        np.testing.assert_allclose(result.logits, tiny(photo).logits, atol=1e-4)
+
+
+def test_any_engine_gets_images_normalised_as_its_file_says():
+    engine, photo = FirstChannels(), random_photos((50, 70))[0]
+    predictor = Predictor(engine, CheckpointInfo(NAMES, 40, 48, mean=0.4, std=0.3))
+    result = predictor(photo)
+    assert np.array_equal(engine.given[0], prepare(photo, (40, 48), 0.4, 0.3)[None])
+    assert np.array_equal(result.logits[:3], engine.given[0][0])
+    assert predictor.name == "no device"
+
+
+def test_flip_makes_the_prediction_of_a_mirrored_photo_the_mirrored_prediction(tiny_checkpoint):
+    photo = random_photos((64, 64))[0]
+    mirrored = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    plain, flip = (Predictor.load(tiny_checkpoint, "cpu", "fp32", flip=f) for f in (False, True))
+    np.testing.assert_allclose(flip(mirrored).logits, flip(photo).logits[..., ::-1], atol=1e-4)
+    assert np.abs(plain(mirrored).logits - plain(photo).logits[..., ::-1]).max() > 1e-3
+
+
+def test_a_size_that_is_given_overrides_the_files(tiny, tiny_checkpoint):
+    assert tiny.size == (64, 64)
+    assert Predictor.load(tiny_checkpoint, "cpu", height=96, width=80).size == (96, 80)
+    assert Predictor.load(tiny_checkpoint, "cpu", width=80).size == (64, 80)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 10])
+@pytest.mark.parametrize("keep_photos", [True, False])
+def test_a_stream_gives_the_same_in_order_with_broken_photographs_between(batch_size, keep_photos, tiny, tmp_path):
+    photos = dict(enumerate(random_photos(*SIZES)))
+    items = [0, "broken", 1, 2, "broken", "broken", 3, 4]
+    (tmp_path / "broken.jpg").write_text("no image")
+
+    def load(item):
+        return open_photo(tmp_path / "broken.jpg") if item == "broken" else photos[item]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(tiny.predict_stream(iter(items), load, batch_size, pool, keep_photos))
+    assert [item for item, _ in found] == items
+    for item, result in found:
+        if item == "broken":
+            assert isinstance(result, PhotoError)
+        else:
+            np.testing.assert_allclose(result.logits, tiny(photos[item]).logits, atol=1e-4)
+            assert result.photo is (photos[item] if keep_photos else None)
+
+
+@pytest.mark.parametrize("items", [[], ["broken"], ["broken"] * 5])
+def test_a_stream_without_a_usable_photo_runs_no_network(items, tmp_path):
+    engine = FirstChannels()
+    (tmp_path / "broken.jpg").write_text("no image")
+    with ThreadPoolExecutor(1) as pool:
+        predictor = Predictor(engine, CheckpointInfo(NAMES))
+        found = list(predictor.predict_stream(items, lambda _: open_photo(tmp_path / "broken.jpg"), 2, pool))
+    assert [item for item, _ in found] == items
+    assert not engine.given
+
+
+def test_a_fault_that_is_not_the_photographs_ends_the_stream(tiny):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
+        list(tiny.predict_stream([1], lambda item: item / 0, 2, pool))

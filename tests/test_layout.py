@@ -1,0 +1,100 @@
+"""The direction of the arrows: programs -> options, networks -> data -> utils; options stay free of PyTorch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+ROOMS = ("options", "networks", "data", "utils")
+MAY_IMPORT = {
+    "utils": {"utils"},
+    "data": {"data", "utils"},
+    "networks": {"networks", "data", "utils"},
+    "options": {"options", "networks", "data", "utils"},  # of networks and data what needs no PyTorch, see below
+}
+PROGRAMS = sorted(
+    path.relative_to(ROOT)
+    for pattern in ("*.py", "deploy/*.py", "scripts/*.py", "benchmarks/*.py", "data/audit/__main__.py")
+    for path in ROOT.glob(pattern)
+)
+COMMANDS = [path for path in PROGRAMS if '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")]
+PROGRAM_ROOMS = {path.parts[0].removesuffix(".py") for path in PROGRAMS} - set(ROOMS)
+MODULES = sorted(
+    path.relative_to(ROOT)
+    for room in ROOMS
+    for path in (ROOT / room).rglob("*.py")
+    if path.relative_to(ROOT) not in PROGRAMS
+)
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """First parts of the names that a file imports, wherever in it, that are rooms or programs of this repository."""
+    names = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names.add(node.module)
+    return {name.split(".")[0] for name in names} & {*ROOMS, *PROGRAM_ROOMS, "tests"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_module_imports_from_its_own_room_and_those_below(path):
+    assert imported_rooms(path) <= MAY_IMPORT[path.parts[0]]
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=str)
+def test_a_program_imports_nothing_from_the_tests(path):
+    assert "tests" not in imported_rooms(path)
+
+
+def lines_of(program: str, *arguments: object) -> list[str]:
+    """Lines that a Python program prints; it runs in the repository's root."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+IMPORTS = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    if "torch" in sys.modules:
+        sys.exit(f"{name} imports torch")
+"""
+WITHOUT_TORCH = ["preprocessing", "segmentation", "outputs", "photo", "image_folder", "classes", "rle"]
+
+
+def test_options_and_what_prepares_and_writes_photographs_do_not_import_torch():
+    options = [".".join(path.with_suffix("").parts) for path in MODULES if path.parts[0] == "options"]
+    assert len(options) > 5
+    lines_of(IMPORTS, *(f"data.{name}" for name in WITHOUT_TORCH), "networks.checkpoint_info", *options)
+
+
+HELP = """
+import contextlib, io, runpy, sys
+sys.modules["torch"] = sys.modules["torchvision"] = None  # importing them fails
+for path in sys.argv[1:]:
+    sys.argv = [path, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        try:
+            runpy.run_path(path, run_name="__main__")
+            ended = "without an end"
+        except SystemExit as end:
+            ended = end.code
+        except ImportError as error:
+            ended = error
+    print(path, ended, "usage" in text.getvalue())
+"""
+
+
+def test_help_of_every_program_comes_without_torch():
+    assert len(COMMANDS) > 8
+    expected = [f"{ROOT / path} 0 True" for path in COMMANDS]
+    assert lines_of(HELP, *(ROOT / path for path in COMMANDS)) == expected
