@@ -109,7 +109,10 @@ class TrainOptions(TableOptions, NetworkOptions):
     @classmethod
     def _add_arguments(cls, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--options", metavar="FILE", help="YAML file of options, such as a recipe; the command line wins over it"
+            "--options",
+            metavar="FILE",
+            help="YAML file of options, such as a recipe; may also name several sources and validation sets "
+            "(docs/train.md); the command line wins over it",
         )
         parser.add_argument(
             "--local-rank",
