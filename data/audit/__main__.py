@@ -182,6 +182,8 @@ def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
             continue  # named in the text already
         tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
     legend = dict(zip(classes.clothes, map(tuple, colours[1:].tolist()), strict=False))
+    values = set(table.class_of_row.unique().tolist())
+    legend |= {f"({word})": tuple(colours[-number].tolist()) for word, number in WORDS.items() if -number in values}
     return contact_sheet({f"{len(tiles)} of {len(table)} photographs and their labels": tiles}, 4, legend)
 
 
