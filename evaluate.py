@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.classes import ClassTable, load_class_table
-from data.imaterialist_table import read_table
+from data.labels import read_labels
 from data.photos import EvaluationPhotos
 from networks.predictor import Predictor
 from utils.devices import keep_freed_memory
@@ -44,9 +44,9 @@ def main(options: EvaluateOptions) -> None:
         options.flip,
     )
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
-    table = read_table(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=True)
+    table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=True)
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
-    for line in table.skipped.lines():
+    for line in table.lines():
         print(f"  {line}")
 
     photos = EvaluationPhotos(table, options.close_ups)
@@ -91,6 +91,7 @@ def as_figures(result: Evaluation, names: tuple[str, ...]) -> dict:
         **{name: defined(value) for name, value in result.means().items()},
         "boundary_f": {name: defined(value) for name, value in zip(names, result.boundary.f_score(), strict=True)},
         "pixel_accuracy": defined(matrix.pixel_accuracy()),
+        "false_alarm": defined(result.false_alarm()),
         "images": len(result.photos),
     }
 
@@ -129,6 +130,10 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
             rate.update(photo)
         share = f" ({100 * rate.split / rate.seen:.0f} %)" if rate.seen else ""
         lines += ["", f"full body split into upper and lower: {rate.split} of {rate.seen} photographs{share}"]
+    bare = result.without_clothes()
+    if bare:
+        share = f"{100 * result.false_alarm():.2f} % of the pixels"
+        lines += ["", f"false alarms: {share} of the {len(bare)} photographs without clothes are called clothes"]
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from networks.exporters import EXPORTERS, load_exported
 from networks.predictor import Predictor
 from utils.devices import keep_freed_memory
 from utils.errors import UserError, run_program
+from utils.files import make_writable_folder
 
 PHOTOS = 20  # that label maps are compared on, at most
 LEAST_AGREEMENT = 0.998  # share of their pixels that must keep their label
@@ -33,7 +34,7 @@ def main(options: ExportOptions) -> None:
         info = replace(info, height=size[0], width=size[1], metrics=None)  # they were another size's
     photos = load_photos(Path(options.photos))
     target = Path(options.output)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_writable_folder(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export") as folder:
         draft = Path(folder) / target.name
         EXPORTERS[target.suffix](network, info, draft)

@@ -24,6 +24,7 @@ from utils.devices import keep_freed_memory
 from utils.errors import UserError, run_program, shown
 from utils.files import FullDiskError, make_writable_folder, write_atomically
 from utils.prefetch import ahead
+from utils.remedies import remedies
 
 
 @dataclass
@@ -68,7 +69,8 @@ def main(options: InferOptions) -> int:
         print(f"{plan.existing} photograph(s) have results in {shown(options.result_dir)} already: {kept}")
 
     try:
-        done, empty = segment(plan.jobs, predictor, options)
+        with remedies(options.batchSize, predictor.size, options.nThreads):
+            done, empty = segment(plan.jobs, predictor, options)
     except FullDiskError as error:
         raise UserError(f"{error}; free some space, then go on with --skip_existing") from None
     result_dir = shown(options.result_dir)

@@ -18,6 +18,7 @@ from networks.u2net import build_network
 from utils.errors import UserError, run_program
 
 GOOGLE_DRIVE = "https://drive.google.com/uc?id="
+REASON_LENGTH = 600  # characters
 # (Google Drive id, name of the result) of the weights that U-2-Net publishes
 PUBLISHED = {
     "u2net": ("1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ", "cloth_segm_unet_surgery.pth"),
@@ -57,11 +58,16 @@ def download(drive_id: str, target: Path) -> None:
     except UserError as error:
         raise UserError(f"what came from {url} is not a checkpoint ({error}); {by_hand}") from None
     except Exception as error:  # gdown lets requests' and its own exceptions through
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"the download failed ({reason[0]}); {by_hand}") from None
+        raise UserError(f"the download failed ({reason_of(error)}); {by_hand}") from None
     finally:
         for leftover in target.parent.glob(f"{temporary.name}*"):
             leftover.unlink()
+
+
+def reason_of(error: Exception) -> str:
+    """All that an error says, in one line: gdown gives the reason (a quota, a missing permission) below its heading."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= REASON_LENGTH else f"{words[:REASON_LENGTH]} ..."
 
 
 if __name__ == "__main__":

@@ -89,35 +89,34 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
 
     write_record(options, state, run_dir)
     info = CheckpointInfo(classes.names, options.fine_height, options.fine_width, options.mean, options.std)
-    visualizer = Visualizer(options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen)
     kept, bad_steps, size = KeptBuffers(network), BadSteps(options.max_bad_steps), None
-    while state.iteration < options.iter and not interruption.stops_before(state.iteration, device):
-        lr = learning_rate(state.iteration, options.iter, options.lr, options.schedule, options.warmup_iter)
-        if size_at(state.iteration) != size:
-            size = size_at(state.iteration)
-            samples = data.batches(size, state.samples_seen, device)
-        batches = [next(samples) for _ in range(options.accumulate)]
-        result = train_step(state, forward, batches, loss_of, lr, options.clip_grad, kept, precision)
-        state.iteration += 1
-        state.samples_seen += options.batchSize * options.accumulate * world_size()
-        bad_steps.count(result.bad, state.iteration, run_dir)
+    with Visualizer(options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen) as visualizer:
+        while state.iteration < options.iter and not interruption.stops_before(state.iteration, device):
+            lr = learning_rate(state.iteration, options.iter, options.lr, options.schedule, options.warmup_iter)
+            if size_at(state.iteration) != size:
+                size = size_at(state.iteration)
+                samples = data.batches(size, state.samples_seen, device)
+            batches = [next(samples) for _ in range(options.accumulate)]
+            result = train_step(state, forward, batches, loss_of, lr, options.clip_grad, kept, precision)
+            state.iteration += 1
+            state.samples_seen += options.batchSize * options.accumulate * world_size()
+            bad_steps.count(result.bad, state.iteration, run_dir)
 
-        visualizer.progress.update()
-        if state.iteration % options.print_freq == 0:
-            visualizer.losses(result.loss, result.losses, lr, bad_steps.total, state.iteration, state.samples_seen)
-        if state.iteration % options.image_log_freq == 0:
-            photos = denormalise(batches[-1].image.cpu().numpy(), options.mean, options.std)
-            visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
-        if val_sets and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
-            predictor = Predictor(TorchEngine(copy.deepcopy(state.weights), device, precision), info)
-            metrics = validate_all(predictor, val_sets, device, interruption)
-            if not interruption.on_any_rank(device):  # or the figures are of part of the photographs
-                visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
-                keep_best(state, replace(info, iteration=state.iteration, metrics=metrics), run_dir)
-        if state.iteration % options.save_freq == 0:
-            save(state, info, run_dir, options.model)
+            visualizer.progress.update()
+            if state.iteration % options.print_freq == 0:
+                visualizer.losses(result.loss, result.losses, lr, bad_steps.total, state.iteration, state.samples_seen)
+            if state.iteration % options.image_log_freq == 0:
+                photos = denormalise(batches[-1].image.cpu().numpy(), options.mean, options.std)
+                visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
+            if val_sets and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
+                predictor = Predictor(TorchEngine(copy.deepcopy(state.weights), device, precision), info)
+                metrics = validate_all(predictor, val_sets, device, interruption)
+                if not interruption.on_any_rank(device):  # or the figures are of part of the photographs
+                    visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
+                    keep_best(state, replace(info, iteration=state.iteration, metrics=metrics), run_dir)
+            if state.iteration % options.save_freq == 0:
+                save(state, info, run_dir, options.model)
 
-    visualizer.close()
     if state.iteration % options.save_freq:
         save(state, info, run_dir, options.model)
     if state.iteration < options.iter:
@@ -169,10 +168,7 @@ def validate(
     result = evaluate(predictor.predict, share, len(names), False, lambda: interruption.noted)
     result.matrix.counts = sum_over_ranks(result.matrix.counts, device)
     if not result.matrix.counts.any() and not interruption.on_any_rank(device):
-        raise UserError(
-            f"none of the {len(photos)} validation photographs can be compared; check --val_image_folder "
-            "and --val_df_path"
-        )
+        raise UserError(f"none of the {len(photos)} validation photographs can be compared; check --val_image_folder")
     ious = {f"iou_{name}": iou for name, iou in zip(names, result.matrix.iou().tolist(), strict=True)}
     return ious | result.means()
 

@@ -1,6 +1,7 @@
 """The class table: names, iMaterialist category ids, precedence."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,12 @@ IMATERIALIST_CATEGORIES = (
 class ClassTable:
     """Which categories make which class.
 
-    ``ids[k]`` are the category ids of class k + 1; every other category is background (class 0).
+    ``ids[k]`` are the category ids, or names, of class k + 1; every other category is background (class 0).
     Where masks overlap, the class that stands first in the table wins.
     """
 
     clothes: tuple[str, ...]
-    ids: tuple[tuple[int, ...], ...]
+    ids: tuple[tuple[int | str, ...], ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -37,10 +38,14 @@ class ClassTable:
 
     @property
     def by_category(self) -> dict[int, int]:
-        """Label value of every known category id."""
+        """Label value of every known category id of iMaterialist. Raises UserError on a name that it does not have."""
         table = dict.fromkeys(range(len(IMATERIALIST_CATEGORIES)), 0)
         for value, ids in enumerate(self.ids, 1):
-            table.update(dict.fromkeys(ids, value))
+            for category in ids:
+                number = imaterialist_category(category) if isinstance(category, str) else category
+                if number is None:
+                    raise UserError(f"the class map names the category {category}, which iMaterialist does not have")
+                table[number] = value
         return table
 
 
@@ -51,14 +56,40 @@ CLOTHES = ClassTable(
 )
 
 
+def folded(name: str) -> str:
+    """A name as names of classes and categories are compared: letters and digits, in lower case."""
+    return " ".join(re.sub(r"[\W_]+", " ", name).split()).casefold()
+
+
+def _imaterialist_names() -> dict[str, int]:
+    """Category id by folded name, and by each of the words that commas separate in it."""
+    names = {}
+    for number, name in enumerate(IMATERIALIST_CATEGORIES):
+        names |= {folded(part): number for part in [name, *name.split(",")]}
+    return names
+
+
+_BY_NAME = _imaterialist_names()
+
+
+def imaterialist_category(name: str) -> int | None:
+    """Id of the iMaterialist category of a name, such as "shirt, blouse", "Shirt_Blouse" or "blouse"."""
+    return _BY_NAME.get(folded(name))
+
+
 def _is_class(name: object, ids: object) -> bool:
     named = isinstance(name, str) and name not in ("", "any", "background")
-    return named and isinstance(ids, list) and bool(ids) and all(type(i) is int and i >= 0 for i in ids)
+    return named and isinstance(ids, list) and bool(ids) and all(map(_is_category, ids))
+
+
+def _is_category(category: object) -> bool:
+    return (type(category) is int and category >= 0) or (isinstance(category, str) and folded(category) != "")
 
 
 def load_class_table(path: str | None) -> ClassTable:
-    """Class table from a YAML or JSON file that maps each class name to its category ids, in order of precedence.
+    """Class table from a YAML or JSON file that maps each class name to its categories, in order of precedence.
 
+    A category is an id (a number) or a name (text).
     None is the default table. Raises UserError when the file is missing, is not such a mapping, or names a category
     twice.
     """
@@ -75,10 +106,10 @@ def load_class_table(path: str | None) -> ClassTable:
     if not valid or not all(_is_class(name, ids) for name, ids in content.items()):
         raise UserError(
             f"the class map {path} must map 1 to {MAX_CLASSES} class names (background is implied) to lists of "
-            "category ids, for example {upper: [0, 1], lower: [6, 7, 8]}"
+            "category ids or names, for example {upper: [0, 1], lower: [pants, shorts]}"
         )
-    flat = [i for ids in content.values() for i in ids]
-    twice = sorted({i for i in flat if flat.count(i) > 1})
+    flat = [folded(i) if isinstance(i, str) else i for ids in content.values() for i in ids]
+    twice = sorted({i for i in flat if flat.count(i) > 1}, key=str)
     if twice:
         raise UserError(f"the class map {path} names category {twice[0]} twice; each belongs to one class")
     return ClassTable(tuple(content), tuple(tuple(ids) for ids in content.values()))

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data.classes import ClassTable
-from data.imaterialist_table import read_table
 from data.label_table import LabelTable
+from data.labels import read_labels
 from data.photos import MixedPhotos, Sample, TrainingPhotos
 from data.sampler import Draw, EndlessSampler, MixedSampler
 from data.sources import Source
@@ -22,10 +22,10 @@ from utils.interruption import ignore_in_worker
 
 
 def load_table(df_path: str, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
-    """read_table, with a report of what is in it. Raises UserError."""
-    table = read_table(df_path, image_folder, classes, max_photos, progress=rank() == 0)
+    """read_labels, with a report of what is in it. Raises UserError."""
+    table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
     log(f"{df_path}: {len(table)} photographs, {len(table.class_of_row)} clothes masks")
-    for line in table.skipped.lines():
+    for line in table.lines():
         log(f"  {line}")
     return table
 

@@ -18,7 +18,7 @@ from data.sampler import Draw
 from data.tag_table import TagTable
 from data.transforms import TrainTransform, chance, paste, turn, uniform
 from utils.errors import UserError
-from utils.labels import SOME_CLOTHES
+from utils.labels import SOME_CLOTHES, UNKNOWN
 from utils.prefetch import ahead
 
 TURN_OF_PASTED = (-25, 25)  # degrees
@@ -79,8 +79,9 @@ class TrainingPhotos(Dataset):
         for offset in range(len(self)):
             index = (wanted + offset) % len(self)
             size = self.transform.working_size(self.table.size(index))
+            upright = bool(self.table.upright[index])  # by a quarter: the least size is that of the stored photo
             try:
-                photo = open_photo(self.table.files[index], size, upright=False)
+                photo = open_photo(self.table.files[index], size[::-1] if upright else size, upright)
             except PhotoError as error:
                 if not self.table.files[index].parent.is_dir():
                     raise UserError(
@@ -124,9 +125,9 @@ class EvaluationPhotos:
         return len(self.table)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Photo (RGB, as stored) and label map (H x W uint8). Raises PhotoError."""
-        photo = open_photo(self.table.files[index], upright=False)
-        label = self.table.label_map(index)
+        """Photo (RGB, as its labels were drawn) and label map (H x W uint8). Raises PhotoError."""
+        photo = open_photo(self.table.files[index], upright=bool(self.table.upright[index]))
+        label = self.table.label_map(index, photo.size[::-1])
         return close_up(photo, label) if self.close_ups else (photo, label)
 
     def load(self, indices: Iterable[int]) -> Iterator[tuple[int, Image.Image, np.ndarray]]:
@@ -150,7 +151,7 @@ def close_up(photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.nda
     With c the height that the clothes take up, it goes from 0.25 c above them to 0.3 c below their upper end,
     centred on them, and ends with the photo. A photo without clothes is left whole.
     """
-    rows, columns = np.nonzero(label)
+    rows, columns = np.nonzero((label > 0) & (label != UNKNOWN))
     if not len(rows):
         return photo, label
     height = rows.max() + 1 - rows.min()

@@ -31,17 +31,15 @@ def confident_labels(
 
 
 def table_rows(image_id: str, labels: np.ndarray, classes: ClassTable) -> list[tuple]:
-    """Rows ImageId,EncodedPixels,Height,Width,ClassId of a label map, one for each of its values; at least one.
+    """Rows (image id, run-lengths, height, width, ClassId) of a label map, one for each of its values.
 
     A class is written as the first of its categories, and pixels without one as a word (``WORDS``). A photo that is
-    background all over gets an ``unknown`` row of one pixel: a photo without a row would not be in the table.
+    background all over gets a row without run-lengths.
     """
     category = {value: str(ids[0]) for value, ids in enumerate(classes.ids, 1)}
     category |= {-number: word for word, number in WORDS.items()}
     height, width = labels.shape
     found = {value: labels == value for value in np.unique(labels).tolist() if value}
     if not found:
-        corner = np.zeros(labels.shape, bool)
-        corner[0, 0] = True
-        found = {UNKNOWN: corner}
+        return [(image_id, "", height, width, "")]
     return [(image_id, encode_rle(mask), height, width, category[value]) for value, mask in found.items()]

@@ -13,24 +13,25 @@ if __name__ == "__main__":
 
 import io
 import json
+import tempfile
 import zipfile
 from dataclasses import fields
 
 import yaml
 
 from deploy.request import Limits
-from networks.checkpoint import load_network
+from networks.checkpoint import load_network, save_checkpoint
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
 
 NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
 PACKAGES = ("data", "networks", "utils")  # without their sub-folders: the server audits no tables
-SETTINGS = {"precision", "height", "width", "flip", "limits"}  # of the handler
+NEEDED = {"batchSize", "maxWorkers", "handler"}  # settings that the handler reads
+SETTINGS = {"precision", "height", "width", "flip", "limits"}  # of the section handler
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
 
 
 def main(options: ArchiveOptions) -> None:
-    load_network(options.checkpoint_path)  # refuses here what would only fail in the server
     target = Path(options.output_dir) / f"{NAME}.mar"
     write_atomically(target, archive(contents(Path(options.checkpoint_path), Path(options.model_config))))
     print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB) with {options.checkpoint_path}")
@@ -38,7 +39,7 @@ def main(options: ArchiveOptions) -> None:
 
 def contents(checkpoint: Path, model_config: Path) -> dict[str, bytes]:
     """Files of the archive by name: manifest, handler, the program's packages, settings, weights. Raises UserError."""
-    weights = f"{NAME}{checkpoint.suffix.lower()}"
+    weights = f"{NAME}.pth"
     manifest = {
         "runtime": "python",
         "model": {
@@ -57,8 +58,22 @@ def contents(checkpoint: Path, model_config: Path) -> dict[str, bytes]:
         "handler.py": (ROOT / "deploy/handler.py").read_bytes(),
         **{path.relative_to(ROOT).as_posix(): path.read_bytes() for path in sources},
         "model-config.yaml": _settings(model_config),
-        weights: checkpoint.read_bytes(),
+        weights: _weights(checkpoint),
     }
+
+
+def _weights(checkpoint: Path) -> bytes:
+    """A .pth file for the server: the given one, or one with the weights of a file of another kind. Raises UserError.
+
+    Other kinds may need packages that the server lacks, or weights in a file beside them.
+    """
+    network, info = load_network(checkpoint)  # refuses here what would only fail in the server
+    if checkpoint.suffix.lower() == ".pth":
+        return checkpoint.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{NAME}.pth"
+        save_checkpoint(path, network, info)
+        return path.read_bytes()
 
 
 def _settings(path: Path) -> bytes:
@@ -69,8 +84,9 @@ def _settings(path: Path) -> bytes:
         raise UserError(f"cannot read the settings {path}: {error.strerror}") from None
     except yaml.YAMLError:
         raise UserError(f"the settings {path} are not valid YAML") from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("handler"), dict):
-        raise UserError(f"the settings {path} lack the section handler; start from deploy/model-config.yaml")
+    missing = NEEDED - set(settings if isinstance(settings, dict) else ())
+    if missing:
+        raise UserError(f"the settings {path} lack {', '.join(sorted(missing))}; start from deploy/model-config.yaml")
     _check_names(settings["handler"], SETTINGS, "handler", path)
     _check_names(settings["handler"]["limits"], {field.name for field in fields(Limits)}, "limits", path)
     return content

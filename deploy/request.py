@@ -7,6 +7,7 @@ import reprlib
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from PIL import Image
 
@@ -16,6 +17,7 @@ DEFAULTS = {"category": "any", "format": "mask"}
 HEADER_PREFIX = "x-"  # of the headers that carry the parameters of a bare photograph
 MEGABYTE = 1_000_000
 SHAPES = '{"instance_key": B64}, {"data": {"b64": B64}}, the same with any other key, or B64 alone'
+MAX_TEXTS = 100  # of an instance: each is tried as an image, and a request could hold millions
 # Byte-order marks and what may stand before JSON, in UTF-8, UTF-16 and UTF-32.
 BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe \t\r\n\0"
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -65,7 +67,7 @@ def parse(parameters: dict, headers: dict[str, str], class_names: tuple[str, ...
     """
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise RequestError(
-            "the body came as a web form; name its type, such as Content-Type: image/jpeg (curl -T does)"
+            "the body was declared a web form; send its own type, such as Content-Type: image/jpeg, or use curl -T"
         )
     if not set(parameters) <= {"body"}:
         return _form(parameters, class_names, limits)
@@ -98,7 +100,7 @@ def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request
     files = [name for name in fields if name not in DEFAULTS]
     if len(files) != 1:
         raise RequestError(
-            f"a form carries one photograph beside the fields {', '.join(DEFAULTS)}; this one has "
+            f"a form must hold one photograph beside the fields {', '.join(DEFAULTS)}; this one has "
             f"{reprlib.repr(sorted(files)) if files else 'none'}"
         )
     content = fields[files[0]]
@@ -123,7 +125,9 @@ def _envelope(body: object, class_names: tuple[str, ...], limits: Limits) -> Req
 
 def _instance(instance: object, limits: Limits) -> bytes | RequestError:
     """The encoded photograph of an instance, or why there is none: the one image among its texts."""
-    texts = list(_texts(instance))
+    texts = list(islice(_texts(instance), MAX_TEXTS + 1))
+    if len(texts) > MAX_TEXTS:
+        return RequestError(f"an instance must hold exactly one image, and at most {MAX_TEXTS} texts in all")
     try:
         if len(texts) == 1:
             return _decode(texts[0], limits)
@@ -132,7 +136,9 @@ def _instance(instance: object, limits: Limits) -> bytes | RequestError:
         return refusal
     if len(images) == 1:
         return images[0]
-    return RequestError(f"an instance holds exactly one image, this one {len(images) or 'none'}; send {SHAPES}")
+    return RequestError(
+        f"an instance must hold exactly one image, this one holds {len(images) or 'none'}; send {SHAPES}"
+    )
 
 
 def _texts(value: object) -> Iterator[str]:

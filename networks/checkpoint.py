@@ -1,29 +1,28 @@
-"""Weights in and out: this project's checkpoints and every published form of them."""
+"""Weights in and out: a network from any supported file, and this project's own checkpoints."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from data.classes import CLOTHES
 from networks.checkpoint_info import CheckpointInfo
 from networks.u2net import architecture_of_width, build_network
+from networks.weight_files import StateDict, read_weight_file
 from utils.errors import UserError
-from utils.serialization import load_safely, save_atomically
-
-MAX_BYTES = 2_000_000_000
-StateDict = dict[str, Tensor]
+from utils.serialization import save_atomically
 
 
 def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
     """The network of a weight file, in eval mode, and what the file says of itself.
 
-    Takes a plain state dict, one behind ``module.``, this project's checkpoints and an ONNX export with
-    batch norm folded into the convolutions; architecture and number of classes are read from the tensors.
-    Raises UserError for anything else.
+    Takes what read_weights takes; architecture and number of classes are read from the tensors.
+    Raises UserError for anything else, and for saliency weights.
     """
     state, info = read_weights(path)
-    network = build_network(architecture_of(state, path), state["outconv.bias"].shape[0])
+    _refuse_saliency(info, path)
+    network = build_network(architecture_of(state, path), len(state["outconv.bias"]))
     check_keys(state, network, path)
     network.load_state_dict(state)
     return network.eval(), info
@@ -31,42 +30,49 @@ def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
 
 def read_info(path: str | Path) -> CheckpointInfo:
     """What a weight file says of itself, without reading the weights where the format allows that. Raises UserError."""
-    return read_weights(path, mmap=True)[1]
+    info = read_weights(path, mmap=True)[1]
+    _refuse_saliency(info, path)
+    return info
 
 
 def read_weights(path: str | Path, mmap: bool = False) -> tuple[StateDict, CheckpointInfo]:
-    """State dict with published keys and float32 weights, and description, from any supported file.
+    """State dict with published keys and finite float32 weights, and description, from any supported file.
 
-    mmap: leave the weights on disk, in the precision they have there, until they are used. Raises UserError.
+    Takes .pth files of this and other projects (a state dict, also behind the prefixes of wrappers or beside other
+    things), safetensors, and ONNX exports. mmap: leave the weights on disk, as they are there, until they are used.
+    Raises UserError.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint at {path}")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path} is over {MAX_BYTES / 1e9:g} GB; it is not a U2NET checkpoint")
-    info = CheckpointInfo()
-    if path.suffix.lower() == ".onnx":
-        from networks.onnx_weights import read_onnx  # onnx is needed, and takes time to import, for these files alone
-
-        state = read_onnx(path)
-    else:
-        content = load_safely(path, mmap)
-        if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-            info, content = CheckpointInfo.of(content, path), content["state_dict"]
-        if not content or not isinstance(content, dict) or not all(map(_is_named_tensor, content.items())):
-            raise UserError(f"{path} does not hold a state dict; give a .pth with the network's weights")
-        state = {key.removeprefix("module."): tensor for key, tensor in content.items()}
+    state, description = read_weight_file(path, mmap)
+    info = CheckpointInfo.of(description, path)
+    for key, tensor in state.items():
+        _check_tensor(key, tensor, path, values=not mmap)
     head = state.get("outconv.bias")
     classes = len(head) if head is not None and head.ndim == 1 else 0
     if info.class_names is None or len(info.class_names) != classes:
         info = replace(info, class_names=CLOTHES.names if classes == 4 else tuple(map(str, range(classes))))
     if not mmap:
         state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    for norm in [key.removesuffix("running_mean") for key in state if key.endswith(".running_mean")]:
+        state.setdefault(f"{norm}num_batches_tracked", torch.tensor(0))  # files of PyTorch 0.4 have none
     return state, info
 
 
-def _is_named_tensor(item: tuple) -> bool:
-    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+def _check_tensor(key: str, tensor: Tensor, path: Path, values: bool) -> None:
+    """Raise UserError for what is not a plain tensor of finite numbers. values: whether to look at the numbers."""
+    plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta)
+    if not plain or not (tensor.is_floating_point() or key.endswith("num_batches_tracked")):
+        raise UserError(f"{path}: {key} is quantised or not a plain tensor; give the weights that it was made from")
+    if values and not bool(tensor.isfinite().all()):
+        raise UserError(f"{path}: {key} has values that are not finite; the weights are broken, take an earlier file")
+
+
+def _refuse_saliency(info: CheckpointInfo, path: str | Path) -> None:
+    if len(info.class_names) == 1:
+        raise UserError(
+            f"{path} holds saliency weights (one output channel), which cannot tell clothes apart; fit them with a "
+            f"clothes head (python setup_model_weights.py --weights {path}), then train that with train.py"
+        )
 
 
 def architecture_of(state: StateDict, path: str | Path) -> str:

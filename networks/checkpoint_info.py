@@ -8,7 +8,8 @@ from data.published import MEAN, SIZE, STD
 from utils.errors import UserError
 
 INCLUDED_WEIGHTS = Path(__file__).parents[1] / "trained_checkpoint/cloth_segm_u2netp.pth"
-MAX_SIDE = 8192  # of the input that a checkpoint may ask for
+METADATA_KEY = "cloth_segmentation"  # of the one JSON text in formats whose metadata is text
+MAX_SIDE = 8192  # of the input that a checkpoint or an option may ask for
 
 
 @dataclass
@@ -35,4 +36,5 @@ class CheckpointInfo:
         names_fit = names is None or (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names))
         if not (sizes_fit and numbers_fit and names_fit):
             raise UserError(f"{path} describes itself wrongly (height, width, mean, std or class_names)")
+        info.class_names = tuple(names) if names is not None else None
         return info

@@ -1,5 +1,6 @@
 """Write a network in other forms, by the suffix of the file."""
 
+import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from networks.checkpoint import load_network, save_checkpoint
 from networks.checkpoint_info import CheckpointInfo
 from utils.errors import UserError
+from utils.files import write_atomically
 
 HALF_MAX = torch.finfo(torch.float16).max
 
@@ -27,7 +29,9 @@ def export_torchscript(network: nn.Module, info: CheckpointInfo, target: Path) -
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch has deprecated TorchScript; programs that load it are still there
         traced = torch.jit.trace(network, torch.zeros(1, 3, info.height, info.width))
-        torch.jit.save(traced, str(target))
+        content = io.BytesIO()  # PyTorch aborts the process when it writes to a full disk itself
+        torch.jit.save(traced, content)
+    write_atomically(target, content.getvalue())
 
 
 EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {

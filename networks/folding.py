@@ -10,17 +10,14 @@ def batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
     return {name: m for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
 
 
-def make_identity(network: nn.Module) -> None:
-    """Make every batch norm the identity in eval mode, for convolutions that have theirs folded in."""
-    for norm in batch_norms(network).values():
-        norm.reset_running_stats()  # mean 0, variance 1
-        with torch.no_grad():
-            norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
-            norm.bias.zero_()
+def identity_norm(channels: int) -> dict[str, Tensor]:
+    """State of a batch norm that is the identity in eval mode, for a convolution that has its own folded in."""
+    norm = nn.BatchNorm2d(channels)  # mean 0, variance 1
+    return norm.state_dict() | {"weight": torch.sqrt(norm.running_var + norm.eps)}
 
 
 def is_folded(network: nn.Module) -> bool:
-    """Whether no batch norm has ever seen data, as after make_identity."""
+    """Whether no batch norm has ever seen data, as with identity_norm."""
     return not any((n.running_mean != 0).any() or (n.running_var != 1).any() for n in batch_norms(network).values())
 
 

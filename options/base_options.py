@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from networks.checkpoint_info import INCLUDED_WEIGHTS
+from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
 from utils.errors import UserError, shown, speak_plainly
 from utils.files import write_atomically
 
@@ -124,8 +124,12 @@ class PredictorOptions(NetworkOptions):
     """Options of the programs that predict with a checkpoint."""
 
     checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights: .pth of any published form, or .onnx")
-    fine_width: int | None = option(None, "width the network sees; default: what the checkpoint says", at_least=32)
-    fine_height: int | None = option(None, "height the network sees; default: what the checkpoint says", at_least=32)
+    fine_width: int | None = option(
+        None, "width the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+    )
+    fine_height: int | None = option(
+        None, "height the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+    )
     flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks.checkpoint_info import INCLUDED_WEIGHTS
+from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
 from options.base_options import BaseOptions, option
 from utils.errors import UserError
 
@@ -16,8 +16,12 @@ class ExportOptions(BaseOptions):
 
     checkpoint_path: str = option(help="weights: .pth of any published form, or .onnx")
     output: str = option(help="file to write: .pth (half precision, half as large) or .pt (TorchScript)")
-    fine_width: int | None = option(None, "width to predict at; default: what the checkpoint says", at_least=32)
-    fine_height: int | None = option(None, "height to predict at; default: what the checkpoint says", at_least=32)
+    fine_width: int | None = option(
+        None, "width to predict at; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+    )
+    fine_height: int | None = option(
+        None, "height to predict at; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+    )
     photos: str = option("input_images", "folder of photographs to compare label maps on (the first 20)")
 
     def resolve(self) -> "ExportOptions":

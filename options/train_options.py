@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.published import MEAN, SIZE, SMALLEST_CROP, STD
 from data.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
+from networks.checkpoint_info import MAX_SIDE
 from options.base_options import NetworkOptions, TableOptions, in_repository, option, read_options_file
 from utils.errors import UserError
 
@@ -32,8 +33,8 @@ class TrainOptions(TableOptions, NetworkOptions):
     )
     val_image_folder: str | None = option(None, "folder of the validation photographs", on_resume=True)
     val_df_path: str | None = option(None, "label table of the validation photographs", on_resume=True)
-    fine_width: int = option(SIZE, "width the network sees", at_least=32)
-    fine_height: int = option(SIZE, "height the network sees", at_least=32)
+    fine_width: int = option(SIZE, "width the network sees", at_least=32, at_most=MAX_SIDE)
+    fine_height: int = option(SIZE, "height the network sees", at_least=32, at_most=MAX_SIDE)
     smaller_first: list[str] | None = option(
         None,
         "sizes to begin with, SCALE:UNTIL, as shares of the size above and of the iterations: 0.5:0.4 0.75:0.8 trains "

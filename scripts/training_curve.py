@@ -1,15 +1,18 @@
-"""Curve and table of a training run from its TensorBoard logs: python -m scripts.training_curve --logs_dir logs/NAME
+"""Curve and table of a training run from its TensorBoard logs: python scripts/training_curve.py --logs_dir logs/NAME
 
 The table has a row for each logged iteration, the picture loss, learning rate and validation.
 """
 
 import argparse
 import io
+import sys
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils.errors import UserError, run_program
 from utils.files import write_atomically

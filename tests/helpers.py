@@ -234,3 +234,28 @@ def random_photos(*sizes: tuple[int, int], seed: int = 0) -> list[Image.Image]:
     """RGB photographs of noise, each of a size (H, W)."""
     rng = np.random.default_rng(seed)
     return [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
+
+
+def scene(seed: int, height: int = 300, width: int = 200) -> Image.Image:
+    """A picture of soft patches of colour, no two seeds alike."""
+    patches = np.random.default_rng(seed).integers(0, 256, (9, 6, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def append_rows(df_path: Path, *rows: tuple) -> None:
+    """Add rows to a CSV file."""
+    with df_path.open("a", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def write_scenes(folder: Path, scenes: dict[str, Image.Image], shirt: float = 0.5) -> tuple[Path, Path]:
+    """A data set of pictures with one mask each: a shirt over the upper half, or over ``shirt`` of the last one."""
+    (folder / "photos").mkdir(parents=True)
+    df_path = folder / "table.csv"
+    append_rows(df_path, ("ImageId", "EncodedPixels", "Height", "Width", "ClassId"))
+    for name, picture in scenes.items():
+        picture.save(folder / "photos" / name)
+        mask = np.zeros(picture.size[::-1], bool)
+        mask[: round(len(mask) * (shirt if name == list(scenes)[-1] else 0.5))] = True
+        append_rows(df_path, (name, encode_rle(mask), *mask.shape, 0))
+    return folder / "photos", df_path

@@ -36,7 +36,8 @@ def speak_plainly() -> None:
     """Make the process print warnings without source lines, and any text, whatever letters the console has."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {shown(message)}\n"
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+        if hasattr(stream, "reconfigure"):  # not where a program's output goes into another one's variable
+            stream.reconfigure(errors="backslashreplace")
 
 
 def shown(text: object) -> str:

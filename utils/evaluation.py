@@ -27,6 +27,15 @@ class Evaluation:
             "clothes_iou": self.matrix.foreground_iou(),
         }
 
+    def without_clothes(self) -> list[ConfusionMatrix]:
+        """Those of the photographs on which the truth knows background alone."""
+        return [photo for photo in self.photos.values() if photo.counts[0].any() and not photo.counts[1:].any()]
+
+    def false_alarm(self) -> float:
+        """Share of the pixels of the photographs without clothes that are called clothes; NaN where there are none."""
+        counts = sum((photo.counts[0] for photo in self.without_clothes()), np.zeros(len(self.matrix.counts), int))
+        return float(counts[1:].sum() / counts.sum()) if counts.any() else float("nan")
+
 
 def evaluate(
     predict: Predict,

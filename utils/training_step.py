@@ -42,6 +42,12 @@ def train_step(
     """One step with the mean gradient of ``batches`` = (images, *targets); none where it is not finite.
 
     forward: the state's network, or what wraps it. clip_grad: largest gradient norm, 0 for no limit.
+
+    What a step costs beside the network, measured for U2NETP on one busy CPU core with a batch of 8 at 64x64, where the
+    network itself takes least (python -m benchmarks.training_step --device cpu): buffer copies 0.5 ms, gradient norm
+    10 ms, AdamW 56 ms, moving average 26 ms; together 2.5 % of the step of 3.6 s, and 0.7 % at 128x128. On a GPU the
+    test of the norm waits for the device, once a step. Before, a clone of each buffer took 2.8 ms and the optimiser,
+    tensor by tensor, 88 ms: together 3.5 % of the step at 64x64.
     """
     kept.keep()
     for part, (images, *targets) in enumerate(batches, 1):

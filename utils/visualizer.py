@@ -91,8 +91,11 @@ class Visualizer:
         except OSError as error:
             raise UserError(f"cannot write logs to {self.logs_dir}: {error.strerror}; set --logs_dir") from None
 
-    def close(self) -> None:
-        self.progress.close()
+    def __enter__(self) -> "Visualizer":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.progress.close()  # and an error's line begins below the bar
         if self.writer:
             with self._writing():
                 self.writer.close()

@@ -13,14 +13,14 @@ from PIL import Image
 
 from data.audit.counts import ClassCounts, RowCounts, count_classes
 from data.audit.duplicates import Fingerprints, Pair, find_pairs, read_fingerprints
-from data.classes import IMATERIALIST_CATEGORIES, ClassTable, load_class_table
+from data.classes import ClassTable, load_class_table
 from data.image_folder import find_photos
-from data.imaterialist_table import WORDS, read_table
 from data.label_table import LabelTable
+from data.labels import read_labels
 from data.photo import PhotoError, open_photo
 from data.photos import EvaluationPhotos
 from utils.errors import run_program
-from utils.labels import PALETTE, UNKNOWN
+from utils.labels import PALETTE, SOME_CLOTHES, UNKNOWN
 from utils.metrics import ConfusionMatrix
 from utils.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 
@@ -31,7 +31,7 @@ NAMED = 10  # files listed by name before "and N more"
 def main(options: AuditOptions) -> None:
     classes = load_class_table(options.class_map)
     rows = RowCounts()
-    table = read_table(options.df_path, options.image_folder, classes, progress=True, watch=rows.add)
+    table = read_labels(options.df_path, options.image_folder, classes, progress=True, watch=rows.add)
     folder = Path(options.image_folder)
     without_row = [path for path in find_photos(folder) if folder / path not in rows.photos]
     print(f"{options.df_path} with {options.image_folder}")
@@ -40,7 +40,7 @@ def main(options: AuditOptions) -> None:
 
     tables = [table]
     if options.against_df_path:
-        against = read_table(options.against_df_path, options.against_image_folder, classes, progress=True)
+        against = read_labels(options.against_df_path, options.against_image_folder, classes, progress=True)
         tables.append(against)
         print(f"against {options.against_df_path} with {options.against_image_folder}: {len(against)} photographs")
     files = [path for each in tables for path in each.files]
@@ -59,29 +59,23 @@ def main(options: AuditOptions) -> None:
 
 
 def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, classes: ClassTable) -> str:
-    class_of = classes.by_category
-    words = {category: f"({word})" for word, category in WORDS.items()}
     bad = sum(rows.bad.count.values())
     lines = [
         f"rows: {rows.rows}, of which {bad} cannot be used",
-        *(f"  {line}" for line in rows.bad.lines()),
+        *(f"  {line}" for line in table.lines()),
         f"photographs: {len(rows.photos)} in the table, {len(table)} with usable rows",
         f"photographs without any row: {listed(without_row)}",
         f"photographs without file: {listed(rows.without_file)}",
         "",
-        sizes_as_text(table.sizes.numpy()),
+        sizes_as_text(table.photo_sizes.numpy()),
         "",
         f"{'id':>3} {'category':<40}{'class':<12}{'rows':>8}{'photographs':>13}",
     ]
     for category, count in sorted(rows.of_category.items()):
-        if category in words:
-            shown, name, in_class = "", words[category], "-"
-        else:
-            known = category < len(IMATERIALIST_CATEGORIES)
-            name = IMATERIALIST_CATEGORIES[category] if known else "(of the class map)"
-            shown, in_class = category, classes.names[class_of[category]]
+        name, value = table.categories[category]
+        in_class = "-" if value in (UNKNOWN, SOME_CLOTHES) else classes.names[value]
         photos = rows.photos_of_category[category]
-        lines.append(f"{shown:>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
+        lines.append(f"{category if category >= 0 else '':>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
     return "\n".join(lines)
 
 
@@ -103,9 +97,8 @@ def classes_as_text(counts: ClassCounts, table: LabelTable, classes: ClassTable)
         share = 100 * counts.covered[value] / counts.pixels
         lines.append(f"{name:<16}{masks[value]:>8}{counts.photos[value]:>13}{share:>13.2f} %")
     lines.append(f"photographs without clothes: {counts.without_clothes}")
-    names = {-category: word for word, category in WORDS.items()} | dict(enumerate(classes.names))
     for pair, pixels in sorted(counts.overlap_pixels.items()):
-        first, second = (names[value] for value in pair)
+        first, second = (classes.names[value] for value in pair)
         lines.append(f"{first} and {second} overlap: {pixels} pixels on {counts.overlap_photos[pair]} photographs")
     if not counts.overlap_pixels:
         lines.append("no classes overlap")
@@ -182,8 +175,9 @@ def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
             continue  # named in the text already
         tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
     legend = dict(zip(classes.clothes, map(tuple, colours[1:].tolist()), strict=False))
-    values = set(table.class_of_row.unique().tolist())
-    legend |= {f"({word})": tuple(colours[-number].tolist()) for word, number in WORDS.items() if -number in values}
+    there = set(table.class_of_row.unique().tolist())
+    words = {"some clothes": SOME_CLOTHES, "unknown": UNKNOWN}
+    legend |= {word: tuple(colours[value].tolist()) for word, value in words.items() if value in there}
     return contact_sheet({f"{len(tiles)} of {len(table)} photographs and their labels": tiles}, 4, legend)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.imaterialist_table import MISSING_PHOTO, TableRow
-from data.label_table import LabelTable, SkippedRows
+from data.label_table import LabelTable, SkippedRows, TableRow
+from data.photo_finder import MISSING_PHOTO
 
 
 @dataclass
@@ -29,7 +29,9 @@ class RowCounts:
         self.rows += 1
         self.photos[row.photo] = row.photo_fault != MISSING_PHOTO
         if row.fault:
-            self.bad.add(row.fault, row.row, row.image_id)
+            self.bad.add(row.fault, row.row, row.image_id, row.detail)
+            return
+        if row.category is None:  # it says that the photo has no clothes
             return
         self.of_category[row.category] += 1
         self.photos_of_category[row.category] += (row.image_id, row.category) not in self._seen
@@ -61,12 +63,11 @@ def count_classes(table: LabelTable, classes: int) -> ClassCounts:
         int(table.sizes.long().prod(1).sum()), np.zeros(classes, int), np.zeros(classes, int), Counter(), Counter(), 0
     )
     for photo in range(len(table)):
-        masks = dict(table.class_masks(photo))
+        masks = {value: runs for value, runs in table.class_masks(photo) if value < classes}
         area = {value: covered(runs) for value, runs in masks.items()}
         for value, pixels in area.items():
-            if value < classes:  # not one of the words
-                counts.covered[value] += pixels
-                counts.photos[value] += pixels > 0
+            counts.covered[value] += pixels
+            counts.photos[value] += pixels > 0
         for a, b in combinations(masks, 2):
             if both := area[a] + area[b] - covered(np.concatenate((masks[a], masks[b]))):
                 counts.overlap_pixels[a, b] += both

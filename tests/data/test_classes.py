@@ -1,11 +1,34 @@
-"""Class maps of the user: read in their order, refused in one line (the published one is in test_imaterialist)."""
+"""Class tables: the published one, and maps of the user, read in their order or refused in one line."""
 
 import json
 
 import pytest
 
-from data.classes import load_class_table
+from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, MAX_CLASSES, ClassTable, load_class_table
 from utils.errors import UserError
+
+
+def test_categories_are_iMaterialists_46_and_agree_with_the_class_table():
+    assert len(IMATERIALIST_CATEGORIES) == len(set(IMATERIALIST_CATEGORIES)) == 46
+    named = {
+        name: [IMATERIALIST_CATEGORIES[i] for i in ids] for name, ids in zip(CLOTHES.clothes, CLOTHES.ids, strict=True)
+    }
+    assert named == {
+        "upper": ["shirt, blouse", "top, t-shirt, sweatshirt", "sweater", "cardigan", "jacket", "vest"],
+        "lower": ["pants", "shorts", "skirt"],
+        "full": ["coat", "dress", "jumpsuit", "cape"],
+    }
+    assert IMATERIALIST_CATEGORIES[23] == "shoe"
+
+
+def test_supercategories_make_the_classes():
+    expected = [1] * 6 + [2] * 3 + [3] * 4 + [0] * 33
+    assert [CLOTHES.by_category[i] for i in range(46)] == expected
+
+
+def test_no_class_map_is_the_published_table():
+    assert load_class_table(None) == CLOTHES
+    assert CLOTHES.names == ("background", "upper", "lower", "full")
 
 
 @pytest.mark.parametrize("suffix", ["yml", "yaml", "json"])
@@ -14,6 +37,7 @@ def test_class_map_is_read_in_its_order_of_precedence(tmp_path, suffix):
     path = tmp_path / f"map.{suffix}"
     path.write_text(json.dumps(content) if suffix == "json" else "dress: [10]\ntop: [1, 0]\nhat: [14, 99]\n")
     table = load_class_table(str(path))
+    assert table == ClassTable(("dress", "top", "hat"), ((10,), (1, 0), (14, 99)))
     assert table.names == ("background", "dress", "top", "hat")
     known = table.by_category
     assert (known[10], known[1], known[0], known[14], known[99], known[6]) == (1, 2, 2, 3, 3, 0)
@@ -28,7 +52,6 @@ def test_class_map_is_read_in_its_order_of_precedence(tmp_path, suffix):
         "{}",
         "{upper: 1}",
         "{upper: []}",
-        "{upper: [one]}",
         "{upper: [-1]}",
         "{upper: [1.5]}",
         "{upper: [true]}",
@@ -42,14 +65,15 @@ def test_class_map_is_read_in_its_order_of_precedence(tmp_path, suffix):
         "{upper: [0",
         "a: b: c",
         "!!python/object/apply:os.system ['touch ran']",
-        "{" + ", ".join(f"c{i}: [{i}]" for i in range(255)) + "}",
+        "{" + ", ".join(f"c{i}: [{i}]" for i in range(MAX_CLASSES + 1)) + "}",
     ],
+    ids=lambda text: text[:20],
 )
 def test_bad_class_map_is_a_one_line_error_that_names_the_file(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "map.yml"
     path.write_text(text)
-    with pytest.raises(UserError, match="map.yml") as caught:
+    with pytest.raises(UserError, match=r"class map .*map\.yml") as caught:
         load_class_table(str(path))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
@@ -59,6 +83,6 @@ def test_missing_binary_or_broken_class_map_is_a_one_line_error(tmp_path):
     (tmp_path / "binary.yml").write_bytes(bytes(range(256)))
     (tmp_path / "broken.json").write_text("{upper: [0]}")
     for name in ("absent.yml", "binary.yml", "broken.json", "."):
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(UserError, match="class map") as caught:
             load_class_table(str(tmp_path / name))
         assert "\n" not in str(caught.value)

@@ -4,9 +4,11 @@ import json
 import zipfile
 
 import pytest
+import torch
 import yaml
 
 from deploy.build_archive import archive, contents, main
+from networks.checkpoint import load_network
 from options.deploy_options import ArchiveOptions
 from tests.helpers import ROOT, run_script
 from utils.errors import UserError
@@ -35,6 +37,21 @@ def test_the_same_inputs_make_the_same_bytes(tiny_checkpoint, tmp_path):
     assert archive(files) == archive(dict(reversed(contents(copy, CONFIG).items())))
 
 
+def test_weights_of_another_kind_become_a_pth(tiny_checkpoint, tmp_path):
+    """One that the server reads without the packages, or the files beside it, that the other kind needs."""
+    other = tmp_path / "weights.ckpt"
+    other.write_bytes(tiny_checkpoint.read_bytes())
+    files = contents(other, CONFIG)
+    assert json.loads(files["MAR-INF/MANIFEST.json"])["model"]["serializedFile"] == "cloth_seg.pth"
+    (tmp_path / "cloth_seg.pth").write_bytes(files["cloth_seg.pth"])
+    packed, info = load_network(tmp_path / "cloth_seg.pth")
+    network, expected = load_network(tiny_checkpoint)
+    assert info == expected
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(packed.state_dict()[name], tensor)
+    assert archive(files) == archive(contents(other, CONFIG))
+
+
 def test_what_is_not_a_checkpoint_is_refused_before_anything_is_written(tmp_path):
     broken = tmp_path / "broken.pth"
     broken.write_bytes(b"no weights")
@@ -48,15 +65,18 @@ def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp
     with pytest.raises(UserError, match="cannot read"):
         contents(tiny_checkpoint, config)
     shipped = CONFIG.read_text()
+    no_limits = shipped[: shipped.index("limits:")] + "limits: 7"
     for text, words in (
-        ("minWorkers: 1\n", "lack the section handler"),
+        ("minWorkers: 1\n", "lack batchSize, handler, maxWorkers; start from"),
+        ("[1]", "lack batchSize, handler"),
         ("a: [", "not valid YAML"),
+        ("batchSize: 1\nmaxWorkers: 1\nhandler: 7", "section handler .* lacks flip"),
         (shipped.replace("  flip: false", ""), "section handler .* lacks flip"),
         (
             shipped.replace("    instances: 16", "    instance: 16"),
             "limits .* has the unknown instance$",
         ),
-        ("handler: {precision: auto, height: 1, width: 1, flip: no, limits: 7}", "limits .* lacks instances"),
+        (no_limits, "limits .* lacks instances, lacks photo_megabytes"),
     ):
         config.write_text(text)
         with pytest.raises(UserError, match=words):

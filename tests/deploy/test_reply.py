@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from data.segmentation import Segmentation
@@ -172,3 +174,16 @@ def test_many_instances_go_through_the_network_in_bounded_passes():
     items = [({"body": {"instances": [GOOD] * 4}}, {})] * 3
     answer(items, predictor, LIMITS, 5)
     assert predictor.passes == [5, 5, 2]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([encoded_photo(kind=kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "ICO")]),
+    st.integers(0, 200),
+    st.binary(max_size=8),
+    st.integers(0, 300),
+)
+def test_a_damaged_photo_is_served_or_refused(content, start, damage, left):
+    damaged = (content[:start] + damage + content[start + len(damage) :])[:left]
+    assert ask({"body": damaged}).status in (200, 400)
+    assert ask_instances({"image": b64(damaged), "id": "abcd"}, GOOD).status == 200

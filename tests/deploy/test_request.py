@@ -179,6 +179,7 @@ def test_bad_requests_are_told_why(parameters, words):
         ({"image": TEXT, "mask": OTHER}, "2"),
         ({"image": {"b64": TEXT}, "thumbnail": {"b64": TEXT}}, "2"),
         ([TEXT, OTHER, TEXT], "3"),
+        ({"image": TEXT, "tags": ["tag"] * 1_000_000}, "at most 100 texts"),
     ],
 )
 def test_an_instance_without_exactly_one_image_is_told_the_shapes(instance, words):

@@ -1,53 +1,118 @@
-"""export.py: small checkpoints that predict as the large ones do."""
+"""export.py: another form of a checkpoint, under its name only when photographs keep their label maps."""
 
+import numpy as np
 import pytest
 import torch
 
 import export
-from networks.checkpoint import CheckpointInfo, build_network, load_network, save_checkpoint
-from tests.helpers import assert_one_line_error, run_script
+from networks import exporters
+from networks.checkpoint import load_network, save_checkpoint
+from networks.checkpoint_info import CheckpointInfo
+from networks.predictor import Predictor
+from options.export_options import ExportOptions, TorchScriptOptions
+from tests.helpers import ROOT, assert_one_line_error, random_photos, run_script, shared, trained_like
 from utils.errors import UserError
 
 
-def run_main(monkeypatch, *arguments) -> None:
-    monkeypatch.setattr("sys.argv", ["export.py", *map(str, arguments)])
-    export.main()
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of three photographs, one of which is broken."""
+    folder = tmp_path_factory.mktemp("photos")
+    for i, photo in enumerate(random_photos((50, 70), (90, 60))):
+        photo.save(folder / f"{i}.png")
+    (folder / "broken.jpg").write_text("no image")
+    return folder
 
 
-def test_the_export_is_half_as_large_and_predicts_the_same(tiny_checkpoint, tmp_path, monkeypatch):
-    small = tmp_path / "deep" / "small.pth"
-    run_main(monkeypatch, "--checkpoint_path", tiny_checkpoint, "--output", small)
+def run(*arguments: object, photos) -> None:
+    export.main(ExportOptions.parse([*map(str, arguments), "--photos", str(photos)]))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_the_export_predicts_the_same_at_its_own_and_at_another_size(suffix, tiny_checkpoint, photos, tmp_path, capsys):
+    target = tmp_path / "deep" / f"a{suffix}"
+    run("--checkpoint_path", tiny_checkpoint, "--output", target, photos=photos)
+    assert "2 photographs keep their label" in capsys.readouterr().out
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    source, exported = load_network(tiny_checkpoint)[0], exporters.load_exported(target)
+    for size in ((64, 64), (97, 131)):
+        x = torch.randn(1, 3, *size)
+        with torch.inference_mode():
+            torch.testing.assert_close(exported.fused(x), source.fused(x), atol=0.02, rtol=0.02)
+
+
+def test_half_precision_is_half_as_large_and_keeps_its_description(tiny_checkpoint, photos, tmp_path):
+    small = tmp_path / "small.pth"
+    run("--checkpoint_path", tiny_checkpoint, "--output", small, photos=photos)
     assert small.stat().st_size < 0.6 * tiny_checkpoint.stat().st_size
-    (before, told), (after, retold) = load_network(tiny_checkpoint), load_network(small)
-    assert told == retold
-    image = torch.randn(1, 3, 64, 64)
-    with torch.inference_mode():
-        torch.testing.assert_close(after(image)[0], before(image)[0], atol=0.02, rtol=0.02)
+    assert load_network(small)[1] == load_network(tiny_checkpoint)[1]
 
 
-def test_another_size_drops_the_figures_that_belong_to_the_old_one(tmp_path, monkeypatch):
+def test_another_size_drops_the_figures_that_belong_to_the_old_one(photos, tmp_path):
     info = CheckpointInfo(("background", "upper", "lower", "full"), 64, 64, metrics={"miou": 0.5})
-    network = build_network("u2netp", 4)
-    network.stage1.rebnconvin.bn_s1.num_batches_tracked.fill_(100_000)  # a counter, and no half-precision number
-    save_checkpoint(tmp_path / "a.pth", network, info)
-    run_main(
-        monkeypatch, "--checkpoint_path", tmp_path / "a.pth", "--output", tmp_path / "b.pth",
-        "--fine_width", 96, "--fine_height", 64,
+    save_checkpoint(tmp_path / "a.pth", trained_like("u2netp", 4), info)
+    run(
+        "--checkpoint_path", tmp_path / "a.pth", "--output", tmp_path / "b.pth", "--fine_width", 96, photos=photos
     )  # fmt: skip
-    _, exported = load_network(tmp_path / "b.pth")
+    exported = load_network(tmp_path / "b.pth")[1]
     assert (exported.height, exported.width, exported.metrics) == (64, 96, None)
 
 
-def test_values_beyond_half_precision_are_refused_and_leave_nothing(tmp_path, monkeypatch):
-    network = build_network("u2netp", 4)
+def test_an_export_that_labels_photographs_differently_is_refused_and_leaves_nothing(
+    tiny_checkpoint, photos, tmp_path, monkeypatch
+):
+    def broken(network, info, target):
+        with torch.no_grad():
+            network.outconv.bias[3] += 100
+        save_checkpoint(target, network, info)
+        with torch.no_grad():
+            network.outconv.bias[3] -= 100
+
+    monkeypatch.setitem(exporters.EXPORTERS, ".pth", broken)
+    with pytest.raises(UserError, match="not exported: only .* % of the pixels of 2 photographs"):
+        run("--checkpoint_path", tiny_checkpoint, "--output", tmp_path / "out/b.pth", photos=photos)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_target_appears_only_after_the_comparison(tiny_checkpoint, photos, tmp_path, monkeypatch):
+    target, there = tmp_path / "b.pth", []
+    original = Predictor.__call__
+    monkeypatch.setattr(Predictor, "__call__", lambda *args: there.append(target.exists()) or original(*args))
+    run("--checkpoint_path", tiny_checkpoint, "--output", target, photos=photos)
+    assert there and not any(there)
+    assert target.exists()
+
+
+def test_values_beyond_half_precision_are_refused_and_leave_nothing(photos, tmp_path):
+    network = trained_like("u2netp", 4)
     network.stage1.rebnconvin.bn_s1.running_var.fill_(1e6)
     save_checkpoint(tmp_path / "a.pth", network, CheckpointInfo())
     with pytest.raises(UserError, match="stage1.rebnconvin.bn_s1.running_var"):
-        run_main(monkeypatch, "--checkpoint_path", tmp_path / "a.pth", "--output", tmp_path / "b.pth")
+        run("--checkpoint_path", tmp_path / "a.pth", "--output", tmp_path / "out/b.pth", photos=photos)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_without_photographs_to_compare_on_is_refused(tiny_checkpoint, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/broken.jpg").write_text("no image")
+    with pytest.raises(UserError, match="--photos"):
+        run("--checkpoint_path", tiny_checkpoint, "--output", tmp_path / "b.pth", photos=tmp_path / "photos")
     assert not (tmp_path / "b.pth").exists()
 
 
+def test_the_included_weights_keep_the_label_maps_of_real_photographs(tmp_path):
+    weights, real = ROOT / "trained_checkpoint/cloth_segm_u2netp.pth", shared("data/ccp/val")
+    target = tmp_path / "a.pt"
+    run("--checkpoint_path", weights, "--output", target, photos=real)
+    assert np.isfinite(target.stat().st_size) and target.exists()
+
+
 def test_what_is_missing_or_there_already_is_one_line(tiny_checkpoint, tmp_path):
-    assert_one_line_error(run_script("export.py", "--output", tmp_path / "b.pth"), "--checkpoint_path is missing")
-    there = run_script("export.py", "--checkpoint_path", tiny_checkpoint, "--output", tiny_checkpoint)
-    assert_one_line_error(there, "exists", "--output")
+    assert_one_line_error(run_script("export.py", "--output", tmp_path / "b.pth"), "--checkpoint_path")
+    for output, words in ((tiny_checkpoint, "exists"), (tmp_path / "a.h5", "must end in .pth or .pt")):
+        with pytest.raises(UserError, match=words):
+            ExportOptions.parse(["--checkpoint_path", str(tiny_checkpoint), "--output", str(output)])
+
+
+def test_the_published_command_for_torchscript_has_its_own_default_output():
+    assert TorchScriptOptions().output == "deploy/torchscript.pt"

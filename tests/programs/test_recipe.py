@@ -1,4 +1,4 @@
-"""scripts/train_ccp.sh, the recipe of the weights that come along, cut to two iterations."""
+"""scripts/train_included_weights.sh, the recipe of the included weights, cut to two iterations."""
 
 import os
 import subprocess
@@ -8,31 +8,34 @@ from pathlib import Path
 import pytest
 
 from networks.checkpoint import load_network
-from tests.helpers import ROOT
+from tests.helpers import ROOT, make_paper_dolls
 
 SHORT = ["--fine_width", "64", "--fine_height", "64", "--batchSize", "2", "--nThreads", "0", "--save_freq", "1"]
 
 
 @pytest.fixture
-def recipe(dolls, tiny_checkpoint, tmp_path):
-    """The script run in a folder of its own, on drawn photographs."""
+def recipe(tiny_checkpoint, tmp_path):
+    """The script run in a folder of its own, on two drawn photographs: recipe(iterations)."""
+    image_folder, df_path = make_paper_dolls(tmp_path, photos=2)
     for part in ("train", "val"):
-        (tmp_path / part).symlink_to(dolls.image_folder)
-        (tmp_path / f"{part}.csv").symlink_to(dolls.df_path)
+        (tmp_path / part).symlink_to(image_folder)
+        (tmp_path / f"{part}.csv").symlink_to(df_path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def run(iterations: int) -> subprocess.CompletedProcess:
+        script = ROOT / "scripts/train_included_weights.sh"
         return subprocess.run(
-            ["bash", ROOT / "scripts/train_ccp.sh", tmp_path, tiny_checkpoint, *SHORT, "--iter", str(iterations)],
+            ["bash", script, tmp_path, tiny_checkpoint, *SHORT, "--iter", str(iterations)],
             cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
 
     return run
 
 
-def test_the_recipe_ends_in_weights_and_goes_on_where_it_was(recipe, tmp_path):
+def test_the_recipe_ends_in_weights_and_continues_where_it_was(recipe, tmp_path):
     first = recipe(1)
     assert first.returncode == 0, first.stderr
+    assert "optimizer=adamw" in first.stdout and "iou_weight=1.0" in first.stdout  # the recipe's options
     _, info = load_network(tmp_path / "cloth_segm_u2netp.pth")
     assert (info.width, info.height, info.iteration) == (288, 288, 1)
 

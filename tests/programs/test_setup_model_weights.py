@@ -1,37 +1,44 @@
+"""setup_model_weights.py: published saliency weights with a clothes head, from a file or from the web."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import gdown
+import pytest
 import torch
 
-from networks.checkpoint import build_network, load_network
+import setup_model_weights
+from networks.checkpoint import load_network, read_weights
+from networks.u2net import build_network
+from options.setup_options import SetupOptions
 from tests.helpers import assert_one_line_error, run_script
+from utils.errors import UserError
 
 
-def test_surgery_of_the_published_onnx(saliency_onnx, tmp_path):
-    result = run_script(
-        "setup_model_weights.py", "--model", "u2netp", "--weights", saliency_onnx, "--save_dir", tmp_path
-    )
-    assert result.returncode == 0, result.stderr
-    assert "784 tensors copied, 14 of the head" in result.stdout
+def run(*arguments: object) -> None:
+    setup_model_weights.main(SetupOptions.parse([str(argument) for argument in arguments]))
+
+
+def test_surgery_of_the_published_onnx(saliency_onnx, tmp_path, capsys):
+    run("--model", "u2netp", "--weights", saliency_onnx, "--save_dir", tmp_path)
+    assert "784 tensors copied, 14 of the head" in capsys.readouterr().out
     network, info = load_network(tmp_path / "cloth_segm_u2netp_surgery.pth")
-    saliency, _ = load_network(saliency_onnx)
     assert info.class_names == ("background", "upper", "lower", "full")
     key = "stage6.rebnconv1.conv_s1.weight"
-    assert torch.equal(network.state_dict()[key], saliency.state_dict()[key])
+    assert torch.equal(network.state_dict()[key], read_weights(saliency_onnx)[0][key])
 
 
 def test_surgery_of_a_pth_for_another_class_map(tmp_path):
     torch.save(build_network("u2net", 1).state_dict(), tmp_path / "u2net.pth")
     (tmp_path / "map.yml").write_text("a: [0]\nb: [1]\n")
-    result = run_script(
-        "setup_model_weights.py", "--weights", tmp_path / "u2net.pth", "--save_dir", tmp_path / "out",
-        "--class_map", tmp_path / "map.yml",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+    run("--weights", tmp_path / "u2net.pth", "--save_dir", tmp_path / "out", "--class_map", tmp_path / "map.yml")
     assert load_network(tmp_path / "out" / "cloth_segm_unet_surgery.pth")[1].class_names == ("background", "a", "b")
 
 
 def test_broken_weights_are_one_line_and_leave_nothing(tmp_path):
     (tmp_path / "u2net.pth").write_bytes(b"<html>quota exceeded</html>")
-    result = run_script("setup_model_weights.py", "--weights", tmp_path / "u2net.pth", "--save_dir", tmp_path / "out")
-    assert_one_line_error(result, "u2net.pth")
+    with pytest.raises(UserError, match="u2net.pth is a web page"):
+        run("--weights", tmp_path / "u2net.pth", "--save_dir", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -40,3 +47,98 @@ def test_a_failed_download_says_what_to_do_by_hand_and_leaves_nothing(tmp_path):
     result = run_script("setup_model_weights.py", "--save_dir", tmp_path / "out", env=nowhere)
     assert_one_line_error(result, "download failed", "--weights FILE", "1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ")
     assert not list((tmp_path / "out").iterdir())
+
+
+# Downloads, from a real HTTP server on this machine
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """serve(body, status, promised, kind): what the server answers; promised is its Content-Length."""
+    answer = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(answer["status"])
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(answer["promised"] or len(answer["body"])))
+            self.end_headers()
+            self.wfile.write(answer["body"])
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Only where it is fetched from is changed.
+    monkeypatch.setattr(setup_model_weights, "GOOGLE_DRIVE", f"http://127.0.0.1:{server.server_port}/uc?id=")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    yield lambda body, status=200, promised=None: answer.update(body=body, status=status, promised=promised)
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("published") / "u2netp.pth"
+    torch.save(build_network("u2netp", 1).state_dict(), path)
+    return path.read_bytes()
+
+
+def test_sound_weights_arrive_whole_under_their_name_alone(serve, published, tmp_path):
+    serve(published)
+    setup_model_weights.download("some_id", tmp_path / "weights" / "u2netp.pth")
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["u2netp.pth"]
+    assert (tmp_path / "weights/u2netp.pth").read_bytes() == published
+
+
+@pytest.mark.parametrize("fault", ["web page", "cut short", "half a file", "not found", "empty"])
+def test_anything_else_leaves_nothing_and_says_what_to_do_by_hand(serve, published, tmp_path, fault):
+    answers = {
+        "web page": (b"<!DOCTYPE html><html>Quota exceeded</html>",),
+        "cut short": (published[:100_000], 200, len(published)),
+        "half a file": (published[: len(published) // 2],),
+        "not found": (b"gone", 404),
+        "empty": (b"",),
+    }
+    serve(*answers[fault])
+    with pytest.raises(UserError, match="--weights FILE") as caught:
+        setup_model_weights.download("some_id", tmp_path / "u2netp.pth")
+    assert "some_id" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+# As gdown words it: the reason stands below a heading, in lines of its own.
+QUOTA = """Failed to retrieve file url:
+
+\tToo many users have viewed or downloaded this file recently. Please
+\ttry accessing the file again later.
+
+You may still be able to access the file from the browser:
+
+\thttps://drive.google.com/uc?id=some_id
+
+but Gdown can't. Please check connections and permissions."""
+
+
+def test_the_real_reason_of_a_failed_download_is_shown_in_one_line(tmp_path, monkeypatch):
+    def refused(*_):
+        raise gdown.exceptions.FileURLRetrievalError(QUOTA)
+
+    monkeypatch.setattr(gdown, "download", refused)
+    with pytest.raises(UserError, match="Too many users have viewed or downloaded this file recently. Please try") as e:
+        setup_model_weights.download("some_id", tmp_path / "u2netp.pth")
+    assert "\n" not in str(e.value) and "\t" not in str(e.value)
+    assert "--weights FILE" in str(e.value)
+
+
+def test_an_endless_reason_is_cut(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError("words " * 10_000)
+
+    monkeypatch.setattr(gdown, "download", refused)
+    with pytest.raises(UserError) as caught:
+        setup_model_weights.download("some_id", tmp_path / "u2netp.pth")
+    assert len(str(caught.value)) < 1000

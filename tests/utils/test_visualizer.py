@@ -60,11 +60,10 @@ def test_losses_are_logged_with_speed_and_skipped_steps(tmp_path):
 
 def test_other_ranks_write_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.visualizer.rank", lambda: 1)
-    visualizer = Visualizer(str(tmp_path / "logs"), PALETTE)
-    visualizer.scalars({"total_loss": 1.0}, 1)
-    visualizer.losses(torch.tensor(3.0), [], 0.1, 0, 5, 8)
-    visualizer.pictures(np.zeros((1, 3, 4, 4), np.uint8), torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, 4), 1)
-    visualizer.close()
+    with Visualizer(str(tmp_path / "logs"), PALETTE) as visualizer:
+        visualizer.scalars({"total_loss": 1.0}, 1)
+        visualizer.losses(torch.tensor(3.0), [], 0.1, 0, 5, 8)
+        visualizer.pictures(np.zeros((1, 3, 4, 4), np.uint8), torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, 4), 1)
     assert not (tmp_path / "logs").exists()
 
 
@@ -85,3 +84,10 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write logs to .*--logs_dir"):
         Visualizer(str(tmp_path / "file" / "logs"), PALETTE)
+
+
+def test_an_errors_line_begins_below_the_progress_bar(tmp_path, capsys):
+    with pytest.raises(ValueError, match="first"), Visualizer(str(tmp_path), PALETTE, iterations=5) as visualizer:
+        visualizer.progress.update()
+        raise ValueError("first")
+    assert capsys.readouterr().err.endswith("\n")
