@@ -14,9 +14,17 @@ Photographs are taken as they are stored. They stay where they are.
 """
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from options.prepare_options import PrepareProductsOptions
+
+if __name__ == "__main__":
+    options = PrepareProductsOptions.from_command_line()  # before the imports that take seconds
+
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,14 +32,13 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from data.imaterialist_table import COLUMNS
 from data.photo import PhotoError, open_photo
 from data.rle import encode_rle
-from networks.engines import load_engine
-from options.prepare_options import PrepareProductsOptions
-from utils.devices import keep_freed_memory
+from networks.engines import TorchEngine
+from networks.surgery import initialise
+from networks.u2net import build_network
+from utils.devices import keep_freed_memory, resolve_device, resolve_precision
 from utils.errors import UserError, run_program
 from utils.files import write_csv
 from utils.prefetch import ahead
@@ -80,9 +87,7 @@ def main(options: PrepareProductsOptions) -> None:
         kept = set(pd.read_csv(options.leave_out, usecols=["ImageId"], dtype=str).ImageId)
         labels = {name: label for name, label in labels.items() if name not in kept}
     labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
-    engine, info = load_engine(options.saliency, options.device, options.precision)
-    if len(info.class_names) != 1:
-        raise UserError(f"{options.saliency} is not a saliency network: it has {len(info.class_names)} classes, not 1")
+    engine = saliency_engine(options)
     print(f"device: {engine.name}; {len(labels)} photographs with a label that is known here")
 
     def load(name: str) -> tuple[np.ndarray, tuple[int, int]]:
@@ -117,6 +122,16 @@ def main(options: PrepareProductsOptions) -> None:
     found = Counter(labels[name] for name in dict.fromkeys(row[0] for row in rows + full_rows))
     print(f"wrote {output}: {sum(found.values())} photographs ({shown(found)})")
     print(f"left out: {shown(left_out) or 'none'}")
+
+
+def saliency_engine(options: PrepareProductsOptions) -> TorchEngine:
+    """The saliency network, ready to run. Raises UserError."""
+    network = build_network("u2netp", 1)
+    _, left = initialise(network, options.saliency)
+    if left:
+        raise UserError(f"{options.saliency} is not a saliency network: it has more than one output channel")
+    device = resolve_device(options.device)
+    return TorchEngine(network, device, resolve_precision(options.precision, device))
 
 
 def read_labels(clone: Path) -> dict[str, str]:
@@ -200,4 +215,4 @@ def shown(counts: Counter) -> str:
 
 
 if __name__ == "__main__":
-    run_program(main, PrepareProductsOptions.from_command_line())
+    run_program(main, options)

@@ -5,14 +5,20 @@ where the network is not sure, and rows with ``clothes`` where it is sure of clo
 """
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from options.prepare_options import PseudoLabelOptions
+
+if __name__ == "__main__":
+    options = PseudoLabelOptions.from_command_line()  # before the imports that take seconds
+
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.classes import load_class_table
 from data.image_folder import find_photos
@@ -21,7 +27,6 @@ from data.photo import PhotoError, open_photo
 from data.pseudo_labels import confident_labels, table_rows
 from data.tag_table import read_tags
 from networks.predictor import Predictor
-from options.prepare_options import PseudoLabelOptions
 from utils.devices import keep_freed_memory
 from utils.errors import UserError, run_program
 from utils.files import write_csv
@@ -72,4 +77,4 @@ def main(options: PseudoLabelOptions) -> int:
 
 
 if __name__ == "__main__":
-    run_program(main, PseudoLabelOptions.from_command_line())
+    run_program(main, options)
