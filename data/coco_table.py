@@ -51,7 +51,7 @@ def read_coco(
                     without.add(row.photo)
             yield row
 
-    categories = {number: (names.get(number) or "(without a name)", value) for number, value in value_of.items()}
+    categories = {number: (names.get(number, ""), value) for number, value in value_of.items()}
     source = f"{df_path} with photographs in {image_folder}"
     table = LabelTable.collect(rows(), categories, source, max_photos, watch, unit="annotation")
     table.notes = _mapping_as_text(classes, categories)
@@ -124,6 +124,8 @@ def _matching(category: int | str, names: dict[int, str]) -> list[int]:
 
 
 def _mapping_as_text(classes: ClassTable, categories: dict[int, tuple[str, int]]) -> list[str]:
+    if not any(name for name, _ in categories.values()):
+        return ["the file's categories have no names: their ids are taken as iMaterialist's, or the class map's"]
     return [
         f"{name}: {_listed(f'{c} ({number})' for number, (c, v) in categories.items() if v == value) or 'no category'}"
         for value, name in enumerate(classes.names)
@@ -255,20 +257,13 @@ def _polygon_runs(rings: list, height: int, width: int) -> np.ndarray:
     Everything is checked before it reaches the library: it hangs on a coordinate that is not a number, crashes on a
     huge one, and takes a ring of four numbers for a box.
     """
-    if all(map(_is_number, rings)):  # one ring, without the list around it
+    if not isinstance(rings[0], list):  # one ring, without the list around it
         rings = [rings]
-    for ring in rings:
-        if not isinstance(ring, list) or not all(map(_is_number, ring)):
-            raise SegmentationError("polygon that is not a list of numbers")
-        if len(ring) % 2:
-            raise SegmentationError("polygon of an odd count of numbers")
-        for x, y in zip(ring[0::2], ring[1::2], strict=True):
-            if not (-width <= x <= 2 * width and -height <= y <= 2 * height):  # NaN as well
-                raise SegmentationError("polygon that lies far outside the image")
-    rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in rings if len(ring) >= 6]  # others have no area
+    # The others have no area.
+    rings = [ring for ring in (_ring(ring, height, width) for ring in rings) if len(ring) >= 3]
     if not rings:
         raise SegmentationError("polygon of fewer than three points")
-    if sum(np.abs(ring - np.roll(ring, 1, 0)).max(1).sum() for ring in rings) > LONGEST_OUTLINE:
+    if sum(np.abs(np.diff(ring, axis=0, append=ring[:1])).max(1).sum() for ring in rings) > LONGEST_OUTLINE:
         raise SegmentationError(f"polygon with an outline of more than {LONGEST_OUTLINE} pixels")
     try:
         from pycocotools import mask  # here, because nothing else needs it
@@ -276,6 +271,23 @@ def _polygon_runs(rings: list, height: int, width: int) -> np.ndarray:
         raise UserError("polygons in a COCO file need pycocotools: pip install 'pycocotools>=2.0.8'") from None
     merged = mask.merge(mask.frPyObjects([ring.ravel().tolist() for ring in rings], height, width))
     return _runs(_unpacked(merged["counts"].decode("ascii")), height * width)
+
+
+def _ring(ring: object, height: int, width: int) -> np.ndarray:
+    """Points of a polygon: P x 2 float64 (x, y). Raises SegmentationError."""
+    try:
+        numbers = np.array(ring if isinstance(ring, list) else None)
+    except (ValueError, OverflowError):  # lists of different lengths
+        numbers = np.array(None)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
+        raise SegmentationError("polygon that is not a list of numbers")
+    if len(numbers) % 2:
+        raise SegmentationError("polygon of an odd count of numbers")
+    points = numbers.astype(np.float64).reshape(-1, 2)
+    size = np.array([width, height])
+    if not ((points >= -size) & (points <= 2 * size)).all():  # not a number is not within either
+        raise SegmentationError("polygon that lies far outside the image")
+    return points
 
 
 def _is_number(value: object) -> bool:

@@ -2,21 +2,18 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
+from data.photo import photo_suffixes
 from utils.errors import UserError
-
-# Formats that Pillow only recognises, or reads with the help of programs that few have.
-NOT_PHOTOGRAPHS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
 def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
-    """Paths, relative to ``folder`` and sorted, of the image files below it; links to folders are followed.
+    """Paths, relative to ``folder`` and sorted, of the image files below it.
 
-    Hidden files are passed over, and so is everything below ``leave_out`` (results inside the folder).
-    Raises UserError when there is no such folder or no image in it.
+    Links to folders are followed. Hidden files are passed over, and so is everything below ``leave_out`` (results
+    inside the folder). Raises UserError when there is no such folder or no image in it.
     """
     suffixes = photo_suffixes()
     found = [path for path in _files(folder, leave_out) if path.suffix.lower() in suffixes]
@@ -31,35 +28,50 @@ def passed_over(folder: Path, photos: list[Path], leave_out: Path | None = None)
     return Counter(path.suffix.lower() or "without a suffix" for path in others)
 
 
-def photo_suffixes() -> set[str]:
-    """Suffixes, in lower case and with their dot, of the files that can be photographs."""
-    Image.init()
-    readable = {*Image.OPEN, "MPO"} - NOT_PHOTOGRAPHS  # Pillow reads MPO as JPEG
-    return {suffix for suffix, form in Image.registered_extensions().items() if form in readable}
-
-
 def _files(folder: Path, leave_out: Path | None) -> list[Path]:
-    """The files below a folder as find_photos looks at them. Raises UserError when there is no such folder."""
+    """The files below a folder as find_photos looks at them, and links that lead nowhere. Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a folder of photographs")
-    top, left_out = folder.resolve(), leave_out and leave_out.resolve()
-    entered = {top}
+    results = leave_out.resolve() if leave_out else None
+    if results and folder.resolve().is_relative_to(results):  # then photographs and results lie side by side
+        results = None
+    return sorted(path.relative_to(folder) for path in _walk(folder, results))
 
-    def enter(path: Path) -> bool:
-        """Whether to go into a folder; one that links lead to again, or back up to, is not entered twice."""
-        target = path.resolve()
-        again = target in entered or (path.is_symlink() and (target in top.parents or top in target.parents))
-        if path.name.startswith(".") or again or (target == left_out and target != top):
-            return False
-        entered.add(target)
-        return True
 
-    found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in sorted(folders) if enter(Path(parent, name))]
-        paths = (Path(parent, name) for name in files if not name.startswith("."))
-        found += [path.relative_to(folder) for path in paths if path.is_file()]
-    return sorted(found)
+def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
+    """The files below a folder. Every folder is looked into once: its own place comes before links to it.
+
+    Links back up, to a folder that this one lies in, are not followed.
+    """
+    folders, links, seen = [folder], [], set(folder.resolve().parents)
+    while folders or links:
+        current = folders.pop() if folders else links.pop(0)
+        place = current.resolve()
+        if place in seen or (leave_out and place.is_relative_to(leave_out)):
+            continue
+        seen.add(place)
+        try:
+            content = sorted(current.iterdir())
+        except OSError as error:
+            if current == folder:
+                raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
+            continue  # such as lost+found
+        for path in content:
+            if path.name.startswith("."):
+                continue
+            linked = path.is_symlink()
+            if path.is_dir():
+                (links if linked else folders).append(path)
+            elif not linked:
+                if path.is_file():  # not a pipe, say
+                    yield path
+            elif (path.is_file() or not path.exists()) and not (leave_out and _target(path).is_relative_to(leave_out)):
+                yield path
+
+
+def _target(link: Path) -> Path:
+    """Where a link leads; a link that leads to itself is where it is."""
+    return Path(os.path.realpath(link))  # unlike Path.resolve it has no objection to loops
 
 
 def result_names(photos: list[Path]) -> dict[Path, Path]:
@@ -73,5 +85,5 @@ def result_names(photos: list[Path]) -> dict[Path, Path]:
         return str(path).lower()
 
     taken = Counter(key(photo.with_suffix("")) for photo in photos)
-    taken.update(key(photo) for photo in photos)  # a file called a.jpg.png must not get a's name
+    taken.update(key(photo) for photo in photos)  # so that a file called a.jpg.png does not get a's name
     return {photo: photo.with_suffix("") if taken[key(photo.with_suffix(""))] == 1 else photo for photo in photos}

@@ -40,7 +40,7 @@ def read_folder(
     background 0, and 255 where nobody knows. Raises UserError when a folder is missing, a map has a value that no
     class has, or nothing is usable.
     """
-    finder = PhotoFinder(image_folder)
+    finder = PhotoFinder(image_folder, label_maps=df_path)
     categories = {value: (name, value) for value, name in enumerate(classes.names)} | {UNKNOWN: ("unknown", UNKNOWN)}
     maps = [
         path.relative_to(df_path)
@@ -96,8 +96,8 @@ def _rows(folder: Path, number: int, path: Path, photo: FoundPhoto, classes: Cla
     except LabelMapError as error:
         row.fault = str(error)
         return [row]
-    present = np.flatnonzero(np.bincount(values.ravel())).tolist()
-    for value in present:
+    runs = runs_of_values(values)
+    for value in runs:
         if value >= len(classes.names) and value != UNKNOWN:
             raise UserError(
                 f"{folder / path} has the value {value}, but there are {len(classes.names)} classes, 0 to "
@@ -110,8 +110,7 @@ def _rows(folder: Path, number: int, path: Path, photo: FoundPhoto, classes: Cla
             disagreement(photo, values.shape, "the label map has"),
         )
         return [row]
-    runs = runs_of_values(values)
-    return [replace(row, category=value, runs=runs[value]) for value in present if value] or [row]
+    return [replace(row, category=value, runs=runs[value]) for value in runs] or [row]
 
 
 def read_label_map(path: Path) -> np.ndarray:
@@ -134,7 +133,7 @@ def read_label_map(path: Path) -> np.ndarray:
 def runs_of_values(values: np.ndarray) -> dict[int, np.ndarray]:
     """Runs, as parse_rle gives them, of each value of a label map (H x W) but 0."""
     down_columns = values.T.ravel()
-    edges = np.concatenate(([0], np.flatnonzero(np.diff(down_columns)) + 1, [len(down_columns)]))
+    edges = np.concatenate(([0], np.flatnonzero(down_columns[1:] != down_columns[:-1]) + 1, [len(down_columns)]))
     value_of_run = down_columns[edges[:-1]]
     runs = np.stack((edges[:-1], edges[1:]), 1).astype(np.int32)
     return {value: runs[value_of_run == value] for value in np.unique(value_of_run).tolist() if value}

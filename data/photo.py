@@ -1,15 +1,15 @@
 """Open photographs: any format, any colour mode, upright, in sRGB, bounded."""
 
 import io
-import struct
+import logging
 import warnings
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
+
+from data.bare_image import without_metadata
 
 try:  # iPhone photographs
     from pi_heif import register_heif_opener
@@ -20,9 +20,10 @@ else:
 
 MAX_MEGAPIXELS = 200
 Image.MAX_IMAGE_PIXELS = None  # the limit is checked below, with a message that says what to do
-warnings.filterwarnings("ignore", module=r"PIL\.")  # they are of metadata; what is wrong with pixels is an error
-
-UNTURN = {
+# What Pillow warns of and logs is metadata; what is wrong with pixels is an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,14 +32,26 @@ UNTURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Values that stand for white in greyscale files of more than 8 bits: 0..1, 8, 10, 12 and 16 bits.
+WHITES = (1, 255, 1023, 4095, 65535)
+BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # TIFF tags
+Image.preinit()  # the commonest formats first
+Image.init()
+# Pillow recognises the ones left out, but cannot read their pixels, or only with the help of another program.
+FORMATS = [name for name in Image.ID if name not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-MODE_OF_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-PNG_START = b"\x89PNG\r\n\x1a\n"
-PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # of a PNG
+MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+LATTICE = np.stack(np.meshgrid(*3 * [np.arange(0, 256, 51, np.uint8)]), -1).reshape(-1, 6, 3)  # of RGB colours
 
 
 class PhotoError(ValueError):
     """A photograph that cannot be used; the message says why in one line."""
+
+
+def photo_suffixes() -> set[str]:
+    """Suffixes, in lower case and with their dot, of files that may be photographs."""
+    # An MPO file opens as a JPEG.
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS or name == "MPO"}
 
 
 def open_photo(
@@ -47,73 +60,64 @@ def open_photo(
     upright: bool = True,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Image.Image:
-    """An RGB photograph in sRGB, without metadata.
+    """An RGB photograph: its pixels in sRGB, without metadata; of several frames the first.
 
     source: path or binary file. min_size: (height, width) that suffices; a larger JPEG is then decoded
-    at a reduced scale that is not smaller. upright: apply the EXIF rotation. Greyscale, 16-bit, float, palette
-    and CMYK become RGB; transparency is laid over white; a colour profile is applied. Metadata that is broken or
-    too large is ignored. Raises PhotoError.
+    at a reduced scale that is not smaller. upright: apply the EXIF rotation. Greyscale, 16-bit, floating-point,
+    palette and CMYK become RGB; transparency is laid over white. Metadata that cannot be read is ignored.
+    Raises PhotoError.
     """
     try:
         try:
             return _decode(source, min_size, upright, max_megapixels)
-        except (FileNotFoundError, PhotoError):
+        except (PhotoError, FileNotFoundError):
             raise
-        except Exception as error:  # Pillow's decoders raise what they like on broken files
-            for content in _with_less_metadata(source):
+        except Exception:
+            for bare in without_metadata(_content(source)):
                 try:
-                    return _decode(io.BytesIO(content), min_size, upright, max_megapixels)
+                    return _decode(io.BytesIO(bare), min_size, upright, max_megapixels)
                 except PhotoError:
                     raise
-                except Exception:
+                except Exception:  # then it is not the metadata: the first error is the one to tell
                     continue
-            raise error
+            raise
     except PhotoError:
         raise
     except FileNotFoundError:
         raise PhotoError("no such file") from None
     except Image.UnidentifiedImageError:
         raise PhotoError("not an image in a format that Pillow reads") from None
-    except Exception as error:
-        raise PhotoError(f"broken image ({' '.join(str(error).split()) or type(error).__name__})") from None
+    except OSError as error:
+        raise PhotoError(f"cannot be read: {error.strerror}" if error.strerror else _broken(error)) from None
+    except Exception as error:  # Pillow's decoders raise what they like on broken files
+        raise PhotoError(_broken(error)) from None
 
 
 def orientation(photo: Image.Image) -> int:
-    """EXIF orientation of an opened photo, 1 to 8; 1 where there is none, or none that makes sense."""
+    """EXIF orientation of an opened photo, 1 to 8; 1 where there is none that can be read."""
     try:
         value = photo.getexif().get(ExifTags.Base.Orientation, 1)
         value = int(value[0] if isinstance(value, bytes | tuple) else value)
-    except Exception:  # so many ways for EXIF to be broken
+    except Exception:  # as with decoders
         return 1
-    return value if value in UNTURN else 1
+    return value if value in TURNS else 1
 
 
-def to_rgb(photo: Image.Image) -> Image.Image:
-    """Convert any Pillow mode to RGB in sRGB; 16-bit and float grey is scaled, transparency laid over white.
+def _broken(error: Exception) -> str:
+    return f"broken image ({' '.join(str(error).split()) or type(error).__name__})"
 
-    Raises PhotoError where the brightness that float or integer values stand for is anybody's guess.
-    """
-    if photo.mode == "F" or photo.mode.startswith("I"):
-        photo = Image.fromarray(_grey_8_bit(np.asarray(photo)))
-    profile = photo.info.get("icc_profile")
-    if photo.has_transparency_data:
-        rgba = photo.convert("RGBA")
-        rgb = _to_srgb(rgba.convert("RGB"), profile)
-        rgb.putalpha(rgba.getchannel("A"))
-        photo = Image.alpha_composite(Image.new("RGBA", rgb.size, "white"), rgb)
-    elif profile:
-        photo = _to_srgb(photo.convert("RGB") if photo.mode == "P" else photo, profile)
-    photo = photo.convert("RGB")
-    photo.info = {}  # the profile has been applied, and the rest does not describe this picture any more
-    return photo
+
+def _content(source: str | Path | BinaryIO) -> bytes:
+    if isinstance(source, str | Path):
+        return Path(source).read_bytes()
+    source.seek(0)
+    return source.read()
 
 
 def _decode(
     source: str | Path | BinaryIO, min_size: tuple[int, int] | None, upright: bool, max_megapixels: float
 ) -> Image.Image:
-    if hasattr(source, "seek"):
-        source.seek(0)
-    with Image.open(source) as photo:
+    with Image.open(source, formats=FORMATS) as photo:
         width, height = photo.size
         if width * height > max_megapixels * 1e6:
             raise PhotoError(
@@ -121,85 +125,78 @@ def _decode(
             )
         if min_size is not None:
             photo.draft("RGB", (min_size[1], min_size[0]))
+        deep = any(";16" in str(tile.args) for tile in photo.tile)
         photo.load()
-        turn = UNTURN.get(orientation(photo)) if upright else None  # after load, which turns TIFFs itself
-        rgb = to_rgb(photo)
-    return rgb if turn is None else rgb.transpose(turn)
+        turn = TURNS.get(orientation(photo)) if upright else None
+        profile = photo.info.get("icc_profile")
+        if photo.mode.startswith(("I", "F")):
+            photo = _eight_bits(photo)
+        elif deep and max(high for _, high in photo.convert("RGB").getextrema()) <= 4095 >> 8:
+            # Pillow keeps the upper 8 of 16 bits of colours.
+            raise PhotoError("nearly black: fewer than 16 bits stored as 16; save it with 8 bits per channel")
+        photo = _to_rgb(photo, profile)
+        return photo if turn is None else photo.transpose(turn)
+
+
+def _eight_bits(photo: Image.Image) -> Image.Image:
+    """Greyscale of more than 8 bits, or floating-point, in 8 bits. Raises PhotoError where white is not known."""
+    values = np.asarray(photo).astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    if photo.mode == "F":
+        # Resampling may leave a little beyond black and white.
+        white = next((white for white in WHITES if high <= 1.05 * white), None)
+        # Of 0..20, say, nobody knows whether it is nearly black or a range of its own.
+        known = white is not None and low >= -0.05 * white and (white == 1 or high >= 0.5 * white)
+    else:
+        white = _stated_white(photo, high) or next((white for white in WHITES[1:] if high <= white), None)
+        known = white is not None and low >= 0
+    if not known:
+        raise PhotoError(f"brightness from {low:g} to {high:g}, of which white is not known; save it with 8 bits")
+    values *= 255 / white
+    return Image.fromarray(values.round(out=values).clip(0, 255, out=values).astype(np.uint8))
+
+
+def _stated_white(photo: Image.Image, high: float) -> int | None:
+    """The value of white that a TIFF states, unless its largest value ``high`` is beyond."""
+    tags = getattr(photo, "tag_v2", {})
+    bits = int(np.ravel(tags.get(BITS_PER_SAMPLE, 16))[0])
+    white = int(np.ravel(tags.get(MAX_SAMPLE_VALUE, 0))[0]) or (2**bits - 1 if bits < 16 else 0)
+    return white if white >= max(high, 255) else None
+
+
+def _to_rgb(photo: Image.Image, profile: bytes | None) -> Image.Image:
+    """An 8-bit image of any mode -> RGB without metadata; transparency is laid over white. profile: ICC."""
+    if photo.has_transparency_data:
+        rgba = photo.convert("RGBA")
+        colours = _to_srgb(rgba.convert("L" if photo.mode in ("L", "LA") else "RGB"), profile)
+        colours.putalpha(rgba.getchannel("A"))
+        photo = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), colours).convert("RGB")
+    else:
+        photo = _to_srgb(photo, profile)
+    photo.info = {}
+    return photo
 
 
 def _to_srgb(photo: Image.Image, profile: bytes | None) -> Image.Image:
-    """The photo in sRGB, or as it is where the profile is broken, not of its mode, or sRGB's own."""
-    if not profile:
-        return photo
+    """An 8-bit image without transparency -> RGB. A profile that is broken or for other colours is ignored."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if MODE_OF_SPACE.get(source.profile.xcolor_space.strip()) != photo.mode:
-            return photo
-        if "srgb" in ImageCms.getProfileDescription(source).lower():
-            return photo
-        return ImageCms.profileToProfile(photo, source, SRGB, outputMode="RGB")
-    except Exception:  # LittleCMS names dozens of faults, all of the profile alone
-        return photo
+        if photo.mode == "LAB":
+            source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+            return ImageCms.profileToProfile(photo, source, SRGB, outputMode="RGB")
+        if profile:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            colours = source.profile.xcolor_space.strip()
+            if (colours == "CMYK") == (photo.mode == "CMYK") and (colours != "GRAY" or photo.mode in ("1", "L")):
+                photo = photo.convert(MODE_OF_PROFILE[colours])
+                transform = ImageCms.buildTransform(source, SRGB, photo.mode, "RGB")
+                if photo.mode != "RGB" or not _changes_nothing(transform):
+                    return transform.apply(photo)
+    except (ImageCms.PyCMSError, OSError, KeyError, ValueError):
+        pass
+    return photo.convert("RGB")
 
 
-def _grey_8_bit(values: np.ndarray) -> np.ndarray:
-    """Grey of more than 8 bits, or float -> H x W uint8, by the range of its values. Raises PhotoError."""
-    values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)) or low < 0:
-        raise PhotoError(f"values from {low:g} to {high:g} are not brightness; save it as 8 bits a channel")
-    if values.dtype.kind == "f":
-        # Between these ranges nobody knows what is white.
-        white = next((w for least, w in ((0, 1), (128, 255), (32768, 65535)) if least <= high <= w), None)
-    else:  # 8, 10, 12 or 16 bits, whatever they are stored in
-        white = next((w for w in (255, 1023, 4095, 65535) if high <= w), None)
-    if white is None:
-        raise PhotoError(f"values up to {high:g}: nobody knows which is white; save it as 8 bits a channel")
-    if values.dtype.kind == "f":
-        return (values * (255 / white)).round().astype(np.uint8)
-    return (values >> (white.bit_length() - 8)).astype(np.uint8)
-
-
-def _with_less_metadata(source: str | Path | BinaryIO) -> Iterator[bytes]:
-    """A PNG or JPEG without most of its metadata, then without any; nothing for other files."""
-    if hasattr(source, "seek"):
-        source.seek(0)
-        content = source.read()
-    else:
-        content = Path(source).read_bytes()
-    if content.startswith(PNG_START):
-        yield _png_chunks(content, (*PIXEL_CHUNKS, b"eXIf", b"iCCP"))
-        yield _png_chunks(content, (*PIXEL_CHUNKS, b"eXIf"))
-        yield _png_chunks(content, PIXEL_CHUNKS)
-    elif content.startswith(b"\xff\xd8"):
-        yield _jpeg_segments(content)
-
-
-def _png_chunks(content: bytes, kept: tuple[bytes, ...]) -> bytes:
-    """A PNG with chunks of some kinds alone."""
-    parts, at = [PNG_START], len(PNG_START)
-    while at + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, at)
-        chunk = content[at : at + 12 + length]
-        kind = chunk[4:8]
-        sound = kind in PIXEL_CHUNKS or zlib.crc32(chunk[4:-4]).to_bytes(4, "big") == chunk[-4:]
-        if kind in kept and sound:
-            parts.append(chunk)
-        at += 12 + length
-    return b"".join(parts) + content[at:]
-
-
-def _jpeg_segments(content: bytes) -> bytes:
-    """A JPEG without comments and application segments, but for the one that tells its colour transform."""
-    parts, at = [content[:2]], 2
-    while content[at : at + 1] == b"\xff" and content[at + 1 : at + 2] not in (b"\xda", b"\xd9", b""):
-        if content[at + 1] == 0xFF:  # a fill byte
-            at += 1
-            continue
-        (length,) = struct.unpack(">H", content[at + 2 : at + 4].rjust(2, b"\0"))
-        marker, segment = content[at + 1], content[at : at + 2 + max(2, length)]
-        adobe = marker == 0xEE and segment[4:9] == b"Adobe" and len(segment) >= 16
-        if adobe or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-            parts.append(segment)
-        at += len(segment)
-    return b"".join(parts) + content[at:]
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a transform from RGB to RGB does nothing but round: most profiles are sRGB's, whatever their name."""
+    changed = np.asarray(transform.apply(Image.fromarray(LATTICE))).astype(int)
+    return bool(abs(changed - LATTICE).max() <= 2)

@@ -21,7 +21,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
     Raises UserError for anything else, and for saliency weights.
     """
     state, info = read_weights(path)
-    _refuse_saliency(info, path)
+    _refuse_saliency(state, path)
     network = build_network(architecture_of(state, path), len(state["outconv.bias"]))
     check_keys(state, network, path)
     network.load_state_dict(state)
@@ -30,8 +30,8 @@ def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
 
 def read_info(path: str | Path) -> CheckpointInfo:
     """What a weight file says of itself, without reading the weights where the format allows that. Raises UserError."""
-    info = read_weights(path, mmap=True)[1]
-    _refuse_saliency(info, path)
+    state, info = read_weights(path, mmap=True)
+    _refuse_saliency(state, path)
     return info
 
 
@@ -67,11 +67,13 @@ def _check_tensor(key: str, tensor: Tensor, path: Path, values: bool) -> None:
         raise UserError(f"{path}: {key} has values that are not finite; the weights are broken, take an earlier file")
 
 
-def _refuse_saliency(info: CheckpointInfo, path: str | Path) -> None:
-    if len(info.class_names) == 1:
+def _refuse_saliency(state: StateDict, path: str | Path) -> None:
+    architecture = architecture_of(state, path)
+    if len(state["outconv.bias"]) == 1:
         raise UserError(
             f"{path} holds saliency weights (one output channel), which cannot tell clothes apart; fit them with a "
-            f"clothes head (python setup_model_weights.py --weights {path}), then train that with train.py"
+            f"clothes head (python setup_model_weights.py --model {architecture} --weights {path}), then train that "
+            "with train.py"
         )
 
 

@@ -93,7 +93,8 @@ def kind_of(path: Path) -> str:
         return "torch"
     if head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") <= size - 8:
         return "safetensors"
-    return "onnx" if path.suffix.lower() == ".onnx" else "torch"
+    begins_as_onnx = head[:1] == b"\x08" and head[2:3] == b"\x12"  # the fields ir_version and producer_name
+    return "onnx" if begins_as_onnx or path.suffix.lower() == ".onnx" else "torch"
 
 
 def _unpacked(folder: Path) -> str:

@@ -8,10 +8,10 @@ from utils.errors import UserError
 
 @dataclass
 class AuditOptions(TableOptions):
-    """Look for faults in a data set in iMaterialist format before it is trained on."""
+    """Look for faults in a labelled data set before it is trained on."""
 
     against_image_folder: str | None = option(None, "photographs of a second table, to find ones that are in both")
-    against_df_path: str | None = option(None, "the second table, for example the validation's")
+    against_df_path: str | None = option(None, "labels of the second table, for example the validation's")
     report_dir: str | None = option(None, "folder for pictures: labels over photographs, pairs of duplicates")
 
     def resolve(self) -> "AuditOptions":

@@ -15,7 +15,7 @@ from utils.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text (in quotes if it is a number)"}
-CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids; default: upper, lower, full"
+CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids or names; default: upper, lower, full"
 
 
 def option(
@@ -138,7 +138,11 @@ class TableOptions(BaseOptions):
     """Options of the programs that read a label table."""
 
     image_folder: str = option("../imaterialist/train/", "folder of the photographs", on_resume=True)
-    df_path: str = option("../imaterialist/train.csv", "label table (CSV)", on_resume=True)
+    df_path: str = option(
+        "../imaterialist/train.csv",
+        "labels: table (CSV), COCO file (.json), or folder of label maps",
+        on_resume=True,
+    )
     class_map: str | None = option(None, CLASS_MAP_HELP)
 
     def resolve(self):

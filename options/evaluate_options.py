@@ -8,7 +8,7 @@ from options.base_options import PredictorOptions, TableOptions, option
 
 @dataclass
 class EvaluateOptions(TableOptions, PredictorOptions):
-    """Measure a checkpoint against a label table in iMaterialist format."""
+    """Measure a checkpoint on labelled photographs."""
 
     close_ups: bool = option(False, "compare the head and shoulders of each photograph alone, cut out like a portrait")
     json: str | None = option(None, "file to write the figures to")

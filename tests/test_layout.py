@@ -21,7 +21,11 @@ PROGRAMS = sorted(
     for pattern in ("*.py", "deploy/*.py", "scripts/*.py", "benchmarks/*.py", "data/audit/__main__.py")
     for path in ROOT.glob(pattern)
 )
-COMMANDS = [path for path in PROGRAMS if '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")]
+COMMANDS = [  # benchmarks measure PyTorch for developers; they may be slow to start
+    path
+    for path in PROGRAMS
+    if path.parts[0] != "benchmarks" and '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")
+]
 PROGRAM_ROOMS = {path.parts[0].removesuffix(".py") for path in PROGRAMS} - set(ROOMS)
 MODULES = sorted(
     path.relative_to(ROOT)
@@ -82,7 +86,7 @@ import contextlib, io, runpy, sys
 sys.modules["torch"] = sys.modules["torchvision"] = None  # importing them fails
 for path in sys.argv[1:]:
     sys.argv = [path, "--help"]
-    with contextlib.redirect_stdout(io.StringIO()) as text:
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())) as screen:
         try:
             runpy.run_path(path, run_name="__main__")
             ended = "without an end"
@@ -90,7 +94,8 @@ for path in sys.argv[1:]:
             ended = end.code
         except ImportError as error:
             ended = error
-    print(path, ended, "usage" in text.getvalue())
+    screen.flush()
+    print(path, ended, b"usage" in screen.buffer.getvalue())
 """
 
 

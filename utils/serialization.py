@@ -76,8 +76,10 @@ def load_safely(path: Path, mmap: bool = False) -> object:
     except pickle.UnpicklingError as error:
         raise UserError(_refusal(path, str(error))) from None
     except Exception as error:  # a broken pickle can trip the unpickler anywhere
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"cannot read {path} (truncated, or not a checkpoint): {reason[0]}") from None
+        reason = str(error).strip().splitlines()
+        # PyTorch advises to load such files unsafely; that advice is not passed on.
+        said = f": {reason[0]}" if reason and "weights_only" not in reason[0] else ""
+        raise UserError(f"cannot read {path} (truncated, or not a checkpoint){said}") from None
 
 
 def _refusal(path: Path, reason: str) -> str:

@@ -1,7 +1,9 @@
 """Labels as people have them: tables of spreadsheets, resized and turned photographs, COCO files, label maps."""
 
+import bz2
 import csv
 import gzip
+import io
 import json
 import struct
 import sys
@@ -10,6 +12,8 @@ import zlib
 from pathlib import Path
 
 import cv2
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
@@ -21,6 +25,7 @@ from data.image_folder import result_names
 from data.label_table import LabelTable
 from data.labels import read_labels
 from data.outputs import FORMATS, result_path
+from data.photo_finder import MOST_PIXELS
 from data.photos import EvaluationPhotos, TrainingPhotos
 from data.rle import encode_rle, rasterise
 from data.sampler import Draw
@@ -267,6 +272,7 @@ def one_label(df_path: object, image_folder: Path) -> np.ndarray:
         [" a.jpg ", f"  {ROW[0]}" + " " * 5000, " 40 ", "30 " + " " * 3000, " 1 "],
         ["a.jpg", ROW[0], 40, 30, "1.0_93_101"],
         ["a.jpg", ROW[0], 40, 30, "1 _93"],
+        ["a.jpg", ROW[0].replace(" ", "\t", 3).replace(" ", "\r\n", 3).replace(" ", "   ", 3), 40, 30, 1],
     ],
 )
 def test_numbers_are_understood_as_spreadsheets_and_pandas_write_them(row, tmp_path):
@@ -393,6 +399,7 @@ def test_one_bad_line_costs_one_row(tmp_path):
     (tmp_path / "table.csv").write_bytes(TABLE.encode() + b'\xff\xfe"x,1 2\na.jpg\na.jpg,1 2,40,30,1,7,8,9\n')
     table = read(tmp_path / "table.csv", tmp_path)
     assert table.skipped.count == {"row with too few cells": 2}
+    assert table.skipped.first["row with too few cells"].startswith("row 2, ")
     assert len(table.class_of_row) == 2
 
 
@@ -468,7 +475,7 @@ def test_polygons_are_read(tmp_path):
         ([[6, 5, 20, 5, float("nan"), 25]], "far outside"),
         ([[6, 5, 20, 5, float("inf"), 25]], "far outside"),
         ([[6, 5, 20, 5, 1e9, 25]], "far outside"),
-        ([[6, 5, 20, 5, 10**400, 25]], "far outside"),
+        ([[6, 5, 20, 5, 10**400, 25]], "not a list of numbers"),
         ([[6, 5, 20, 25]], "fewer than three points"),
         ([[]], "fewer than three points"),
         ([[6, 5, 20, 5, 20, 25, 6]], "odd count"),
@@ -574,6 +581,7 @@ def test_the_default_classes_go_by_names_whatever_the_ids(tmp_path):
     nameless = [{"id": i} for i in (0, 6, 10, 23)]
     table = read(write_json(tmp_path, coco({"segmentation": RLE, "category_id": 6}, categories=nameless)), tmp_path)
     assert table.label_map(0).max() == 2
+    assert "have no names: their ids are taken as iMaterialist's" in table.lines()[0]
 
 
 def test_class_maps_take_ids_and_names_of_a_coco_file(tmp_path):
@@ -726,6 +734,17 @@ def test_the_programs_own_results_are_label_maps(tmp_path):
     assert "6 label maps are passed over: their photo has another" in table.lines()[0]
 
 
+@pytest.mark.parametrize("maps", ["photos", "photos/maps"])
+def test_maps_in_the_folder_of_the_photographs_or_below_it_are_not_photographs(maps, tmp_path):
+    save_photo(tmp_path / "photos/a.JPG", LABEL > 0)
+    save_map(tmp_path / maps / "a.png")
+    table = read(tmp_path / maps, tmp_path / "photos")
+    assert [path.name for path in table.files] == ["a.JPG"]
+    if maps != "photos":
+        options = {"image_folder": tmp_path / "photos", "df_path": tmp_path / maps}
+        assert "photographs without any row: 0" in run_here("-m", "data.audit", *flags_of(options)).stdout
+
+
 def test_maps_that_cannot_be_used_are_counted(tmp_path):
     for name in "abcde":
         save_photo(tmp_path / f"photos/{name}.jpg")
@@ -818,3 +837,138 @@ def test_training_gives_the_same_weights_from_all_forms(three_forms, tmp_path):
         assert result.returncode == 0, result.stderr
         weights.append(torch.load(tmp_path / str(i) / "latest.pth", weights_only=False)["network"])
     assert all(torch.equal(weights[0][key], other[key]) for other in weights[1:] for key in weights[0])
+
+
+# Whatever the bytes
+
+
+def zipped(name: str, content: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def as_compressed(content: bytes) -> str:
+    """Text of the characters that compressed run-lengths have."""
+    return "".join(chr(48 + byte % 64) for byte in content)
+
+
+def damaged(content: bytes, at: int, other: bytes) -> bytes:
+    return content[:at] + other + content[at + len(other) :]
+
+
+PACKED = [gzip.compress(TABLE.encode()), bz2.compress(TABLE.encode()), zipped("train.csv", TABLE)]
+SMALL_MAP = grey_png(LABEL, 4)
+fuzzed = hypothesis.settings(
+    max_examples=150, deadline=20_000, suppress_health_check=list(hypothesis.HealthCheck), database=None
+)
+CELL = st.one_of(
+    st.sampled_from(["a.jpg", "a", "..", "", "nan", "1", "1.0", "40", "30", "1 2", ROW[0], "6_1", "1e400", "9" * 30]),
+    st.text(max_size=8),
+    st.integers().map(str),
+)
+NUMBER = st.one_of(
+    st.integers(-50, 100), st.floats(), st.sampled_from([10**400, 2**31, 2**63, 1e9, -1e300]), st.none(), st.text()
+)
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBER, st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=4)),
+    max_leaves=8,
+)
+SEGMENTATION = st.one_of(
+    JSON,
+    st.lists(st.lists(NUMBER, max_size=9), max_size=3),
+    st.lists(st.lists(st.floats(-60, 90), min_size=3, max_size=8).map(lambda half: half + half), max_size=3),
+    st.fixed_dictionaries({"size": st.just([HEIGHT, WIDTH]), "counts": st.lists(NUMBER, max_size=6)}),
+    st.fixed_dictionaries({"size": st.just([HEIGHT, WIDTH]), "counts": st.text(max_size=9)}),
+    st.fixed_dictionaries({"size": st.just([HEIGHT, WIDTH]), "counts": st.binary(max_size=9).map(as_compressed)}),
+)
+
+
+@pytest.fixture(scope="module")
+def one_photo(tmp_path_factory) -> Path:
+    return save_photo(tmp_path_factory.mktemp("fuzz") / "photos/a.jpg").parent
+
+
+def assert_table_or_user_error(df_path: Path, photos: Path) -> None:
+    """The labels can be used to the end, or there is one line that says why not."""
+    try:
+        table = read(df_path, photos)
+    except UserError as error:
+        assert str(error)
+        return
+    table.lines()
+    for index in range(len(table)):
+        label = table.label_map(index)
+        assert label.shape == table.size(index)
+        assert set(np.unique(label).tolist()) <= {0, 1, 2, 3, UNKNOWN}
+    assert bool((table.runs >= 0).all())
+    assert bool((table.runs[:, 0] <= table.runs[:, 1]).all())
+    assert bool((table.runs <= MOST_PIXELS).all())
+
+
+@fuzzed
+@hypothesis.given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.binary(max_size=60).map(lambda tail: TABLE.encode() + tail),
+        st.lists(st.lists(CELL, max_size=7), max_size=6).map(
+            lambda rows: (TABLE + "\n".join(",".join(row) for row in rows)).encode("utf-8", "replace")
+        ),
+        st.builds(damaged, st.sampled_from(PACKED), st.integers(0, 250), st.binary(max_size=4)),
+    )
+)
+def test_whatever_the_bytes_a_table_is_read_or_refused(one_photo, content):
+    df_path = one_photo.parent / "table.csv"
+    df_path.write_bytes(content)
+    assert_table_or_user_error(df_path, one_photo)
+
+
+def odd_coco(height: object, width: object, image_id: object, category_id: object, name: object) -> bytes:
+    """A COCO file of a sound image and annotation, and of an odd one of each."""
+    images = [
+        {"id": 7, "file_name": "a.jpg", "height": height, "width": width},
+        {"id": image_id, "file_name": name},
+    ]
+    odd = {"image_id": image_id, "category_id": category_id, "segmentation": RLE}
+    return json.dumps(coco({"segmentation": RLE}, odd, images=images)).encode()
+
+
+@fuzzed
+@hypothesis.given(
+    st.one_of(
+        st.binary(max_size=100),
+        JSON.map(lambda content: json.dumps(content).encode()),
+        st.lists(SEGMENTATION, max_size=4).map(
+            lambda all_: json.dumps(coco(*({"segmentation": one} for one in all_))).encode()
+        ),
+        st.fixed_dictionaries({"images": st.lists(JSON), "annotations": st.lists(JSON), "categories": JSON}).map(
+            lambda content: json.dumps(content).encode()
+        ),
+        st.builds(odd_coco, NUMBER, NUMBER, JSON, JSON, JSON),
+    )
+)
+def test_whatever_the_bytes_a_coco_file_is_read_or_refused(one_photo, content):
+    pytest.importorskip("pycocotools")
+    df_path = one_photo.parent / "labels.json"
+    df_path.write_bytes(content)
+    assert_table_or_user_error(df_path, one_photo)
+
+
+@fuzzed
+@hypothesis.given(
+    st.one_of(
+        st.binary(max_size=100),
+        st.builds(damaged, st.just(SMALL_MAP), st.integers(8, 120), st.binary(min_size=1, max_size=3)),
+        st.integers(0, 120).map(lambda end: SMALL_MAP[:end]),
+        st.tuples(st.integers(1, 45), st.integers(1, 45), st.sampled_from([1, 2, 4]), st.integers(0, 255)).map(
+            lambda t: grey_png(np.full(t[:2], t[3] % 2 ** t[2], np.uint8), t[2])
+        ),
+    )
+)
+def test_whatever_the_bytes_a_label_map_is_read_or_refused(one_photo, content):
+    df_path = one_photo.parent / "maps"
+    df_path.mkdir(exist_ok=True)
+    (df_path / "a.png").write_bytes(content)
+    assert_table_or_user_error(df_path, one_photo)

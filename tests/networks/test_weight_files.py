@@ -270,7 +270,7 @@ def test_saliency_weights_say_what_they_are_and_what_to_do(saliency_onnx, tmp_pa
     torch.save(build_network("u2netp", 1).state_dict(), tmp_path / "u2netp.pth")
     for path in (tmp_path / "u2netp.pth", saliency_onnx):
         message = error_of(path)
-        for words in ("saliency weights", "setup_model_weights.py", "train.py"):
+        for words in ("saliency weights", "setup_model_weights.py --model u2netp --weights", "train.py"):
             assert words in message
         with pytest.raises(UserError, match="saliency"):
             read_info(path)
@@ -286,6 +286,18 @@ def test_quantised_weights_are_named(state, tmp_path):
 
 
 # Files that are something else
+
+
+def test_what_a_file_holds_counts_and_not_its_name(state, saliency_onnx, tmp_path):
+    torch.save(state, tmp_path / "w.onnx")
+    assert_loads(tmp_path / "w.onnx", state)
+    (tmp_path / "w.pth").write_bytes(saliency_onnx.read_bytes())
+    assert "saliency weights" in error_of(tmp_path / "w.pth")
+
+
+def test_pytorchs_advice_to_load_unsafely_is_not_passed_on(tmp_path):
+    (tmp_path / "w.pth").write_bytes(bytes(5000))
+    assert "weights_only" not in error_of(tmp_path / "w.pth")
 
 
 def zipped(*names: str) -> bytes:

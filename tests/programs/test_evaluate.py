@@ -22,8 +22,8 @@ from utils.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
 KEYS = {
-    "iou", "miou", "miou_clothes", "clothes_iou", "boundary_f", "pixel_accuracy", "images", "checkpoint", "size",
-    "close_ups",
+    "iou", "miou", "miou_clothes", "clothes_iou", "boundary_f", "pixel_accuracy", "false_alarm", "images",
+    "checkpoint", "size", "close_ups",
 }  # fmt: skip
 
 
@@ -123,6 +123,7 @@ def test_a_perfect_prediction_has_ones_in_every_figure(doll_photos):
     result = evaluation(doll_photos)
     figures = evaluate.as_figures(result, NAMES)
     assert figures.pop("images") == len(doll_photos)
+    assert figures.pop("false_alarm") is None  # every doll is dressed
     assert set(figures.pop("iou").values()) | set(figures.pop("boundary_f").values()) | set(figures.values()) == {1.0}
     text = evaluate.as_text(result, NAMES)
     assert "full body split into upper and lower: 0 of " in text

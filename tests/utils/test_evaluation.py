@@ -78,6 +78,18 @@ def test_photographs_without_any_known_pixel_leave_figures_undefined():
     assert np.isnan(list(evaluate(oracle, unknown, 4).means().values())).all()
 
 
+def test_false_alarms_are_the_clothes_found_where_the_truth_has_none():
+    def finds_a_tenth(photos):
+        return [Segmentation.from_labels((np.arange(100) < 10).astype(np.uint8).reshape(10, 10), NAMES)] * len(photos)
+
+    photo, bare, clothed = Image.new("RGB", (10, 10)), np.zeros((10, 10), np.uint8), np.ones((10, 10), np.uint8)
+    half_known = np.where(np.arange(10) < 5, bare, UNKNOWN).astype(np.uint8)
+    truths = [bare, clothed, half_known, np.full_like(bare, UNKNOWN)]
+    result = evaluate(finds_a_tenth, [(i, photo, truth) for i, truth in enumerate(truths)], 4)
+    assert result.false_alarm() == pytest.approx(15 / 150)
+    assert np.isnan(evaluate(oracle, examples(), 4).false_alarm())
+
+
 def test_the_boundary_score_can_be_left_out():
     assert evaluate(oracle, examples(), 4, boundary=False).boundary is None
 
