@@ -14,7 +14,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from data.classes import ClassTable, load_class_table
-from data.loader import TrainingData, load_table
+from data.loader import LoadedSource, TrainingData, load_table
 from data.photos import EvaluationPhotos
 from data.preprocessing import denormalise
 from networks.checkpoint import save_checkpoint
@@ -25,9 +25,9 @@ from networks.surgery import start_from
 from networks.torch_engine import TorchEngine
 from networks.u2net import build_network
 from utils.devices import describe, resolve_device, resolve_precision
-from utils.distributed import local_rank, local_world_size, log, process_group, rank, sum_over_ranks, world_size
+from utils.distributed import local_rank, local_world_size, log, process_group, rank, world_size
 from utils.errors import UserError, run_program
-from utils.evaluation import evaluate
+from utils.evaluation import validate
 from utils.files import write_atomically
 from utils.interruption import Interruption, no_worker_left
 from utils.labels import PALETTE
@@ -61,9 +61,10 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
 
     classes = load_class_table(options.class_map)
     data = training_data(options, classes)
-    val_photos = None
-    if options.val_df_path:
-        val_photos = EvaluationPhotos(load_table(options.val_df_path, options.val_image_folder, classes))
+    val_sets = {
+        each.name: EvaluationPhotos(load_table(each.df_path, each.image_folder, classes), each.close_ups)
+        for each in options.validation_sets()
+    }
     size_at = partial(image_size, total=options.iter, full=options.size, stages=options.size_stages)
     loss_of = partial(
         deep_supervision_loss,
@@ -108,9 +109,9 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
             if state.iteration % options.image_log_freq == 0:
                 photos = denormalise(batches[-1].image.cpu().numpy(), options.mean, options.std)
                 visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
-            if val_photos and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
+            if val_sets and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
                 predictor = Predictor(TorchEngine(copy.deepcopy(state.weights), device, precision), info)
-                metrics = validate(predictor, val_photos, device, interruption)
+                metrics = validate_all(predictor, val_sets, device, interruption)
                 if not interruption.on_any_rank(device):  # or the figures are of part of the photographs
                     visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
                     keep_best(state, replace(info, iteration=state.iteration, metrics=metrics), run_dir)
@@ -127,14 +128,14 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
 
 
 def training_data(options: TrainOptions, classes: ClassTable) -> TrainingData:
+    sources = options.training_sources()
+    if len(sources) > 1:
+        log(f"sources: {', '.join(f'{each.name} ({each.share:g} of the samples)' for each in sources)}")
     return TrainingData(
-        load_table(options.df_path, options.image_folder, classes, options.max_dataset_size),
+        [LoadedSource.load(source, classes, options.max_dataset_size) for source in sources],
         len(classes.names),
         options.mean,
         options.std,
-        options.augment,
-        options.min_crop_area,
-        options.close_ups,
         options.seed,
         shuffle=not options.serial_batches,
         batch_size=options.batchSize,
@@ -143,21 +144,17 @@ def training_data(options: TrainOptions, classes: ClassTable) -> TrainingData:
     )
 
 
-def validate(
-    predictor: Predictor, photos: EvaluationPhotos, device: torch.device, interruption: Interruption
+def validate_all(
+    predictor: Predictor, sets: dict[str, EvaluationPhotos], device: torch.device, interruption: Interruption
 ) -> dict[str, float]:
-    """IoU of each class and their means, over the ranks' shares of the photographs; an interruption ends it early.
-
-    Raises UserError where nothing can be compared.
-    """
-    names = predictor.class_names
-    share = photos.load(range(rank(), len(photos), world_size()))
-    result = evaluate(predictor.predict, share, len(names), False, lambda: interruption.noted)
-    result.matrix.counts = sum_over_ranks(result.matrix.counts, device)
-    if not result.matrix.counts.any() and not interruption.on_any_rank(device):
-        raise UserError(f"none of the {len(photos)} validation photographs can be compared; check --val_image_folder")
-    ious = {f"iou_{name}": iou for name, iou in zip(names, result.matrix.iou().tolist(), strict=True)}
-    return ious | result.means()
+    """Figures of each set, behind its name; of several sets also ``miou``, the mean of theirs. Raises UserError."""
+    metrics = {}
+    for name, photos in sets.items():
+        of_set = validate(predictor, photos, device, interruption)
+        metrics |= {f"{name}/{figure}" if name else figure: value for figure, value in of_set.items()}
+    if "miou" not in metrics:
+        metrics["miou"] = sum(metrics[f"{name}/miou"] for name in sets) / len(sets)
+    return metrics
 
 
 def keep_best(state: TrainingState, info: CheckpointInfo, run_dir: Path) -> None:

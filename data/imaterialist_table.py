@@ -19,8 +19,11 @@ from data.label_table import LabelTable, TableRow
 from data.photo_finder import PhotoFinder, disagreement, fit
 from data.rle import RunLengthError, parse_rle
 from utils.errors import UserError
+from utils.labels import SOME_CLOTHES, UNKNOWN
 
 COLUMNS = ["ImageId", "EncodedPixels", "Height", "Width", "ClassId"]
+# Words that may stand in place of a ClassId, for pixels whose class is not known. As categories they are negative.
+WORDS = {"unknown": -UNKNOWN, "clothes": -SOME_CLOTHES}
 SEPARATORS = ",;\t|"
 EMPTY = {"", "nan", "na", "n/a", "<na>", "none", "null"}  # as programs write a missing value, in lower case
 LONGEST_HEADER = 1_000_000  # characters
@@ -42,6 +45,7 @@ def read_table(
     """
     finder = PhotoFinder(image_folder)
     categories = {category: (_name(category), value) for category, value in classes.by_category.items()}
+    categories |= {number: (f"({word})", -number) for word, number in WORDS.items()}
     rows = read_rows(df_path, finder, set(categories), progress)
     return LabelTable.collect(rows, categories, f"{df_path} with photographs in {image_folder}", max_photos, watch)
 
@@ -145,8 +149,10 @@ def _check_row(number: int, cells: list[str | None], finder: PhotoFinder, known_
     if text.lower() in EMPTY:  # no clothes here
         row.stated, row.fit = photo.size, fit(photo, photo.size)._replace(settled=True)
         return row
-    category = re.fullmatch(r"([0-9]{1,9})([.,]0*)?", class_id.split("_")[0].strip())  # attributes may follow
-    if not (category and int(category[1]) in known_ids):
+    category = WORDS.get(class_id.lower())
+    if match := re.fullmatch(r"([0-9]{1,9})([.,]0*)?", class_id.split("_")[0].strip()):  # attributes may follow
+        category = int(match[1])
+    if category not in known_ids:
         row.fault = "unknown ClassId"
         return row
     stated = _whole(height), _whole(width)
@@ -157,7 +163,7 @@ def _check_row(number: int, cells: list[str | None], finder: PhotoFinder, known_
     else:
         try:
             row.runs = parse_rle(" ".join(text.split()), *stated)  # other white space than single spaces
-            row.category, row.stated, row.fit = int(category[1]), stated, placed
+            row.category, row.stated, row.fit = category, stated, placed
         except RunLengthError as error:
             row.fault = str(error)
     return row

@@ -1,8 +1,8 @@
-"""Training data: a table is read, and its photographs come in endless batches on the device."""
+"""Training data: tables are read, and their photographs come in endless batches on the device."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from torch.utils.data import DataLoader
 from data.classes import ClassTable
 from data.label_table import LabelTable
 from data.labels import read_labels
-from data.photos import Sample, TrainingPhotos
-from data.sampler import Draw, EndlessSampler
+from data.photos import MixedPhotos, Sample, TrainingPhotos
+from data.sampler import Draw, EndlessSampler, MixedSampler
+from data.sources import Source
+from data.tag_table import TagTable, read_tags
 from data.transforms import TrainTransform
 from utils.distributed import log, rank, world_size
 from utils.errors import UserError
@@ -29,43 +31,72 @@ def load_table(df_path: str, image_folder: str, classes: ClassTable, max_photos:
 
 
 @dataclass
-class TrainingData:
-    """A table and how it is trained on. classes: background included. The rest: see options/train_options.py."""
+class LoadedSource:
+    """A source with its tables read."""
 
+    source: Source
     table: LabelTable
+    tags: TagTable | None
+
+    @classmethod
+    def load(cls, source: Source, classes: ClassTable, max_photos: float = math.inf) -> "LoadedSource":
+        """Raises UserError."""
+        tags = read_tags(source.tags, classes, source.tag_map) if source.tags else None
+        return cls(source, load_table(source.df_path, source.image_folder, classes, max_photos), tags)
+
+
+@dataclass
+class TrainingData:
+    """Sources and how they are trained on. classes: background included. The rest: see options/train_options.py."""
+
+    sources: list[LoadedSource]
     classes: int
     mean: float
     std: float
-    augment: str
-    min_crop_area: float
-    close_ups: float
     seed: int
     shuffle: bool
     batch_size: int
     workers: int
     channels_last: bool
 
-    def photos(self, size: tuple[int, int]) -> TrainingPhotos:
+    def photos(self, size: tuple[int, int]) -> MixedPhotos:
         """The samples at ``size`` = (h, w)."""
-        transform = TrainTransform(size, self.mean, self.std, self.augment, self.min_crop_area, self.close_ups)
-        return TrainingPhotos(self.table, transform, self.classes, self.seed)
+        return MixedPhotos(
+            [
+                TrainingPhotos(
+                    each.table,
+                    TrainTransform(size, self.mean, self.std, **asdict(each.source.how)),
+                    self.classes,
+                    self.seed,
+                    each.source.trust,
+                    each.tags,
+                )
+                for each in self.sources
+            ]
+        )
+
+    def sampler(self, rank: int, world_size: int, start: int) -> EndlessSampler | MixedSampler:
+        """The draws of a rank after the first ``start`` of them."""
+        common = rank, world_size, self.shuffle, self.seed, start
+        if len(self.sources) == 1:
+            return EndlessSampler(self.sources[0].table, *common)
+        lengths = [len(each.table) for each in self.sources]
+        return MixedSampler(lengths, [each.source.share for each in self.sources], *common)
 
     def first_images(self, size: tuple[int, int], limit: int = 64) -> Iterator[Tensor]:
-        """The first photographs of the table, at most ``limit``: 3 x h x w each."""
+        """Images of the first photographs of the first source, at most ``limit``: 3 x h x w each."""
         photos = self.photos(size)
-        return (photos[Draw(0, index, 0)].image for index in range(min(limit, len(photos))))
+        return (photos[Draw(0, index, 0)].image for index in range(min(limit, len(photos.sources[0]))))
 
     def batches(self, size: tuple[int, int], seen: int, device: torch.device) -> Iterator[Sample]:
         """This rank's batches, on the device and without end; they follow the ``seen`` samples of all ranks.
 
         image N x 3 x h x w, label N x h x w, weight N, present N x C. Raises UserError where no photo can be decoded.
         """
-        photos = self.photos(size)
-        sampler = EndlessSampler(photos, rank(), world_size(), self.shuffle, self.seed, seen // world_size())
         loader = DataLoader(
-            photos,
+            self.photos(size),
             self.batch_size,
-            sampler=sampler,
+            sampler=self.sampler(rank(), world_size(), seen // world_size()),
             num_workers=self.workers,
             pin_memory=device.type == "cuda",
             worker_init_fn=ignore_in_worker,

@@ -15,17 +15,20 @@ from torch.utils.data import Dataset
 from data.label_table import LabelTable
 from data.photo import PhotoError, open_photo
 from data.sampler import Draw
-from data.transforms import TrainTransform
+from data.tag_table import TagTable
+from data.transforms import TrainTransform, chance, paste, turn, uniform
 from utils.errors import UserError
-from utils.labels import UNKNOWN
+from utils.labels import SOME_CLOTHES, UNKNOWN
 from utils.prefetch import ahead
+
+TURN_OF_PASTED = (-25, 25)  # degrees
 
 
 class Sample(NamedTuple):
     """One training sample; collated, each field has a batch dimension in front.
 
-    image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1 or UNKNOWN. weight: how far the labels are
-    trusted, 0..1. present: C bool, the classes that the photo can contain.
+    image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1, UNKNOWN or SOME_CLOTHES. weight: how far the
+    labels are trusted, 0..1. present: C bool, the classes that the photo can contain.
     """
 
     image: Tensor
@@ -35,38 +38,50 @@ class Sample(NamedTuple):
 
 
 class TrainingPhotos(Dataset):
-    """Training samples of a table.
+    """Training samples of one source.
 
     A sample is a pure function of the seed and its draw. It does not depend on the number of loader workers, and a
     resumed run makes the samples that the straight run would have made.
     """
 
-    def __init__(self, table: LabelTable, transform: TrainTransform, classes: int, seed: int = 0):
-        """classes: C, background included."""
-        self.table, self.transform, self.seed = table, transform, seed
-        self.weight = torch.tensor(1.0)
-        self.present = torch.ones(classes, dtype=torch.bool)
+    def __init__(
+        self,
+        table: LabelTable,
+        transform: TrainTransform,
+        classes: int,
+        seed: int = 0,
+        weight: float = 1.0,
+        tags: TagTable | None = None,
+    ):
+        """classes: C, background included. weight: how far the labels are trusted. tags: None if all is labelled."""
+        self.table, self.transform, self.seed, self.tags = table, transform, seed, tags
+        self.weight = torch.tensor(weight)
+        self.everything = torch.ones(classes, dtype=torch.bool)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, draw: Draw) -> Sample:
-        index, size, photo = self._open(draw.index)
-        label = self.table.label_map(index, size)
+        index, photo, label = self._open(draw.index)
+        present = self.tags.of(self.table.files[index].name) if self.tags else self.everything
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed * 1_000_003 + draw.epoch * len(self) + draw.index)
-            image, label = self.transform(photo, label)
-        return Sample(image, label, self.weight, self.present)
+            torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * len(self) + draw.index)
+            if chance(self.transform.pastes):
+                photo, label = self._with_another_on_top(photo, label)
+            image, label = self.transform(photo, label, self.table.size(index))
+        return Sample(image, label, self.weight, present)
 
-    def _open(self, wanted: int) -> tuple[int, tuple[int, int], Image.Image]:
-        """(index, (h, w), photo of that size) of the photo ``wanted``, or of the next one that can be decoded."""
+    def _open(self, wanted: int) -> tuple[int, Image.Image, np.ndarray]:
+        """(index, photo, label map) of the photo ``wanted``, or of the next one that can be decoded.
+
+        Both are of the photo's working size.
+        """
         for offset in range(len(self)):
             index = (wanted + offset) % len(self)
             size = self.transform.working_size(self.table.size(index))
             upright = bool(self.table.upright[index])  # by a quarter: the least size is that of the stored photo
             try:
                 photo = open_photo(self.table.files[index], size[::-1] if upright else size, upright)
-                return index, size, photo.resize(size[::-1], Image.Resampling.BILINEAR)
             except PhotoError as error:
                 if not self.table.files[index].parent.is_dir():
                     raise UserError(
@@ -74,7 +89,30 @@ class TrainingPhotos(Dataset):
                     ) from None
                 # Its header was fine at start-up; a photo broken further on must not end a long run.
                 warnings.warn(f"{self.table.files[index]}: {error}; the next photo is used instead", stacklevel=2)
+                continue
+            photo = photo.resize(size[::-1], Image.Resampling.BILINEAR)
+            return index, photo, self.table.label_map(index, size)
         raise UserError(f"none of the {len(self)} photographs can be decoded; check the data set")
+
+    def _with_another_on_top(self, photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+        index, other, other_label = self._open(int(torch.randint(len(self), ())))
+        other, other_label = turn(other, other_label, self.table.size(index), uniform(*TURN_OF_PASTED))
+        if (label == SOME_CLOTHES).any():  # what these can be is said for the photo as a whole
+            return photo, label
+        return paste(photo, label, other, other_label)
+
+
+class MixedPhotos(Dataset):
+    """The samples of several sources, each drawn from the source that the draw names."""
+
+    def __init__(self, sources: list[TrainingPhotos]):
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        return self.sources[draw.source][draw]
 
 
 class EvaluationPhotos:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from utils.labels import UNKNOWN
+from utils.labels import SOME_CLOTHES, UNKNOWN
 
 
 def deep_supervision_loss(
@@ -22,17 +22,19 @@ def deep_supervision_loss(
     """Weighted loss of every output map: fused_weight * d0 + side_weight * (d1 + ... + d6).
 
     A map's loss is its cross-entropy, plus the absent-class loss, plus iou_weight times the soft IoU loss.
-    outputs: d0..d6, each N x C x H x W logits. label: N x H x W int64 in 0..C-1 or UNKNOWN. weight: N floats in 0..1,
-    how far each sample is trusted. present: N x C bool, the classes that each photo can contain. class_weights: C.
-    Returns the total (scalar) and the seven losses before they are weighted. With every pixel known and every weight
-    1 it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights of the published
-    clothes training.
+    outputs: d0..d6, each N x C x H x W logits. label: N x H x W int64 in 0..C-1, UNKNOWN or SOME_CLOTHES. weight: N
+    floats in 0..1, how far each sample is trusted. present: N x C bool, the classes that each photo can contain.
+    class_weights: C. Returns the total (scalar) and the seven losses before they are weighted. With every pixel known
+    and every weight 1 it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights of
+    the published clothes training.
     """
     restricted = not bool(present.all())  # else the absent-class loss is 0 everywhere
+    clothes = present & (torch.arange(present.shape[1], device=present.device) > 0)  # the candidates of SOME_CLOTHES
+    candidates = clothes if bool((label == SOME_CLOTHES).any()) else None
     losses = []
     for output in outputs:
         logits = output.float()
-        loss = cross_entropy(logits, label, weight, class_weights)
+        loss = cross_entropy(logits, label, weight, class_weights, candidates)
         if restricted:
             loss = loss + absent_class_loss(logits, label, weight, present)
         if iou_weight:
@@ -41,16 +43,29 @@ def deep_supervision_loss(
     return fused_weight * losses[0] + side_weight * sum(losses[1:]), losses
 
 
-def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, class_weights: Tensor) -> Tensor:
+def cross_entropy(
+    logits: Tensor, label: Tensor, weight: Tensor, class_weights: Tensor, candidates: Tensor | None = None
+) -> Tensor:
     """sum over known pixels of weight * w[label] * -log p[label], over the sum of w[label]: scalar.
+
+    A pixel labelled SOME_CLOTHES is known too. Its p is the sum of p over the ``candidates`` (N x C bool), and its w
+    is their mean w. This is the likelihood of exactly what is known of it (Jin and Ghahramani, "Learning with multiple
+    labels", NIPS 2002, with equal priors). Without candidates, no pixel is labelled so.
 
     The trust ``weight`` is not in the denominator: samples that are trusted less count for less. A batch without a
     known pixel, or with none whose class has a weight, has nothing to learn from and gives 0.
     Shapes as in deep_supervision_loss.
     """
-    loss = F.cross_entropy(logits, label, class_weights, ignore_index=UNKNOWN, reduction="none")  # N x H x W
-    known = label != UNKNOWN
-    total = (class_weights[label.where(known, 0)] * known).sum()
+    classes = logits.shape[1]
+    hard = label < classes
+    loss = F.cross_entropy(logits, label.where(hard, UNKNOWN), class_weights, ignore_index=UNKNOWN, reduction="none")
+    pixel_weight = class_weights[label.where(hard, 0)] * hard  # N x H x W
+    if candidates is not None:
+        mean_weight = (candidates * class_weights).sum(1) / candidates.sum(1).clamp(min=1)  # N
+        some_weight = mean_weight[:, None, None] * (label == SOME_CLOTHES)
+        loss = loss + some_weight * -log_sum(logits, candidates)
+        pixel_weight = pixel_weight + some_weight
+    total = pixel_weight.sum()
     return (loss * weight[:, None, None]).sum() / total.where(total > 0, 1)
 
 
@@ -59,23 +74,29 @@ def absent_class_loss(logits: Tensor, label: Tensor, weight: Tensor, present: Te
 
     An unknown pixel of a photo with tags belongs to one of its tagged classes or to the background. This is the
     likelihood of exactly that; it is 0 where every class can be there, and for a batch without unknown pixels.
-    Shapes as in deep_supervision_loss. Source: Jin and Ghahramani, "Learning with multiple labels" (NIPS 2002), with
-    equal priors.
+    Shapes as in deep_supervision_loss. Source: as for SOME_CLOTHES in cross_entropy.
     """
-    log_p = logits.log_softmax(1)
-    log_p_present = log_p.masked_fill(~present[:, :, None, None], -torch.inf).logsumexp(1)  # N x H x W
     unknown = label == UNKNOWN
-    return -(log_p_present * unknown * weight[:, None, None]).sum() / unknown.sum().clamp(min=1)
+    return -(log_sum(logits, present) * unknown * weight[:, None, None]).sum() / unknown.sum().clamp(min=1)
+
+
+def log_sum(logits: Tensor, classes: Tensor) -> Tensor:
+    """log of the sum of p over some classes: N x H x W. logits: N x C x H x W. classes: N x C bool.
+
+    Where a row of ``classes`` is empty it is 0: a statement about no class says nothing.
+    """
+    chosen = classes | ~classes.any(1, keepdim=True)
+    return logits.log_softmax(1).masked_fill(~chosen[:, :, None, None], -torch.inf).logsumexp(1)
 
 
 def soft_iou_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     """1 - IoU of the probabilities, pooled over the batch, mean of the classes that its labels have: scalar in 0..1.
 
-    Known pixels alone count, each as much as its sample is trusted; without any the loss is 0. Shapes as in
-    deep_supervision_loss. Source: Rahman and Wang, "Optimizing intersection-over-union in deep neural networks for
-    image segmentation" (ISVC 2016).
+    Only pixels whose class is known count, each as much as its sample is trusted; without any the loss is 0. Shapes
+    as in deep_supervision_loss. Source: Rahman and Wang, "Optimizing intersection-over-union in deep neural networks
+    for image segmentation" (ISVC 2016).
     """
-    known = label != UNKNOWN
+    known = label < logits.shape[1]
     counts = (known * weight[:, None, None])[:, None]  # N x 1 x H x W
     truth = F.one_hot(label.where(known, 0), logits.shape[1]).movedim(-1, 1) * counts  # N x C x H x W
     probability = logits.softmax(1) * counts

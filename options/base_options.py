@@ -60,6 +60,8 @@ class BaseOptions:
         parser = argparse.ArgumentParser(description=cls.__doc__, formatter_class=_formatter, allow_abbrev=False)
         for item in fields(cls):
             kind, listed = _kind(item.type)
+            if kind is dict:  # in options files alone
+                continue
             required = item.default is MISSING
             shown = "required" if required else f"default: {_shown(item.default)}"
             settings = {

@@ -3,10 +3,11 @@
 import math
 import os
 from argparse import ArgumentParser
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from data.published import MEAN, SIZE, SMALLEST_CROP, STD
+from data.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
 from networks.checkpoint_info import MAX_SIDE
 from options.base_options import NetworkOptions, TableOptions, in_repository, option, read_options_file
 from utils.errors import UserError
@@ -21,6 +22,15 @@ class TrainOptions(TableOptions, NetworkOptions):
     name: str = option("training_cloth_segm_u2net_exp1", "experiment name")
 
     # Data
+    sources: dict | None = option(
+        None, "several sources in place of image_folder and df_path, see docs/train.md", on_resume=False
+    )
+    validation: dict | None = option(
+        None, "several sets in place of val_image_folder and val_df_path, see docs/train.md", on_resume=True
+    )
+    data_root: str | None = option(
+        None, "where the paths of an options file's sources and validation start", on_resume=True
+    )
     val_image_folder: str | None = option(None, "folder of the validation photographs", on_resume=True)
     val_df_path: str | None = option(None, "label table of the validation photographs", on_resume=True)
     fine_width: int = option(SIZE, "width the network sees", at_least=32, at_most=MAX_SIDE)
@@ -100,7 +110,10 @@ class TrainOptions(TableOptions, NetworkOptions):
     @classmethod
     def _add_arguments(cls, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--options", metavar="FILE", help="YAML file of options, such as a recipe; the command line wins over it"
+            "--options",
+            metavar="FILE",
+            help="YAML file of options, such as a recipe; may also name several sources and validation sets "
+            "(docs/train.md); the command line wins over it",
         )
         parser.add_argument(
             "--local-rank",
@@ -146,6 +159,24 @@ class TrainOptions(TableOptions, NetworkOptions):
         return record | values | {"save_dir": str(run_dir)}  # it may have been moved
 
     @property
+    def augmentation(self) -> Augmentation:
+        """How samples are varied, where a source does not say otherwise."""
+        return Augmentation(self.augment, self.min_crop_area, self.close_ups)
+
+    def training_sources(self) -> list[Source]:
+        """What to train on. Raises UserError."""
+        if self.sources is None:
+            return [Source("photographs", self.image_folder, self.df_path, how=self.augmentation)]
+        sources = read_sources(self.sources, self.augmentation, self.data_root)
+        return [replace(each, tag_map=each.tag_map and in_repository(each.tag_map)) for each in sources]
+
+    def validation_sets(self) -> list[ValidationSet]:
+        """What to measure the network on; may be empty. Raises UserError."""
+        if self.validation is not None:
+            return read_validation_sets(self.validation, self.data_root)
+        return [ValidationSet("", self.val_image_folder, self.val_df_path)] if self.val_df_path else []
+
+    @property
     def size(self) -> tuple[int, int]:
         """(height, width) that the network sees in the end."""
         return self.fine_height, self.fine_width
@@ -186,6 +217,9 @@ class TrainOptions(TableOptions, NetworkOptions):
         self.save_dir = self.save_dir or f"results/{self.name}"
         if (self.val_image_folder is None) != (self.val_df_path is None):
             raise UserError("validation needs both --val_image_folder and --val_df_path")
+        if self.validation is not None and self.val_df_path:
+            raise UserError("--val_df_path and the options file's validation exclude each other")
+        self.training_sources(), self.validation_sets()
         if self.close_ups and self.augment == "none":
             raise UserError("--close_ups needs --augment full")
         if self.close_ups and self.min_crop_area <= SMALLEST_CROP:

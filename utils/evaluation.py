@@ -4,8 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from PIL import Image
 
+from utils.distributed import rank, sum_over_ranks, world_size
+from utils.errors import UserError
+from utils.interruption import Interruption
 from utils.metrics import BoundaryScore, ConfusionMatrix
 
 Predict = Callable[[list[Image.Image]], list]  # photographs -> results with ``labels``, H x W uint8 each
@@ -61,3 +65,19 @@ def evaluate(
         if stop():
             break
     return result
+
+
+def validate(predictor, photos, device: torch.device, interruption: Interruption) -> dict[str, float]:
+    """IoU of each class and their means during training, over the ranks' shares of the photographs.
+
+    predictor: has ``predict`` and ``class_names``. photos: has ``load``, which gives what ``evaluate`` takes. An
+    interruption ends it early. Raises UserError where nothing can be compared.
+    """
+    names = predictor.class_names
+    share = photos.load(range(rank(), len(photos), world_size()))
+    result = evaluate(predictor.predict, share, len(names), False, lambda: interruption.noted)
+    result.matrix.counts = sum_over_ranks(result.matrix.counts, device)
+    if not result.matrix.counts.any() and not interruption.on_any_rank(device):
+        raise UserError(f"none of the {len(photos)} validation photographs can be compared; check --val_image_folder")
+    ious = {f"iou_{name}": iou for name, iou in zip(names, result.matrix.iou().tolist(), strict=True)}
+    return ious | result.means()

@@ -1,10 +1,12 @@
 """Files that are whole or absent."""
 
+import csv
 import errno
+import io
 import os
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +39,13 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
         full = isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT)
         kind = FullDiskError if full else UserError
         raise kind(f"cannot write {path}: {getattr(reason, 'strerror', None) or error}") from None
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows, of which the first is the header, as UTF-8. Raises UserError as write_atomically does."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_atomically(path, text.getvalue().encode())
 
 
 def make_writable_folder(folder: Path) -> None:

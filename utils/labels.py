@@ -1,8 +1,9 @@
-"""Label maps, whatever their classes: the value for unknown pixels and the colour of each value."""
+"""Label maps, whatever their classes: the values that are not a class, and the colour of each value."""
 
 import numpy as np
 
-UNKNOWN = 255  # nobody knows this pixel's class: it counts in no loss and in no metric
+UNKNOWN = 255  # nobody knows this pixel's class: it counts in no metric, and in no loss but the absent-class loss
+SOME_CLOTHES = 254  # clothes, but nobody knows which class: it counts in the cross-entropy, and in no metric
 
 
 def _voc_colours() -> np.ndarray:

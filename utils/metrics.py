@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from utils.labels import UNKNOWN
-
 BOUNDARY_TOLERANCE = 0.0075  # of the photo's diagonal, as in Csurka et al. 2013
 SPLIT_LEAST_AREA = 0.01  # of the photo: a smaller piece of the whole garment says nothing
 SPLIT_LEAST_PART = 0.1  # of the whole garment: what each of its parts must take to call it split
@@ -21,11 +19,11 @@ class ConfusionMatrix:
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """truth, prediction: integer arrays of one shape, values below the number of classes.
 
-        Pixels whose truth is UNKNOWN are left out.
+        Pixels whose truth is UNKNOWN or SOME_CLOTHES are left out.
         """
         n = len(self.counts)
         pairs = truth.astype(np.int64).ravel() * n + prediction.ravel()
-        # Unknown truths come after all others, whatever was predicted for them.
+        # Truths that are not a class come after all others, whatever was predicted for them.
         self.counts += np.bincount(pairs, minlength=n * n)[: n * n].reshape(n, n)
 
     def iou(self) -> np.ndarray:
@@ -86,14 +84,14 @@ class BoundaryScore:
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """truth, prediction: H x W uint8, values below the number of classes.
 
-        Pixels whose truth is UNKNOWN belong to no boundary, and the edge of an unknown region is not one.
+        Pixels whose truth is UNKNOWN or SOME_CLOTHES belong to no boundary, and the edge of such a region is not one.
         """
         reach = self.tolerance * np.hypot(*truth.shape)
         # All boundaries lie around the foreground; the rest of the photo need not be searched.
         x, y, w, h = cv2.boundingRect(((truth > 0) | (prediction > 0)).astype(np.uint8))
         window = slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1)
         truth, prediction = truth[window], prediction[window]
-        unknown = truth == UNKNOWN
+        unknown = truth >= self.pixels.shape[1]
         for value in range(self.pixels.shape[1]):
             edges = [_boundary((labels == value) & ~unknown, unknown) for labels in (prediction, truth)]
             for side, (edge, other) in enumerate((edges, edges[::-1])):

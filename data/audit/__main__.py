@@ -20,7 +20,7 @@ from data.labels import read_labels
 from data.photo import PhotoError, open_photo
 from data.photos import EvaluationPhotos
 from utils.errors import run_program
-from utils.labels import PALETTE, UNKNOWN
+from utils.labels import PALETTE, SOME_CLOTHES, UNKNOWN
 from utils.metrics import ConfusionMatrix
 from utils.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 
@@ -74,9 +74,9 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
     ]
     for category, count in sorted(rows.of_category.items()):
         name, value = table.categories[category]
-        in_class = "unknown" if value == UNKNOWN else classes.names[value]
+        in_class = "-" if value in (UNKNOWN, SOME_CLOTHES) else classes.names[value]
         photos = rows.photos_of_category[category]
-        lines.append(f"{category:>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
+        lines.append(f"{category if category >= 0 else '':>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
     return "\n".join(lines)
 
 
@@ -114,8 +114,9 @@ def compare_labels(pair: Pair, tables: list[LabelTable], classes: int) -> Confus
         return table.label_map(index, size)
 
     first = labels(pair.first)
+    second = labels(pair.second, first.shape)
     matrix = ConfusionMatrix(classes)
-    matrix.update(first, labels(pair.second, first.shape))
+    matrix.update(np.where(second < classes, first, UNKNOWN), np.where(second < classes, second, 0))
     return matrix
 
 
@@ -175,6 +176,9 @@ def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
             continue  # named in the text already
         tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
     legend = dict(zip(classes.clothes, map(tuple, colours[1:].tolist()), strict=False))
+    there = set(table.class_of_row.unique().tolist())
+    words = {"some clothes": SOME_CLOTHES, "unknown": UNKNOWN}
+    legend |= {word: tuple(colours[value].tolist()) for word, value in words.items() if value in there}
     return contact_sheet({f"{len(tiles)} of {len(table)} photographs and their labels": tiles}, 4, legend)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from data.label_table import LabelTable, SkippedRows, TableRow
 from data.photo_finder import MISSING_PHOTO
-from utils.labels import UNKNOWN
 
 
 @dataclass
@@ -64,7 +63,7 @@ def count_classes(table: LabelTable, classes: int) -> ClassCounts:
         int(table.sizes.long().prod(1).sum()), np.zeros(classes, int), np.zeros(classes, int), Counter(), Counter(), 0
     )
     for photo in range(len(table)):
-        masks = {value: runs for value, runs in table.class_masks(photo) if value != UNKNOWN}
+        masks = {value: runs for value, runs in table.class_masks(photo) if value < classes}
         area = {value: covered(runs) for value, runs in masks.items()}
         for value, pixels in area.items():
             counts.covered[value] += pixels

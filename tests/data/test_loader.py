@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from data.classes import CLOTHES
-from data.imaterialist_table import read_table
-from data.loader import TrainingData, load_table
+from data.loader import LoadedSource, TrainingData, load_table
 from data.photos import Sample
 from data.sampler import Draw
+from data.sources import Augmentation, Source
 from tests.helpers import DataSet, make_paper_dolls
 from utils.errors import UserError
 from utils.interruption import no_worker_left
@@ -18,13 +18,14 @@ from utils.interruption import no_worker_left
 SIZE = (32, 24)
 
 
-def training_data(data: DataSet, **changes) -> TrainingData:
-    table = read_table(str(data.df_path), str(data.image_folder), CLOTHES)
+def training_data(data: DataSet, close_ups: float = 0.0, **changes) -> TrainingData:
+    how = Augmentation("full", close_ups=close_ups)
+    source = LoadedSource.load(Source("photographs", str(data.image_folder), str(data.df_path), how=how), CLOTHES)
     settings = {
-        "classes": 4, "mean": 0.5, "std": 0.5, "augment": "full", "min_crop_area": 0.35, "close_ups": 0.0, "seed": 3,
-        "shuffle": True, "batch_size": 4, "workers": 0, "channels_last": False,
+        "classes": 4, "mean": 0.5, "std": 0.5, "seed": 3, "shuffle": True, "batch_size": 4, "workers": 0,
+        "channels_last": False,
     }  # fmt: skip
-    return TrainingData(table, **(settings | changes))
+    return TrainingData([source], **(settings | changes))
 
 
 def batches(data: TrainingData, count: int, seen: int = 0) -> list[Sample]:
@@ -78,7 +79,7 @@ def test_first_images_are_the_tables_first_photographs(dolls):
 @pytest.mark.filterwarnings("ignore:.*the next photo is used")
 def test_an_error_of_a_worker_is_one_line(tmp_path):
     data = training_data(DataSet(*make_paper_dolls(tmp_path, photos=2)), workers=1)
-    for path in data.table.files:
+    for path in data.sources[0].table.files:
         path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(UserError) as error:
         batches(data, 1)
@@ -89,4 +90,4 @@ def test_real_photographs_of_any_size_come_as_samples(ccp_val):
     data = training_data(ccp_val, close_ups=0.3)
     (batch,) = batches(data, 1)
     assert batch.image.abs().max() <= 1 and len(batch.label.unique()) > 1
-    assert np.prod(data.table.size(0)) > 100_000
+    assert np.prod(data.sources[0].table.size(0)) > 100_000

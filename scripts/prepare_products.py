@@ -1,0 +1,219 @@
+"""Make the recipe's table of single garments from a clone of the clothing data set (CC0 1.0).
+
+The data set is at https://github.com/alexeygrigorev/clothing-dataset: photographs of garments that lie or hang, and one
+label for each (images.csv). It has no masks. This script writes, beside nothing else:
+
+    products.csv          a label table in iMaterialist's layout
+    products_full.csv     the same of the garments that are full body, for a share of their own
+    products_tags.csv     what the garments of unknown class can be
+
+A mask is what a saliency network finds (`find_garment`), and its class comes from the label (`CATEGORIES`). The label
+Outwear mixes jackets with coats: such a garment is written as `clothes`, and its tag says upper or full body. Where
+the network is not sure, pixels are `unknown`. A photo is left out if its mask is doubtful (`doubt`).
+Photographs are taken as they are stored. They stay where they are.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from options.prepare_options import PrepareProductsOptions
+
+if __name__ == "__main__":
+    options = PrepareProductsOptions.from_command_line()  # before the imports that take seconds
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from data.imaterialist_table import COLUMNS
+from data.photo import PhotoError, open_photo
+from data.rle import encode_rle
+from networks.surgery import initialise
+from networks.torch_engine import TorchEngine
+from networks.u2net import build_network
+from utils.devices import resolve_device, resolve_precision
+from utils.errors import UserError, run_program
+from utils.files import write_csv
+from utils.memory import keep_freed_memory
+from utils.prefetch import ahead
+
+REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset"
+# ClassId of each label: the iMaterialist category that is nearest, or a word.
+CATEGORIES = {
+    "Shirt": "0",
+    "Blouse": "0",
+    "T-Shirt": "1",
+    "Longsleeve": "1",
+    "Polo": "1",
+    "Undershirt": "1",
+    "Top": "1",
+    "Hoodie": "1",
+    "Blazer": "4",
+    "Pants": "6",
+    "Shorts": "7",
+    "Skirt": "8",
+    "Dress": "10",
+    "Body": "11",
+    "Outwear": "clothes",
+    "Hat": "14",
+    "Shoes": "23",
+}
+FULL_BODY = ("Dress", "Body")
+BACKGROUND = ("Hat", "Shoes")
+
+# The saliency network's normalisation, of pixel values in 0..1 (RGB): that of ImageNet.
+MEAN, STD = np.array((0.485, 0.456, 0.406), np.float32), np.array((0.229, 0.224, 0.225), np.float32)
+SALIENT = 0.5  # probability from which a pixel belongs to the garment
+UNSURE = (0.3, 0.7)  # probabilities of unknown pixels
+LEAST_PART = 0.1  # of the largest part: smaller ones are dropped
+LARGEST_HOLE = 0.05  # of the garment: larger ones stay, such as what is seen between two sleeves
+AREA = (0.04, 0.92)  # of the photo that a garment covers
+CERTAIN, LEAST_CERTAIN = (0.2, 0.8), 0.85  # share of the pixels on and near the garment that are outside of the first
+
+
+def main(options: PrepareProductsOptions) -> None:
+    keep_freed_memory()
+    clone, output = Path(options.products), Path(options.output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} exists already and is not an empty folder: choose another --output_dir")
+    labels = read_labels(clone)
+    if options.leave_out:
+        kept = set(pd.read_csv(options.leave_out, usecols=["ImageId"], dtype=str).ImageId)
+        labels = {name: label for name, label in labels.items() if name not in kept}
+    labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
+    engine = saliency_engine(options)
+    print(f"device: {engine.name}; {len(labels)} photographs with a label that is known here")
+
+    def load(name: str) -> tuple[np.ndarray, tuple[int, int]]:
+        photo = open_photo(clone / "images" / name, upright=False)
+        small = photo.resize((options.size, options.size), Image.Resampling.BILINEAR)
+        values = (np.asarray(small, np.float32) / 255 - MEAN) / STD
+        return values.transpose(2, 0, 1), photo.size[::-1]
+
+    rows, full_rows, tags, left_out = [], [], [], Counter()
+    with ThreadPoolExecutor(2) as pool, tqdm(total=len(labels), unit="photo") as progress:
+        loading = ahead(pool, load, labels, 2 * options.batchSize)
+        for batch in batches(loading, options.batchSize, left_out):
+            logits = engine(np.stack([image for _, image, _ in batch]))[:, 0]
+            for (name, _, size), saliency in zip(batch, sigmoid(logits), strict=True):
+                label = labels[name]
+                probability = cv2.resize(saliency, size[::-1], interpolation=cv2.INTER_LINEAR)
+                mask, unsure = find_garment(probability)
+                if reason := doubt(mask, probability):
+                    left_out[reason] += 1
+                    continue
+                (full_rows if label in FULL_BODY else rows).extend(rows_of(name, label, mask, unsure))
+                if CATEGORIES[label] == "clothes":
+                    tags.append((name, label))
+            progress.update(len(batch))
+    output.mkdir(parents=True, exist_ok=True)
+    for name, header, lines in (
+        ("products", COLUMNS, rows),
+        ("products_full", COLUMNS, full_rows),
+        ("products_tags", ("ImageId", "Tags"), tags),
+    ):
+        write_csv(output / f"{name}.csv", [header, *lines])
+    found = Counter(labels[name] for name in dict.fromkeys(row[0] for row in rows + full_rows))
+    print(f"wrote {output}: {sum(found.values())} photographs ({shown(found)})")
+    print(f"left out: {shown(left_out) or 'none'}")
+
+
+def saliency_engine(options: PrepareProductsOptions) -> TorchEngine:
+    """The saliency network, ready to run. Raises UserError."""
+    network = build_network("u2netp", 1)
+    _, left = initialise(network, options.saliency)
+    if left:
+        raise UserError(f"{options.saliency} is not a saliency network: it has more than one output channel")
+    device = resolve_device(options.device)
+    return TorchEngine(network, device, resolve_precision(options.precision, device))
+
+
+def read_labels(clone: Path) -> dict[str, str]:
+    """Label by file name, of the photographs whose label is known here. Raises UserError."""
+    try:
+        table = pd.read_csv(clone / "images.csv", usecols=["image", "label"], dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{clone} is not a clone of the clothing data set ({' '.join(str(error).split())}): run git clone "
+            f"{REPOSITORY} and pass its path"
+        ) from None
+    return {f"{image}.jpg": label for image, label in table.itertuples(index=False) if label in CATEGORIES}
+
+
+def batches(loading, size: int, left_out: Counter):
+    """Lists of at most ``size`` (name, image, photo's size); photographs that cannot be read are counted."""
+    batch = []
+    for name, loaded in loading:
+        try:
+            batch.append((name, *loaded.result()))
+        except PhotoError as error:
+            left_out["no such file" if str(error) == "no such file" else "cannot be read"] += 1
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits.clip(-30, 30)))
+
+
+def find_garment(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mask, unsure pixels), both H x W bool, of a saliency map H x W float32 in 0..1.
+
+    The mask is the largest part of what is salient, and other parts of some size, without small holes.
+    """
+    salient = probability > SALIENT
+    mask = parts(salient, lambda area, inside: area >= LEAST_PART * area.max())
+    holes = parts(~mask, lambda area, inside: inside & (area < LARGEST_HOLE * mask.sum()), connectivity=4)
+    unsure = (probability > UNSURE[0]) & (probability < UNSURE[1]) & ~holes
+    return mask | holes, unsure | (salient & ~mask)
+
+
+def parts(mask: np.ndarray, wanted, connectivity: int = 8) -> np.ndarray:
+    """Those connected parts of a mask (H x W bool) that are ``wanted``.
+
+    wanted: of the areas of all parts, and of whether each is off the picture's edge, which ones.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
+    if count < 2:
+        return np.zeros_like(mask)
+    x, y, w, h, area = stats[1:].T
+    inside = (x > 0) & (y > 0) & (x + w < mask.shape[1]) & (y + h < mask.shape[0])
+    return np.concatenate(([False], wanted(area, inside)))[labels]
+
+
+def doubt(mask: np.ndarray, probability: np.ndarray) -> str | None:
+    """Why a mask is not used, or None: its area, and how sure the network is on and near it."""
+    area = mask.mean()
+    if not AREA[0] <= area <= AREA[1]:
+        return "area"
+    reach = max(3, round(0.047 * min(mask.shape)) | 1)  # 9 pixels of 192
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    certain = (probability <= CERTAIN[0]) | (probability >= CERTAIN[1])
+    return None if certain[near].mean() >= LEAST_CERTAIN else "uncertain"
+
+
+def rows_of(name: str, label: str, mask: np.ndarray, unsure: np.ndarray) -> list[tuple]:
+    """Rows of a photo. Beside what is background anyway, nothing needs to be unknown."""
+    height, width = mask.shape
+    texts = {CATEGORIES[label]: encode_rle(mask & ~unsure)}
+    if label not in BACKGROUND:
+        texts["unknown"] = encode_rle(unsure)
+    return [(name, text, height, width, category) for category, text in texts.items() if text]
+
+
+def shown(counts: Counter) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())
+
+
+if __name__ == "__main__":
+    run_program(main, options)

@@ -1,0 +1,104 @@
+"""train.py on several sources from a recipe, one of them labelled by scripts/pseudo_label.py."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from data.classes import CLOTHES
+from data.imaterialist_table import read_table
+from networks.checkpoint import load_network
+from options.prepare_options import PseudoLabelOptions
+from options.train_options import TrainOptions
+from scripts.pseudo_label import main as pseudo_label
+from tests.helpers import ROOT, assert_one_line_error, run_script
+from utils.errors import UserError
+from utils.files import write_csv
+
+
+@pytest.fixture(scope="module")
+def recipe(dolls, tiny_checkpoint, tmp_path_factory):
+    """A recipe file: labelled dolls, tagged ones with a network's labels, and two validation sets."""
+    folder = tmp_path_factory.mktemp("mixed")
+    names = sorted(path.name for path in dolls.image_folder.iterdir())
+    write_csv(folder / "tags.csv", [("ImageId", "Tags"), *((name, "hair suit") for name in names)])
+    (folder / "tag_map.yml").write_text("upper: [suit]\nlower: [suit]\n")
+    tags = {"tags": str(folder / "tags.csv"), "tag_map": str(folder / "tag_map.yml")}
+    options = PseudoLabelOptions(
+        image_folder=str(dolls.image_folder),
+        output=str(folder / "labels.csv"),
+        checkpoint_path=str(tiny_checkpoint),
+        device="cpu",
+        precision="fp32",
+        confidence=0.5,
+        clothes_confidence=0.7,
+        **tags,
+    )
+    assert not pseudo_label(options.resolve())
+    here = {"image_folder": dolls.image_folder.name, "df_path": str(dolls.df_path)}
+    content = {
+        "sources": {
+            "dolls": here | {"share": 2, "portraits": 0.3},
+            "tagged": here | {"df_path": str(folder / "labels.csv"), "trust": 0.5, "turns": 0.5, "pastes": 0.5} | tags,
+        },
+        "validation": {"whole": here, "near": here | {"close_ups": True}},
+        "data_root": str(dolls.image_folder.parent),
+        "model": "u2netp", "continue_train": False, "fine_width": 64, "fine_height": 64, "batchSize": 2, "nThreads": 0,
+        "device": "cpu", "precision": "fp32", "augment": "full", "iou_weight": 1.0, "seed": 3,
+        "print_freq": 1, "save_freq": 2, "val_freq": 4, "image_log_freq": 2,
+    }  # fmt: skip
+    path = folder / "recipe.yml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_network_labels_the_tagged_classes_alone(recipe, dolls):
+    table = read_table(str(recipe.parent / "labels.csv"), str(dolls.image_folder), CLOTHES)
+    assert len(table) == 12 and not table.skipped.count
+    values = np.unique(np.concatenate([np.unique(table.label_map(i)) for i in range(12)]))
+    assert 3 not in values and set(values) & {1, 2, 254, 255}
+
+
+def test_sources_train_validate_apart_and_resume(recipe, tmp_path):
+    def train(run: str, iterations: int, *more: object):
+        flags = ["--save_dir", tmp_path / run, "--logs_dir", tmp_path / run / "logs", "--iter", iterations, *more]
+        result = run_script("train.py", *flags)
+        assert result.returncode == 0, result.stderr
+        return result
+
+    straight = train("straight", 4, "--options", recipe)
+    assert "sources: dolls (2 of the samples), tagged (1 of the samples)" in straight.stdout
+    events = EventAccumulator(str(tmp_path / "straight/logs"))
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {"val/miou", "val/whole/miou_clothes", "val/near/clothes_iou"} <= scalars
+    value = {name: events.Scalars(f"val/{name}")[0].value for name in ("miou", "whole/miou", "near/miou")}
+    assert value["miou"] == pytest.approx((value["whole/miou"] + value["near/miou"]) / 2)
+
+    train("resumed", 2, "--options", recipe)
+    train("resumed", 4, "--resume")
+    name = "checkpoints/itr_00000004_u2netp.pth"
+    networks = [load_network(tmp_path / run / name)[0].state_dict() for run in ("straight", "resumed")]
+    assert [key for key in networks[0] if not torch.equal(networks[0][key], networks[1][key])] == []
+
+
+def test_mistakes_in_a_recipe_are_one_line_before_anything_starts(recipe, tmp_path):
+    content = yaml.safe_load(recipe.read_text())
+    content["sources"]["dolls"]["shares"] = 1
+    (tmp_path / "wrong.yml").write_text(yaml.safe_dump(content))
+    assert_one_line_error(run_script("train.py", "--options", tmp_path / "wrong.yml"), "sources: dolls", "shares")
+
+
+def test_the_recipe_of_mixed_sources_can_be_read():
+    options = TrainOptions.parse(["--options", str(ROOT / "recipes/mixed_sources.yml"), "--data_root", "data"])
+    sources = {source.name: source for source in options.training_sources()}
+    assert sum(source.share for source in sources.values()) == pytest.approx(1)
+    assert sources["tagged"].image_folder == "data/ccp/tagged"
+    assert sources["tagged"].trust < sources["street"].trust == 1
+    assert [each.close_ups for each in options.validation_sets()] == [False, True]
+
+
+def test_tags_without_their_map_are_refused():
+    with pytest.raises(UserError, match="belong together"):
+        PseudoLabelOptions(image_folder="a", output="b", tags="c").resolve()

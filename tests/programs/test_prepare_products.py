@@ -1,0 +1,127 @@
+"""Tests of scripts/prepare_products.py: on the real photographs, and of its rules on drawn maps."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from data.classes import CLOTHES
+from data.imaterialist_table import read_table
+from options.prepare_options import PrepareProductsOptions
+from scripts.prepare_products import CATEGORIES, doubt, find_garment, main, rows_of
+from tests.helpers import assert_one_line_error, run_script, shared
+from utils.errors import UserError
+from utils.labels import SOME_CLOTHES, UNKNOWN
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What a clone would hold of the shared photographs: two of each of six labels, and two that are not known."""
+    folder = tmp_path_factory.mktemp("products")
+    (folder / "images").symlink_to(shared("data/products/train"))
+    with shared("data/products/train.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    chosen = [
+        row
+        for label in ("T-Shirt", "Pants", "Dress", "Body", "Outwear", "Shoes")
+        for row in [row for row in rows if row["Label"] == label][:2]
+    ]
+    with (folder / "images.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "sender_id", "label", "kids"])
+        writer.writerows((row["ImageId"].removesuffix(".jpg"), 1, row["Label"], False) for row in chosen)
+        writer.writerows([("skipped", 1, "Not sure", False), ("gone", 1, "Shirt", False)])
+    return folder
+
+
+def options(clone, output, saliency, **more) -> PrepareProductsOptions:
+    return PrepareProductsOptions(
+        products=str(clone), output_dir=str(output), saliency=str(saliency), size=160, device="cpu", precision="fp32",
+        **more,
+    ).resolve()  # fmt: skip
+
+
+def test_real_photographs_give_tables_that_training_reads(clone, saliency_onnx, tmp_path, capsys):
+    main(options(clone, tmp_path / "out", saliency_onnx))
+    said = capsys.readouterr().out
+    assert "13 photographs with a label that is known here" in said
+    assert "1 no such file" in said
+    folder = str(clone / "images")
+    products = read_table(str(tmp_path / "out/products.csv"), folder, CLOTHES)
+    full = read_table(str(tmp_path / "out/products_full.csv"), folder, CLOTHES)
+    assert not products.skipped.count and not full.skipped.count
+    assert len(products) + len(full) >= 10  # at most two are doubtful
+    with (clone / "images.csv").open(newline="") as file:
+        label_of = {f"{row['image']}.jpg": row["label"] for row in csv.DictReader(file)}
+    expected = {"T-Shirt": 1, "Pants": 2, "Dress": 3, "Body": 3, "Outwear": SOME_CLOTHES}
+    for table in (products, full):
+        for photo in range(len(table)):
+            found = table.label_map(photo)
+            label = label_of[table.files[photo].name]
+            assert (label in ("Dress", "Body")) == (table is full)
+            assert set(np.unique(found)) <= {0, UNKNOWN, expected.get(label, 0)}
+            if label in expected:
+                assert 0.05 < (found == expected[label]).mean() < 0.9
+    tags = (tmp_path / "out/products_tags.csv").read_text().splitlines()
+    assert tags[0] == "ImageId,Tags" and all(line.endswith(".jpg,Outwear") for line in tags[1:])
+
+
+def test_photographs_kept_for_validation_are_left_out(clone, saliency_onnx, tmp_path, capsys):
+    with (clone / "images.csv").open(newline="") as file:
+        first, second = [f"{row['image']}.jpg" for row in csv.DictReader(file)][:2]
+    (tmp_path / "val.csv").write_text(f"ImageId,ClassId\n{first},1\n")
+    main(options(clone, tmp_path / "out", saliency_onnx, leave_out=str(tmp_path / "val.csv"), max_dataset_size=1))
+    text = (tmp_path / "out/products.csv").read_text()
+    assert second in text and first not in text
+
+
+def test_what_is_not_a_clone_or_not_empty_is_one_line(clone, saliency_onnx, tmp_path):
+    result = run_script("scripts/prepare_products.py", "--products", tmp_path, "--output_dir", tmp_path / "out")
+    assert_one_line_error(result, "run git clone")
+    with pytest.raises(UserError, match="choose another --output_dir"):
+        main(options(clone, clone, saliency_onnx))
+
+
+def test_a_network_with_classes_is_not_a_saliency_network(clone, tiny_checkpoint, tmp_path):
+    with pytest.raises(UserError, match="is not a saliency network"):
+        main(options(clone, tmp_path / "out", tiny_checkpoint))
+
+
+def saliency_map() -> np.ndarray:
+    probability = np.zeros((100, 100), np.float32)
+    probability[20:80, 30:70] = 1
+    return probability
+
+
+def test_small_parts_are_dropped_and_small_holes_filled():
+    probability = saliency_map()
+    probability[5:8, 5:8] = 1  # a speck
+    probability[40:44, 40:44] = 0  # a hole
+    probability[50:70, 50:65] = 0  # what is seen between two sleeves
+    mask, unsure = find_garment(probability)
+    assert not mask[5:8, 5:8].any() and unsure[5:8, 5:8].all()
+    assert mask[40:44, 40:44].all() and not unsure[40:44, 40:44].any()
+    assert not mask[50:70, 50:65].any()
+
+
+def test_the_second_leg_is_kept():
+    probability = np.zeros((100, 100), np.float32)
+    probability[20:80, 20:40] = probability[20:70, 60:80] = 1
+    assert find_garment(probability)[0][40, 70]
+
+
+def test_doubtful_masks_are_left_out():
+    sure = saliency_map()
+    assert doubt(find_garment(sure)[0], sure) is None
+    assert doubt(np.zeros((100, 100), bool), sure) == "area"
+    unsure = np.where(sure > 0, np.float32(0.6), sure)
+    assert doubt(find_garment(unsure)[0], unsure) == "uncertain"
+
+
+def test_every_label_has_a_category_of_its_kind():
+    mask, unsure = saliency_map() > 0, np.zeros((100, 100), bool)
+    unsure[20] = mask[20]
+    for label in CATEGORIES:
+        rows = rows_of("a.jpg", label, mask, unsure)
+        assert rows[0][4] == CATEGORIES[label]
+        assert [row[4] for row in rows[1:]] == ([] if label in ("Hat", "Shoes") else ["unknown"])
