@@ -51,7 +51,7 @@ def read_coco(
                     without.add(row.photo)
             yield row
 
-    categories = {number: (names.get(number) or "(without a name)", value) for number, value in value_of.items()}
+    categories = {number: (names.get(number, ""), value) for number, value in value_of.items()}
     source = f"{df_path} with photographs in {image_folder}"
     table = LabelTable.collect(rows(), categories, source, max_photos, watch, unit="annotation")
     table.notes = _mapping_as_text(classes, categories)
@@ -124,6 +124,8 @@ def _matching(category: int | str, names: dict[int, str]) -> list[int]:
 
 
 def _mapping_as_text(classes: ClassTable, categories: dict[int, tuple[str, int]]) -> list[str]:
+    if not any(name for name, _ in categories.values()):
+        return ["the file's categories have no names: their ids are taken as iMaterialist's, or the class map's"]
     return [
         f"{name}: {_listed(f'{c} ({number})' for number, (c, v) in categories.items() if v == value) or 'no category'}"
         for value, name in enumerate(classes.names)

@@ -64,8 +64,8 @@ def read_rows(df_path: str, finder: PhotoFinder, known_ids: set[int], progress: 
             for number, cells in enumerate(
                 tqdm(rows, desc="checking labels", unit=" rows", disable=not progress, leave=False), 1
             ):
-                whole = len(cells) > max(columns)
-                yield _check_row(number, [cells[i].strip() if whole else None for i in columns], finder, known_ids)
+                wanted = [cells[i].strip() if i < len(cells) else None for i in columns]
+                yield _check_row(number, wanted, finder, known_ids)
     except FileNotFoundError:
         raise UserError(f"no label table at {df_path}") from None
     except (csv.Error, *BROKEN) as error:
@@ -156,7 +156,7 @@ def _check_row(number: int, cells: list[str | None], finder: PhotoFinder, known_
         row.fault, row.detail = "Height and Width that disagree with the photo", disagreement(photo, stated)
     else:
         try:
-            row.runs = parse_rle(text, *stated)
+            row.runs = parse_rle(" ".join(text.split()), *stated)  # other white space than single spaces
             row.category, row.stated, row.fit = int(category[1]), stated, placed
         except RunLengthError as error:
             row.fault = str(error)

@@ -40,7 +40,7 @@ def read_folder(
     background 0, and 255 where nobody knows. Raises UserError when a folder is missing, a map has a value that no
     class has, or nothing is usable.
     """
-    finder = PhotoFinder(image_folder)
+    finder = PhotoFinder(image_folder, label_maps=df_path)
     categories = {value: (name, value) for value, name in enumerate(classes.names)} | {UNKNOWN: ("unknown", UNKNOWN)}
     maps = [
         path.relative_to(df_path)

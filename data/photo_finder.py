@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from data.image_folder import find_photos, photo_suffixes
 from data.photo import PhotoError, open_photo, orientation
 from utils.errors import UserError
 
@@ -78,11 +79,13 @@ class PhotoFinder:
     folders in front than the photo has. A name that could be one of several photographs is a fault.
     """
 
-    def __init__(self, folder: str):
-        """Raises UserError where there is no such folder."""
+    def __init__(self, folder: str, label_maps: str | None = None):
+        """label_maps: folder of PNGs that are not photographs. Raises UserError where there is no ``folder``."""
         if not Path(folder).is_dir():
             raise UserError(f"no folder of photographs at {folder}")
         self.folder = Path(folder)
+        self._label_maps = Path(label_maps) if label_maps else None
+        self._suffixes = photo_suffixes()
         self._known: dict[str, FoundPhoto] = {}
         self._by_name: dict[str, list[Path]] | None = None  # in both: relative to the folder
         self._by_stem: dict[str, list[Path]] | None = None
@@ -129,7 +132,7 @@ class PhotoFinder:
 
     def _expected(self, parts: list[str]) -> Path:
         path = self.folder.joinpath(*parts)
-        return path if _has_photo_suffix(path.name) else path.parent / f"{path.name}.jpg"
+        return path if self._has_photo_suffix(path.name) else path.parent / f"{path.name}.jpg"
 
     def _search(self, parts: list[str]) -> list[Path]:
         """Photographs, relative to the folder, that a name can mean: those that agree with it best."""
@@ -140,7 +143,7 @@ class PhotoFinder:
         if not parts:
             return []
         *folders, last = map(_folded, parts)
-        stem = Path(last).stem if _has_photo_suffix(last) else last
+        stem = Path(last).stem if self._has_photo_suffix(last) else last
         best: dict[tuple[int, int], list[Path]] = {}
         for path in self._by_name.get(last) or self._by_stem.get(stem) or []:
             of_path = [_folded(part) for part in path.parts[:-1]]
@@ -152,15 +155,18 @@ class PhotoFinder:
     def _index(self) -> None:
         """Read the folder's names, once and only where a name is not a file's as it is."""
         self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
-        for path in sorted(self.folder.rglob("*")):
-            if _has_photo_suffix(path.name):
-                relative = path.relative_to(self.folder)
-                self._by_name[_folded(path.name)].append(relative)
-                self._by_stem[_folded(path.stem)].append(relative)
+        same_folder = self._label_maps and self._label_maps.resolve() == self.folder.resolve()
+        try:
+            photos = find_photos(self.folder, self._label_maps)
+        except UserError:  # there is no photo at all
+            photos = []
+        for path in photos:
+            if not (same_folder and path.suffix.lower() == ".png"):
+                self._by_name[_folded(path.name)].append(path)
+                self._by_stem[_folded(path.stem)].append(path)
 
-
-def _has_photo_suffix(name: str) -> bool:
-    return Path(name).suffix.lower() in Image.registered_extensions()
+    def _has_photo_suffix(self, name: str) -> bool:
+        return Path(name).suffix.lower() in self._suffixes
 
 
 def _folded(name: str) -> str:

@@ -5,6 +5,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 
 class UserError(Exception):
@@ -26,9 +27,9 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
         message, code = "interrupted", 130
     except Exception:
         message, code = traceback.format_exc(), 1
-    print(message, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody may be reading any more
+        print(message, file=sys.stderr, flush=True)
+        sys.stdout.flush()
     os._exit(code)
 
 

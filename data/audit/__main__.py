@@ -33,7 +33,8 @@ def main(options: AuditOptions) -> None:
     rows = RowCounts()
     table = read_labels(options.df_path, options.image_folder, classes, progress=True, watch=rows.add)
     folder = Path(options.image_folder)
-    without_row = [path for path in find_photos(folder) if folder / path not in rows.photos]
+    label_maps = Path(options.df_path) if Path(options.df_path).is_dir() else None
+    without_row = [path for path in find_photos(folder, label_maps) if folder / path not in rows.photos]
     print(f"{options.df_path} with {options.image_folder}")
     print(rows_as_text(rows, without_row, table, classes))
     print(classes_as_text(count_classes(table, len(classes.names)), table, classes))

@@ -118,3 +118,9 @@ def test_no_two_results_have_the_same_name():
         "a.jpg": "a.jpg", "A.png": "A.png", "b.jpg": "b", "sub/b.jpg": "sub/b", "c.jpg": "c", "c.jpg.png": "c.jpg.png",
         "d.e.jpg": "d.e",
     }  # fmt: skip
+
+
+def test_a_link_to_itself_does_not_end_a_run_with_results_inside(tmp_path):
+    folder_with_photo(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert found(tmp_path, leave_out=tmp_path / "results") == ["a.jpg"]

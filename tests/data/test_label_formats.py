@@ -26,7 +26,7 @@ from data.label_table import LabelTable
 from data.labels import read_labels
 from data.outputs import FORMATS, result_path
 from data.photo_finder import MOST_PIXELS
-from data.photos import EvaluationPhotos, TrainingPhotos
+from data.photos import EvaluationPhotos, TrainingPhotos, close_up
 from data.rle import encode_rle, rasterise
 from data.sampler import Draw
 from data.segmentation import Segmentation
@@ -272,6 +272,7 @@ def one_label(df_path: object, image_folder: Path) -> np.ndarray:
         [" a.jpg ", f"  {ROW[0]}" + " " * 5000, " 40 ", "30 " + " " * 3000, " 1 "],
         ["a.jpg", ROW[0], 40, 30, "1.0_93_101"],
         ["a.jpg", ROW[0], 40, 30, "1 _93"],
+        ["a.jpg", ROW[0].replace(" ", "\t", 3).replace(" ", "\r\n", 3).replace(" ", "   ", 3), 40, 30, 1],
     ],
 )
 def test_numbers_are_understood_as_spreadsheets_and_pandas_write_them(row, tmp_path):
@@ -398,6 +399,7 @@ def test_one_bad_line_costs_one_row(tmp_path):
     (tmp_path / "table.csv").write_bytes(TABLE.encode() + b'\xff\xfe"x,1 2\na.jpg\na.jpg,1 2,40,30,1,7,8,9\n')
     table = read(tmp_path / "table.csv", tmp_path)
     assert table.skipped.count == {"row with too few cells": 2}
+    assert table.skipped.first["row with too few cells"].startswith("row 2, ")
     assert len(table.class_of_row) == 2
 
 
@@ -579,6 +581,7 @@ def test_the_default_classes_go_by_names_whatever_the_ids(tmp_path):
     nameless = [{"id": i} for i in (0, 6, 10, 23)]
     table = read(write_json(tmp_path, coco({"segmentation": RLE, "category_id": 6}, categories=nameless)), tmp_path)
     assert table.label_map(0).max() == 2
+    assert "have no names: their ids are taken as iMaterialist's" in table.lines()[0]
 
 
 def test_class_maps_take_ids_and_names_of_a_coco_file(tmp_path):
@@ -712,7 +715,8 @@ def test_unknown_pixels_stay_unknown_in_training_and_evaluation(tmp_path):
     assert np.array_equal(EvaluationPhotos(table)[0][1], label)
     sample = TrainingPhotos(table, TrainTransform((HEIGHT, WIDTH), 0.5, 0.5, "none", 1.0, 0.0), 4)[Draw(0, 0, 0)]
     assert np.array_equal(sample.label.numpy(), label)
-    assert EvaluationPhotos(table, close_ups=True)[0][1].shape[0] < HEIGHT
+    expected, _ = close_up(photo_of(LABEL > 0), LABEL)
+    assert EvaluationPhotos(table, close_ups=True)[0][0].size == expected.size
 
 
 def test_the_programs_own_results_are_label_maps(tmp_path):
@@ -729,6 +733,17 @@ def test_the_programs_own_results_are_label_maps(tmp_path):
     assert sorted(path.name for path in table.files) == ["b.jpeg", "b.jpg", "z.jpg"]
     assert all(np.array_equal(table.label_map(i), LABEL) for i in range(3))
     assert "6 label maps are passed over: their photo has another" in table.lines()[0]
+
+
+@pytest.mark.parametrize("maps", ["photos", "photos/maps"])
+def test_maps_in_the_folder_of_the_photographs_or_below_it_are_not_photographs(maps, tmp_path):
+    save_photo(tmp_path / "photos/a.JPG", LABEL > 0)
+    save_map(tmp_path / maps / "a.png")
+    table = read(tmp_path / maps, tmp_path / "photos")
+    assert [path.name for path in table.files] == ["a.JPG"]
+    if maps != "photos":
+        options = {"image_folder": tmp_path / "photos", "df_path": tmp_path / maps}
+        assert "photographs without any row: 0" in run_here("-m", "data.audit", *flags_of(options)).stdout
 
 
 def test_maps_that_cannot_be_used_are_counted(tmp_path):

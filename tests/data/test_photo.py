@@ -639,3 +639,14 @@ def test_photographs_over_the_pixel_limit_are_refused_before_decoding():
     for bomb in (content, png_with(PNG_FAULTS["an empty text"], photo=content)):
         with pytest.raises(PhotoError, match="2 megapixels are over the limit of 1"):
             open_photo(io.BytesIO(bomb), max_megapixels=1)
+
+
+def test_an_orientation_written_as_bytes_turns_the_photo():
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x0112, 1, 1, b"\6\0\0\0", 0)
+    assert opened(jpeg_with((0xE1, exif))).shape != opened(jpeg_with()).shape
+
+
+@pytest.mark.parametrize("high", [3.5, 20, 100, 300, 5000])
+def test_floating_point_far_below_white_is_refused_not_nearly_black(high):
+    with pytest.raises(PhotoError, match="white is not known"):
+        reopened(np.linspace(0, high, 48, dtype=np.float32).reshape(8, 6), "TIFF")

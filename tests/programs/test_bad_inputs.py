@@ -873,7 +873,7 @@ def test_the_table_has_rows_for_every_program():
     "name",
     [
         "photo: a broken file with a line break in its name", "infer.py: results into the folder itself",
-        "train.py: --batchSize=0", "export.py: nothing", "evaluate.py: map.yml, a list",
+        "train.py: --batchSize=0", "export.py: nothing",
     ],
 )  # fmt: skip
 def test_programs_started_by_a_user_end_in_the_same_way(name, given):

@@ -197,7 +197,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_no_half_written_file(tmp_pat
     *_, command = folder
     photos, results = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    for i in range(20):
+    for i in range(8):
         photo(i).save(photos / f"{i:02}.png")
     original, written = os.replace, []
 
@@ -214,7 +214,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_no_half_written_file(tmp_pat
     assert len(below(results)) == 3
     monkeypatch.undo()
     assert run_here(*command, "--image_dir", photos, "--result_dir", results, "--skip_existing").returncode == 0
-    assert len(below(results)) == 20
+    assert len(below(results)) == 8
 
 
 def test_a_result_never_replaces_a_photograph(tmp_path, folder):
