@@ -1,4 +1,4 @@
-"""Numbers of the published network, and where its data are. They need no NumPy, and the options that name them are read at once."""
+"""Numbers of the published network and the address of its data. Needs no NumPy: options import it."""
 
 MEAN, STD = 0.5, 0.5  # normalisation of pixel values in 0..1, the same for R, G and B
 SIZE = 768  # pixels: height and width of its input
