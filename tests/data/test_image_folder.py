@@ -73,6 +73,7 @@ def test_a_folder_is_looked_into_once_and_in_its_own_place(tmp_path):
     folder_with_photo(tmp_path / "m" / "z")
     (tmp_path / "a").symlink_to("m")
     (tmp_path / "b").symlink_to(Path("m") / "z")
+    (tmp_path / "z").symlink_to("m")
     assert found(tmp_path) == ["m/z/a.jpg"]
 
 

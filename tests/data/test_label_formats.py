@@ -26,7 +26,7 @@ from data.label_table import LabelTable
 from data.labels import read_labels
 from data.outputs import FORMATS, result_path
 from data.photo_finder import MOST_PIXELS
-from data.photos import EvaluationPhotos, TrainingPhotos
+from data.photos import EvaluationPhotos, TrainingPhotos, close_up
 from data.rle import encode_rle, rasterise
 from data.sampler import Draw
 from data.segmentation import Segmentation
@@ -715,7 +715,8 @@ def test_unknown_pixels_stay_unknown_in_training_and_evaluation(tmp_path):
     assert np.array_equal(EvaluationPhotos(table)[0][1], label)
     sample = TrainingPhotos(table, TrainTransform((HEIGHT, WIDTH), 0.5, 0.5, "none", 1.0, 0.0), 4)[Draw(0, 0, 0)]
     assert np.array_equal(sample.label.numpy(), label)
-    assert EvaluationPhotos(table, close_ups=True)[0][1].shape[0] < HEIGHT
+    expected, _ = close_up(photo_of(LABEL > 0), LABEL)
+    assert EvaluationPhotos(table, close_ups=True)[0][0].size == expected.size
 
 
 def test_the_programs_own_results_are_label_maps(tmp_path):
