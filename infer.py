@@ -78,7 +78,7 @@ def main(options: InferOptions) -> int:
     print(f"{done} of {len(plan.jobs)} photographs segmented into {result_dir}, {empty} without clothes")
     if plan.passed_over:
         kinds = ", ".join(f"{count} {shown(suffix)}" for suffix, count in plan.passed_over.most_common())
-        print(f"passed over, for they are not photographs: {kinds}")
+        print(f"other files, ignored: {kinds}")
     return 0 if done == len(plan.jobs) else 1
 
 

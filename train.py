@@ -21,7 +21,7 @@ from networks.checkpoint import save_checkpoint
 from networks.checkpoint_info import CheckpointInfo
 from networks.losses import deep_supervision_loss
 from networks.predictor import Predictor
-from networks.surgery import start_from
+from networks.surgery import check_start, start_from
 from networks.torch_engine import TorchEngine
 from networks.u2net import build_network
 from utils.devices import describe, resolve_device, resolve_precision
@@ -59,6 +59,8 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
     if (run_dir / "latest.pth").exists() and not options.resume:
         raise UserError(f"{run_dir} holds a run already; continue it with --resume, or choose another --name")
 
+    if options.continue_train and not options.resume:
+        check_start(options.unet_checkpoint)  # before the labels are read, which takes minutes
     classes = load_class_table(options.class_map)
     data = training_data(options, classes)
     val_sets = {

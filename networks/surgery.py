@@ -25,16 +25,21 @@ def initialise(network: nn.Module, path: str | Path) -> tuple[int, int]:
     return len(fitting), len(head)
 
 
-def start_from(network: nn.Module, path: str, images: Iterable[Tensor], log: Callable[[str], None]) -> None:
-    """Copy the weights to start training from, and give folded ones their batch norm back.
-
-    images: normalised, 3 x h x w each; used for folded weights alone. Raises UserError.
-    """
+def check_start(path: str) -> None:
+    """Raise UserError where there are no weights to start training from."""
     if not Path(path).is_file():
         raise UserError(
             f"there are no weights to start from at {path}; run python setup_model_weights.py, set --unet_checkpoint, "
             "or start from scratch with --no-continue_train"
         )
+
+
+def start_from(network: nn.Module, path: str, images: Iterable[Tensor], log: Callable[[str], None]) -> None:
+    """Copy the weights to start training from, and give folded ones their batch norm back.
+
+    images: normalised, 3 x h x w each; used for folded weights alone. Raises UserError.
+    """
+    check_start(path)
     copied, left = initialise(network, path)
     log(f"{path}: {copied} tensors copied, {left} of the head left as initialised")
     if is_folded(network):

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 import types
 import typing
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -57,16 +58,18 @@ class BaseOptions:
     @classmethod
     def _given(cls, arguments: list[str] | None) -> dict[str, object]:
         """The values that the command line gives, by name; argparse ends the process on a usage error."""
-        parser = argparse.ArgumentParser(description=cls.__doc__, formatter_class=_formatter, allow_abbrev=False)
+        parser = argparse.ArgumentParser(
+            prog=_program(), description=cls.__doc__, formatter_class=_formatter, allow_abbrev=False
+        )
         for item in fields(cls):
             kind, listed = _kind(item.type)
             if kind is dict:  # in options files alone
                 continue
             required = item.default is MISSING
-            shown = "required" if required else f"default: {_shown(item.default)}"
+            shown = "" if item.default is None else f" (default: {_shown(item.default)})"
             settings = {
                 "default": argparse.SUPPRESS,
-                "help": f"{item.metadata['help']} ({shown})",
+                "help": item.metadata["help"] + (" (required)" if required else shown),
                 "required": required,
             }
             if kind is bool:
@@ -110,7 +113,9 @@ class NetworkOptions(BaseOptions):
     """Options of the programs that run the network."""
 
     device: str = option(
-        "auto", "auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; never a silent fallback", on_resume=True
+        "auto",
+        "auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; stops if that device is missing",
+        on_resume=True,
     )
     precision: str = option(
         "auto",
@@ -242,6 +247,15 @@ def _plain(default: object) -> object:
 
 def _shown(default: object) -> str:
     return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _program() -> str:
+    """The program as it was called: the name of its file, or python -m and its package."""
+    path = Path(sys.argv[0])
+    if path.name != "__main__.py":
+        return path.name
+    package = path.resolve().parent.relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else path.parent
+    return f"python -m {'.'.join(package.parts)}"
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

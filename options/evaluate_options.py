@@ -15,4 +15,4 @@ class EvaluateOptions(TableOptions, PredictorOptions):
     report_dir: str | None = option(
         None, "folder for pictures: confusion matrix, and the worst, median and best photographs"
     )
-    max_dataset_size: float = option(math.inf, "use at most so many photographs", at_least=1)
+    max_dataset_size: float = option(math.inf, "use at most this many photographs", at_least=1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from data.outputs import FORMATS
-from options.base_options import PredictorOptions, option
+from options.base_options import PredictorOptions, in_repository, option
 
 
 @dataclass
@@ -22,6 +22,7 @@ class InferOptions(PredictorOptions):
 
     def resolve(self) -> "InferOptions":
         super().resolve()
+        self.image_dir = in_repository(self.image_dir)
         if self.overlay and "overlay" not in self.outputs:
             self.outputs = [*self.outputs, "overlay"]
         return self

@@ -32,7 +32,7 @@ class TrainOptions(TableOptions, NetworkOptions):
         None, "where the paths of an options file's sources and validation start", on_resume=True
     )
     val_image_folder: str | None = option(None, "folder of the validation photographs", on_resume=True)
-    val_df_path: str | None = option(None, "label table of the validation photographs", on_resume=True)
+    val_df_path: str | None = option(None, "labels of the validation photographs", on_resume=True)
     fine_width: int = option(SIZE, "width the network sees", at_least=32, at_most=MAX_SIDE)
     fine_height: int = option(SIZE, "height the network sees", at_least=32, at_most=MAX_SIDE)
     smaller_first: list[str] | None = option(
@@ -56,7 +56,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     nThreads: int = option(
         2, "loader processes of each process; 0 loads in the training process", at_least=0, on_resume=True
     )
-    max_dataset_size: float = option(math.inf, "use at most so many photographs", at_least=1)
+    max_dataset_size: float = option(math.inf, "use at most this many photographs", at_least=1)
     serial_batches: bool = option(False, "take the photographs in the table's order")
 
     # Network and start
@@ -70,14 +70,14 @@ class TrainOptions(TableOptions, NetworkOptions):
     resume: bool = option(
         False, "continue the run in save_dir with its own options, from where its last state was saved", on_resume=True
     )
-    seed: int = option(0, "of initialisation, order and augmentation", at_least=0, at_most=1_000_000_000)
+    seed: int = option(0, "random seed: of initialisation, order and augmentation", at_least=0, at_most=1_000_000_000)
 
     # Optimisation; the defaults are the published recipe
     iter: int = option(100_000, "iterations", at_least=1, on_resume=True)
     lr: float = option(0.0002, "learning rate (peak, with a schedule)", at_least=0)
     optimizer: str = option("adam", "optimiser", ("adam", "adamw"))
-    weight_decay: float = option(0.0, "of the optimiser", at_least=0)
-    schedule: str = option("constant", "of the learning rate after warm-up", ("constant", "cosine", "poly"))
+    weight_decay: float = option(0.0, "weight decay of the optimiser", at_least=0)
+    schedule: str = option("constant", "learning rate schedule after the warm-up", ("constant", "cosine", "poly"))
     warmup_iter: int = option(0, "iterations of linear warm-up", at_least=0)
     clip_grad: float = option(5.0, "largest gradient norm; 0: no limit", at_least=0)
     accumulate: int = option(1, "batches whose gradients make one step", at_least=1)
@@ -93,9 +93,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1, on_resume=True)
 
     # Machine
-    distributed: bool = option(
-        False, "assert that a launcher started this process; the launcher's environment decides", on_resume=True
-    )
+    distributed: bool = option(False, "stop if no launcher started this process", on_resume=True)
     channels_last: bool = option(False, "channels-last memory format, the faster one on GPUs", on_resume=True)
     compile: bool = option(False, "torch.compile the network", on_resume=True)
 

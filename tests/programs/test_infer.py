@@ -67,9 +67,9 @@ def test_a_broken_file_is_reported_the_rest_is_done_and_the_exit_code_tells(fold
 
 def test_files_that_were_passed_over_are_counted_by_suffix(folder):
     *_, run, command = folder
-    assert "passed over, for they are not photographs: 2 .txt, 1 without a suffix\n" in run.stdout
+    assert "other files, ignored: 2 .txt, 1 without a suffix\n" in run.stdout
     again = run_here(*command, "--skip_existing")  # what lies in the results' folder is not counted
-    assert "photographs: 2 .txt, 1 without a suffix\n" in again.stdout
+    assert "ignored: 2 .txt, 1 without a suffix\n" in again.stdout
 
 
 def test_each_output_and_class_has_a_folder_of_its_own(folder):
