@@ -35,15 +35,7 @@ def main(options: EvaluateOptions) -> None:
     if options.report_dir:
         make_writable_folder(Path(options.report_dir))
     keep_freed_memory()
-    predictor = Predictor.load(
-        options.checkpoint_path,
-        options.device,
-        options.precision,
-        options.fine_height,
-        options.fine_width,
-        options.flip,
-        options.engine,
-    )
+    predictor = Predictor.load(**options.predictor)
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
     table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=True)
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")

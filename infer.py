@@ -55,15 +55,7 @@ class Outcome:
 def main(options: InferOptions) -> int:
     plan = make_plan(options)  # finds the user's mistakes before the weights are read
     keep_freed_memory()
-    predictor = Predictor.load(
-        options.checkpoint_path,
-        options.device,
-        options.precision,
-        options.fine_height,
-        options.fine_width,
-        options.flip,
-        options.engine,
-    )
+    predictor = Predictor.load(**options.predictor)
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
     if plan.existing:
         kept = "kept" if options.skip_existing else "replaced; --skip_existing keeps them"

@@ -140,6 +140,19 @@ class PredictorOptions(NetworkOptions):
     )
     flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
 
+    @property
+    def predictor(self) -> dict[str, object]:
+        """Arguments of Predictor.load."""
+        return {
+            "path": self.checkpoint_path,
+            "device": self.device,
+            "precision": self.precision,
+            "height": self.fine_height,
+            "width": self.fine_width,
+            "flip": self.flip,
+            "engine": self.engine,
+        }
+
 
 @dataclass
 class TableOptions(BaseOptions):

@@ -39,14 +39,7 @@ def main(options: PseudoLabelOptions) -> int:
     tags = read_tags(options.tags, classes, options.tag_map) if options.tags else None
     folder = Path(options.image_folder)
     photos = find_photos(folder)
-    predictor = Predictor.load(
-        options.checkpoint_path,
-        options.device,
-        options.precision,
-        options.fine_height,
-        options.fine_width,
-        options.flip,
-    )
+    predictor = Predictor.load(**options.predictor)
     if predictor.class_names != classes.names:
         raise UserError(
             f"{options.checkpoint_path} has the classes {', '.join(predictor.class_names)}, the class map has "
