@@ -17,7 +17,7 @@ from tqdm import tqdm
 from data.classes import IMATERIALIST_CATEGORIES, ClassTable
 from data.label_table import LabelTable, TableRow
 from data.photo_finder import PhotoFinder, disagreement, fit
-from data.published import DATA_SET
+from data.published import where_to_get
 from data.rle import RunLengthError, parse_rle
 from utils.errors import UserError
 from utils.labels import SOME_CLOTHES, UNKNOWN
@@ -72,7 +72,7 @@ def read_rows(df_path: str, finder: PhotoFinder, known_ids: set[int], progress: 
                 wanted = [cells[i].strip() if i < len(cells) else None for i in columns]
                 yield _check_row(number, wanted, finder, known_ids)
     except FileNotFoundError:
-        raise UserError(f"no label table at {df_path}; iMaterialist (Fashion) 2019 is at {DATA_SET}") from None
+        raise UserError(f"no label table at {df_path}{where_to_get(df_path)}") from None
     except (csv.Error, *BROKEN) as error:
         raise UserError(f"cannot read {df_path} as CSV: {' '.join(str(error).split())}") from None
 

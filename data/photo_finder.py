@@ -11,7 +11,7 @@ from PIL import Image
 
 from data.image_folder import find_photos, photo_suffixes
 from data.photo import PhotoError, open_photo, orientation
-from data.published import DATA_SET
+from data.published import where_to_get
 from utils.errors import UserError
 
 MISSING_PHOTO = "missing photo"
@@ -83,7 +83,7 @@ class PhotoFinder:
     def __init__(self, folder: str, label_maps: str | None = None):
         """label_maps: folder of PNGs that are not photographs. Raises UserError where there is no ``folder``."""
         if not Path(folder).is_dir():
-            raise UserError(f"no folder of photographs at {folder}; iMaterialist (Fashion) 2019 is at {DATA_SET}")
+            raise UserError(f"no folder of photographs at {folder}{where_to_get(folder)}")
         self.folder = Path(folder)
         self._label_maps = Path(label_maps) if label_maps else None
         self._suffixes = photo_suffixes()

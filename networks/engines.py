@@ -74,14 +74,12 @@ def load_engine(
 def choose_engine(engine: str, device: str) -> str:
     """The engine that was asked for, or with 'auto' the fastest that is installed. Raises UserError.
 
-    PyTorch serves GPUs. On a CPU OpenVINO is the fastest; ONNX Runtime is faster than PyTorch where the processor
-    has no bf16, which ONNX Runtime does not use (docs/speed.md).
+    PyTorch serves GPUs. On a CPU, ONNX Runtime is taken where the processor has no bf16, which it does not use.
+    OpenVINO runs only when it is asked for: in one process with training it ended the process (seen with 2026.4).
     """
     if engine == "auto":
         if device not in ("auto", "cpu") or (device == "auto" and _may_have_gpu()):
             return "torch"
-        if _installed("openvino"):
-            return "openvino"
         return "onnxruntime" if _installed("onnxruntime") and not _cpu_has_bf16() else "torch"
     if not _installed(engine):
         raise UserError(f"--engine {engine} is not installed: pip install {engine}")

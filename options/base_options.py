@@ -136,7 +136,9 @@ class PredictorOptions(NetworkOptions):
         None, "height the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
     )
     engine: str = option(
-        "auto", "auto takes the fastest that is installed for the device", ("auto", "torch", "openvino", "onnxruntime")
+        "auto",
+        "auto takes PyTorch, or ONNX Runtime if it is installed and suits the processor",
+        ("auto", "torch", "openvino", "onnxruntime"),
     )
     flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
 

@@ -103,13 +103,21 @@ def test_nothing_usable_is_an_error(tmp_path):
         read(tmp_path, [["none.jpg", ALL, 40, 30, 0]])
 
 
+def test_where_the_data_set_is_is_said_where_the_data_set_is_missing(tmp_path):
+    df_path, folder = write_table(tmp_path, [])
+    with pytest.raises(UserError, match="no folder of photographs at .*kaggle.com"):
+        read_table(df_path, str(tmp_path / "imaterialist/train"), CLOTHES)
+    with pytest.raises(UserError, match="no label table at .*kaggle.com"):
+        read_table(str(tmp_path / "imaterialist/train.csv"), folder, CLOTHES)
+
+
 def test_missing_folder_table_and_columns_are_one_line(tmp_path):
     df_path, folder = write_table(tmp_path, [], COLUMNS[:-1])
     with pytest.raises(UserError, match="ClassId"):
         read_table(df_path, folder, CLOTHES)
-    with pytest.raises(UserError, match="no folder of photographs at .*kaggle.com"):
+    with pytest.raises(UserError, match="no folder of photographs at .*none$"):
         read_table(df_path, str(tmp_path / "none"), CLOTHES)
-    with pytest.raises(UserError, match="no label table at .*kaggle.com"):
+    with pytest.raises(UserError, match="no label table at .*none.csv$"):
         read_table(str(tmp_path / "none.csv"), folder, CLOTHES)
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 10)
     with pytest.raises(UserError) as error:

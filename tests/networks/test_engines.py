@@ -121,14 +121,15 @@ def test_an_engine_that_is_not_installed_is_named_with_its_install_line(monkeypa
 @pytest.mark.parametrize(
     ("device", "gpu", "bf16", "installed", "expected"),
     [
-        ("auto", False, False, {"openvino", "onnxruntime"}, "openvino"),
-        ("cpu", True, True, {"openvino", "onnxruntime"}, "openvino"),
+        ("auto", False, False, {"openvino", "onnxruntime"}, "onnxruntime"),
+        ("cpu", True, True, {"openvino", "onnxruntime"}, "torch"),
         ("auto", False, False, {"onnxruntime"}, "onnxruntime"),
         ("auto", False, True, {"onnxruntime"}, "torch"),
         ("auto", False, False, set(), "torch"),
         ("auto", True, False, {"openvino", "onnxruntime"}, "torch"),
         ("cuda", True, False, {"openvino", "onnxruntime"}, "torch"),
         ("mps", True, False, {"openvino"}, "torch"),
+        ("cpu", False, True, {"openvino"}, "torch"),
     ],
 )
 def test_auto_takes_the_fastest_engine_for_the_device(monkeypatch, device, gpu, bf16, installed, expected):

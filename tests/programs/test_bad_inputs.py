@@ -24,7 +24,6 @@ import torch
 from PIL import Image
 
 import infer
-from networks import checkpoint
 from networks.predictor import Predictor
 from networks.u2net import build_network
 from options.audit_options import AuditOptions
@@ -105,12 +104,11 @@ def few_dolls(tmp_path_factory) -> DataSet:
 @pytest.fixture(scope="module", autouse=True)
 def quick_checkpoint(tiny_checkpoint) -> Iterator[None]:
     """Reads the checkpoint that most rows use once for all: that would take most of the table's time."""
-    load, read_info = Predictor.load, checkpoint.read_info
-    usual = str(tiny_checkpoint), "cpu", "fp32", None, None, False
-    predictor, info = load(*usual), read_info(tiny_checkpoint)
+    load = Predictor.load
+    usual = InferOptions(checkpoint_path=str(tiny_checkpoint), device="cpu", precision="fp32").predictor
+    predictor = load(**usual)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(Predictor, "load", lambda *given: predictor if given == usual else load(*given))
-        monkeypatch.setattr(checkpoint, "read_info", lambda path: info if str(path) == usual[0] else read_info(path))
+        monkeypatch.setattr(Predictor, "load", lambda **given: predictor if given == usual else load(**given))
         yield
 
 
@@ -212,7 +210,7 @@ photo(
 )  # fmt: skip
 photo("broken EXIF", "a.jpg", encoded("JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"), 0)
 for suffix in (".pdf", ".h5", ".mpg", ".txt", ".heic.part"):
-    photo(f"a {suffix} file", f"a{suffix}", b"something else", 0, rf"passed over.*1 {Path(suffix).suffix}")
+    photo(f"a {suffix} file", f"a{suffix}", b"something else", 0, rf"other files, ignored.*1 {Path(suffix).suffix}")
     TABLE[-1].files = ("out/good.png",)
 
 
@@ -828,7 +826,9 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 def faults(ended: subprocess.CompletedProcess) -> list[str]:
     """The lines in which a program said what is wrong."""
-    return re.findall(r"(?:^|(?<=[\r\n]))(?:\S*\.py: )?(?:error: |skipped |cannot write ).*", ended.stderr)
+    return re.findall(
+        r"(?:^|(?<=[\r\n]))(?:\S*\.py: |python -m \S+: )?(?:error: |skipped |cannot write ).*", ended.stderr
+    )
 
 
 def check(row: Row, ended: subprocess.CompletedProcess, folder: Path, before: dict[Path, bytes]) -> None:
