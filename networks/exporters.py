@@ -134,7 +134,7 @@ def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     if path.suffix == ".pt":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return TorchEngine(_Scripted(torch.jit.load(str(path), map_location="cpu")), torch.device("cpu"))
+            return TorchEngine(_First(torch.jit.load(str(path), map_location="cpu")), torch.device("cpu"))
     return TorchEngine(load_network(path)[0], torch.device("cpu"))
 
 
@@ -179,7 +179,7 @@ class _Fused(nn.Module):
 
 
 class _First(nn.Module):
-    """The first output alone, for exporters that take a module."""
+    """The first output alone, for exporters that take a module and for engines that call ``fused``."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -188,13 +188,5 @@ class _First(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)[0]
 
-
-class _Scripted(nn.Module):
-    """A TorchScript file with ``fused``."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
     def fused(self, x: Tensor) -> Tensor:
-        return self.network(x)[0]
+        return self(x)
