@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.photo import PhotoError, open_photo
+from utils.prefetch import ahead
 
 THUMBNAIL = 32  # pixels a side
 HASH_BYTES = 16
@@ -51,18 +52,17 @@ def read_fingerprints(files: list[Path]) -> Fingerprints:
     result = Fingerprints(
         [], np.zeros((len(files), THUMBNAIL, THUMBNAIL, 3), np.uint8), np.zeros((len(files), HASH_BYTES), np.uint8), {}
     )
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        read = pool.map(_digest_and_thumbnail, files)
-        for row, (digest, thumbnail, fault) in enumerate(tqdm(read, "reading photographs", len(files), leave=False)):
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool, tqdm(total=len(files), desc="reading photographs", leave=False) as progress:
+        for row, (_, reading) in enumerate(ahead(pool, _digest_and_thumbnail, files, 4 * cores)):
+            digest, thumbnail, fault = reading.result()
             result.content.append(digest)
             if fault:
                 result.broken[row] = fault
             else:
                 result.thumbnails[row] = thumbnail
                 result.hashes[row] = difference_hash(thumbnail)
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
+            progress.update()
     return result
 
 
