@@ -1,11 +1,12 @@
 """Make the recipe's table of single garments from a clone of the clothing data set (CC0 1.0).
 
 The data set is at https://github.com/alexeygrigorev/clothing-dataset: photographs of garments that lie or hang, and one
-label for each (images.csv). It has no masks. This script writes, beside nothing else:
+label for each (images.csv). It has no masks. This script writes:
 
     products.csv          a label table in iMaterialist's layout
     products_full.csv     the same of the garments that are full body, for a share of their own
     products_tags.csv     what the garments of unknown class can be
+    products_val.csv      one photo in 25, of known class, which stands in none of the others: for validation
 
 A mask is what a saliency network finds (`find_garment`), and its class comes from the label (`CATEGORIES`). The label
 Outwear mixes jackets with coats: such a garment is written as `clothes`, and its tag says upper or full body. Where
@@ -23,6 +24,7 @@ from options.prepare_options import PrepareProductsOptions
 if __name__ == "__main__":
     options = PrepareProductsOptions.from_command_line()  # before the imports that take seconds
 
+import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -75,6 +77,7 @@ UNSURE = (0.3, 0.7)  # probabilities of unknown pixels
 LEAST_PART = 0.1  # of the largest part: smaller ones are dropped
 LARGEST_HOLE = 0.05  # of the garment: larger ones stay, such as what is seen between two sleeves
 AREA = (0.04, 0.92)  # of the photo that a garment covers
+VALIDATION = 25  # one photo in so many is kept for validation
 CERTAIN, LEAST_CERTAIN = (0.2, 0.8), 0.85  # share of the pixels on and near the garment that are outside of the first
 
 
@@ -97,7 +100,7 @@ def main(options: PrepareProductsOptions) -> None:
         values = (np.asarray(small, np.float32) / 255 - MEAN) / STD
         return values.transpose(2, 0, 1), photo.size[::-1]
 
-    rows, full_rows, tags, left_out = [], [], [], Counter()
+    rows, full_rows, validation_rows, tags, left_out = [], [], [], [], Counter()
     with ThreadPoolExecutor(2) as pool, tqdm(total=len(labels), unit="photo") as progress:
         loading = ahead(pool, load, labels, 2 * options.batchSize)
         for batch in batches(loading, options.batchSize, left_out):
@@ -109,20 +112,31 @@ def main(options: PrepareProductsOptions) -> None:
                 if reason := doubt(mask, probability):
                     left_out[reason] += 1
                     continue
-                (full_rows if label in FULL_BODY else rows).extend(rows_of(name, label, mask, unsure))
+                table = full_rows if label in FULL_BODY else rows
                 if CATEGORIES[label] == "clothes":
                     tags.append((name, label))
+                elif for_validation(name):
+                    table = validation_rows
+                table.extend(rows_of(name, label, mask, unsure))
             progress.update(len(batch))
     output.mkdir(parents=True, exist_ok=True)
     for name, header, lines in (
         ("products", COLUMNS, rows),
         ("products_full", COLUMNS, full_rows),
+        ("products_val", COLUMNS, validation_rows),
         ("products_tags", ("ImageId", "Tags"), tags),
     ):
         write_csv(output / f"{name}.csv", [header, *lines])
-    found = Counter(labels[name] for name in dict.fromkeys(row[0] for row in rows + full_rows))
-    print(f"wrote {output}: {sum(found.values())} photographs ({shown(found)})")
+    every = dict.fromkeys(row[0] for row in rows + full_rows + validation_rows)
+    found = Counter(labels[name] for name in every)
+    kept = len(dict.fromkeys(row[0] for row in validation_rows))
+    print(f"wrote {output}: {len(every)} photographs ({shown(found)}), {kept} of them for validation")
     print(f"left out: {shown(left_out) or 'none'}")
+
+
+def for_validation(name: str) -> bool:
+    """Whether a photo is kept for validation; it depends on the name alone."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % VALIDATION == 0
 
 
 def saliency_engine(options: PrepareProductsOptions) -> TorchEngine:

@@ -1,19 +1,46 @@
 #!/usr/bin/env bash
-# Trains the included weights: bash scripts/train_included_weights.sh [DATA_DIR [SALIENCY_WEIGHTS [option of train.py ...]]]
-# Run it again to continue after an interruption. Writes results/, logs/ and cloth_segm_u2netp.pth where it is run.
+# Trains the included weights: bash scripts/train_included_weights.sh [DATA [option of train.py ...]]
+#
+# DATA (default: .) holds the clones clothing-co-parsing and clothing-dataset, and the saliency weights u2netp.onnx; the
+# tables are written there. results/, logs/ and cloth_segm_u2netp.pth are written where this is run. Run it again to
+# continue after an interruption: each step is done once.
 set -euo pipefail
 repository=$(dirname "$0")/..
-data=${1:-ccp}
-saliency=${2:-prev_checkpoints/u2netp.onnx}
-run=results/included_weights
+data=${1:-.}
+more=("${@:2}")
 
-options=(--options "$repository/recipes/included_weights.yml")
-if [ -f $run/latest.pth ]; then options=(--name included_weights --resume); fi
-python "$repository/train.py" "${options[@]}" --unet_checkpoint "$saliency" \
-    --image_folder "$data/train" --df_path "$data/train.csv" \
-    --val_image_folder "$data/val" --val_df_path "$data/val.csv" "${@:3}"
+prepare() { # SCRIPT FOLDER [option ...]: a folder of tables, which gets its name when it is whole
+    if [ -d "$data/$2" ]; then return; fi
+    rm -rf "$data/$2.part"
+    python "$repository/scripts/$1" --output_dir "$data/$2.part" "${@:3}"
+    mv "$data/$2.part" "$data/$2"
+}
 
-# The last iteration's weights, at the size that scores best on the validation photographs.
-last=$(find $run/checkpoints -name 'itr_*.pth' | sort | tail -n 1)
-python "$repository/export.py" --checkpoint_path "$last" --output cloth_segm_u2netp.pth \
-    --fine_width 288 --fine_height 288 --photos "$data/val"
+train() { # RECIPE START [option ...]
+    if [ -f "results/$1/latest.pth" ]; then
+        python "$repository/train.py" --name "$1" --resume "${more[@]}"
+    else
+        python "$repository/train.py" --options "$repository/recipes/$1.yml" --data_root "$data" \
+            --unet_checkpoint "$2" "${@:3}" "${more[@]}"
+    fi
+}
+
+last() { # RECIPE: the weights of its last iteration
+    find "results/$1/checkpoints" -name 'itr_*.pth' | sort | tail -n 1
+}
+
+prepare prepare_ccp.py ccp --ccp "$data/clothing-co-parsing"
+prepare prepare_products.py products --products "$data/clothing-dataset" --saliency "$data/u2netp.onnx" --size 192
+
+# The teacher: labelled street photographs alone. It labels those that only have tags.
+train street "$data/u2netp.onnx"
+if [ ! -f "$data/ccp/tagged_labels.csv" ]; then
+    python "$repository/scripts/pseudo_label.py" --checkpoint_path "$(last street)" --fine_width 224 --fine_height 224 \
+        --image_folder "$data/ccp/tagged" --tags "$data/ccp/tagged.csv" --tag_map "$repository/recipes/tags.yml" \
+        --output "$data/ccp/tagged_labels.csv"
+fi
+
+# All sources.
+train included_weights "$(last street)"
+python "$repository/export.py" --checkpoint_path "$(last included_weights)" --output cloth_segm_u2netp.pth \
+    --fine_width 288 --fine_height 288 --photos "$data/ccp/val"

@@ -90,13 +90,13 @@ def test_mistakes_in_a_recipe_are_one_line_before_anything_starts(recipe, tmp_pa
     assert_one_line_error(run_script("train.py", "--options", tmp_path / "wrong.yml"), "sources: dolls", "shares")
 
 
-def test_the_recipe_of_mixed_sources_can_be_read():
-    options = TrainOptions.parse(["--options", str(ROOT / "recipes/mixed_sources.yml"), "--data_root", "data"])
+def test_the_recipe_of_the_included_weights_can_be_read():
+    options = TrainOptions.parse(["--options", str(ROOT / "recipes/included_weights.yml"), "--data_root", "data"])
     sources = {source.name: source for source in options.training_sources()}
     assert sum(source.share for source in sources.values()) == pytest.approx(1)
     assert sources["tagged"].image_folder == "data/ccp/tagged"
     assert sources["tagged"].trust < sources["street"].trust == 1
-    assert [each.close_ups for each in options.validation_sets()] == [False, True]
+    assert [each.close_ups for each in options.validation_sets()] == [False, True, False]
 
 
 def test_tags_without_their_map_are_refused():

@@ -8,7 +8,7 @@ import pytest
 from data.classes import CLOTHES
 from data.imaterialist_table import read_table
 from options.prepare_options import PrepareProductsOptions
-from scripts.prepare_products import CATEGORIES, doubt, find_garment, main, rows_of
+from scripts.prepare_products import CATEGORIES, doubt, find_garment, for_validation, main, rows_of
 from tests.helpers import assert_one_line_error, run_script, shared
 from utils.errors import UserError
 from utils.labels import SOME_CLOTHES, UNKNOWN
@@ -16,7 +16,10 @@ from utils.labels import SOME_CLOTHES, UNKNOWN
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """What a clone would hold of the shared photographs: two of each of six labels, and two that are not known."""
+    """What a clone would hold of the shared photographs: two of each of six labels, and two that are not known.
+
+    One T-shirt is among those that are kept for validation.
+    """
     folder = tmp_path_factory.mktemp("products")
     (folder / "images").symlink_to(shared("data/products/train"))
     with shared("data/products/train.csv").open(newline="") as file:
@@ -24,7 +27,7 @@ def clone(tmp_path_factory):
     chosen = [
         row
         for label in ("T-Shirt", "Pants", "Dress", "Body", "Outwear", "Shoes")
-        for row in [row for row in rows if row["Label"] == label][:2]
+        for row in [row for row in rows if row["Label"] == label][4 if label == "T-Shirt" else 0 :][:2]
     ]
     with (folder / "images.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -49,8 +52,11 @@ def test_real_photographs_give_tables_that_training_reads(clone, saliency_onnx, 
     folder = str(clone / "images")
     products = read_table(str(tmp_path / "out/products.csv"), folder, CLOTHES)
     full = read_table(str(tmp_path / "out/products_full.csv"), folder, CLOTHES)
+    kept = read_table(str(tmp_path / "out/products_val.csv"), folder, CLOTHES)
     assert not products.skipped.count and not full.skipped.count
-    assert len(products) + len(full) >= 10  # at most two are doubtful
+    assert len(products) + len(full) + len(kept) >= 10  # at most two are doubtful
+    assert len(kept) == 1 and all(for_validation(path.name) for path in kept.files)
+    assert not any(for_validation(path.name) for path in full.files)
     with (clone / "images.csv").open(newline="") as file:
         label_of = {f"{row['image']}.jpg": row["label"] for row in csv.DictReader(file)}
     expected = {"T-Shirt": 1, "Pants": 2, "Dress": 3, "Body": 3, "Outwear": SOME_CLOTHES}

@@ -1,6 +1,7 @@
-"""scripts/train_included_weights.sh, the recipe of the included weights, cut to two iterations."""
+"""scripts/train_included_weights.sh, the recipe of the included weights, cut to two iterations of each stage."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,23 +10,31 @@ import pytest
 
 from networks.checkpoint import load_network
 from tests.helpers import ROOT, make_paper_dolls
+from utils.files import write_csv
 
 SHORT = ["--fine_width", "64", "--fine_height", "64", "--batchSize", "2", "--nThreads", "0", "--save_freq", "1"]
 
 
 @pytest.fixture
 def recipe(tiny_checkpoint, tmp_path):
-    """The script run in a folder of its own, on two drawn photographs: recipe(iterations)."""
+    """The script run in a folder of its own, with tables of two drawn photographs: recipe(iterations)."""
     image_folder, df_path = make_paper_dolls(tmp_path, photos=2)
-    for part in ("train", "val"):
-        (tmp_path / part).symlink_to(image_folder)
-        (tmp_path / f"{part}.csv").symlink_to(df_path)
+    for folder, parts in (("ccp", ("train", "val", "tagged")), ("products", ()), ("clothing-dataset", ("images",))):
+        (tmp_path / folder).mkdir()
+        for part in parts:
+            (tmp_path / folder / part).symlink_to(image_folder)
+    tags = [("ImageId", "Tags"), *((path.name, "shirt jeans") for path in image_folder.iterdir())]
+    for name in ("ccp/tagged", "products/products_tags"):
+        write_csv(tmp_path / f"{name}.csv", tags)
+    for name in ("ccp/train", "ccp/val", "products/products", "products/products_full", "products/products_val"):
+        (tmp_path / f"{name}.csv").symlink_to(df_path)
+    shutil.copy(tiny_checkpoint, tmp_path / "u2netp.onnx")  # the file tells what it is, not its name
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def run(iterations: int) -> subprocess.CompletedProcess:
         script = ROOT / "scripts/train_included_weights.sh"
         return subprocess.run(
-            ["bash", script, tmp_path, tiny_checkpoint, *SHORT, "--iter", str(iterations)],
+            ["bash", script, ".", *SHORT, "--iter", str(iterations)],
             cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
 
@@ -35,7 +44,8 @@ def recipe(tiny_checkpoint, tmp_path):
 def test_the_recipe_ends_in_weights_and_continues_where_it_was(recipe, tmp_path):
     first = recipe(1)
     assert first.returncode == 0, first.stderr
-    assert "optimizer=adamw" in first.stdout and "iou_weight=1.0" in first.stdout  # the recipe's options
+    assert first.stdout.count("optimizer=adamw") == 2 and "sources: street (0.38" in first.stdout
+    assert "2 of 2 photographs" in first.stdout
     _, info = load_network(tmp_path / "cloth_segm_u2netp.pth")
     assert (info.width, info.height, info.iteration) == (288, 288, 1)
 
@@ -43,12 +53,13 @@ def test_the_recipe_ends_in_weights_and_continues_where_it_was(recipe, tmp_path)
     second = recipe(2)
     assert second.returncode == 0, second.stderr
     assert "tensors copied" in first.stdout and "tensors copied" not in second.stdout  # not begun anew
+    assert "2 of 2 photographs" not in second.stdout
     assert load_network(tmp_path / "cloth_segm_u2netp.pth")[1].iteration == 2
 
 
 def test_without_data_it_ends_with_the_programs_one_line(recipe, tmp_path):
-    (tmp_path / "train.csv").unlink()
+    shutil.rmtree(tmp_path / "ccp")
     result = recipe(1)
     assert result.returncode != 0
-    assert result.stderr.strip().splitlines()[-1].startswith("error: no label table at")
-    assert not (tmp_path / "cloth_segm_u2netp.pth").exists()
+    assert result.stderr.strip().splitlines()[-1].startswith("error: ") and "git clone" in result.stderr
+    assert not (tmp_path / "ccp").exists() and not (tmp_path / "cloth_segm_u2netp.pth").exists()
