@@ -43,14 +43,17 @@ def cutout_image(result: Segmentation) -> Image.Image:
     return Image.fromarray(np.dstack((np.asarray(result.photo), np.asarray(binary_image(result)))))
 
 
+def blended_image(result: Segmentation) -> Image.Image:
+    """Photo under the colours: RGB."""
+    clothes = Image.fromarray((result.labels > 0).astype(np.uint8) * 140)
+    return Image.composite(palette_image(result).convert("RGB"), result.photo, clothes)
+
+
 def overlay_image(result: Segmentation) -> Image.Image:
     """Photo, photo under the colours, and mask, side by side: RGB, H x 3W; shrunk where a JPEG cannot be so large."""
-    mask = palette_image(result).convert("RGB")
-    clothes = Image.fromarray((result.labels > 0).astype(np.uint8) * 140)
-    blended = Image.composite(mask, result.photo, clothes)
     width, height = result.photo.size
     sheet = Image.new("RGB", (3 * width, height))
-    for i, panel in enumerate((result.photo, blended, mask)):
+    for i, panel in enumerate((result.photo, blended_image(result), palette_image(result))):
         sheet.paste(panel, (i * width, 0))
     sheet.thumbnail((JPEG_SIDE, JPEG_SIDE))
     return sheet

@@ -48,3 +48,8 @@ class PseudoLabelOptions(PredictorOptions):
         if (self.tags is None) != (self.tag_map is None):
             raise UserError("--tags and --tag_map belong together")
         return self
+
+
+@dataclass
+class SamplesOptions(PredictorOptions):
+    """Make samples.md and its pictures anew."""

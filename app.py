@@ -1,0 +1,212 @@
+"""A page to try the network in a browser: python app.py (see --help)."""
+
+from options.app_options import AppOptions
+
+if __name__ == "__main__":
+    options = AppOptions.from_command_line()  # before the imports that take seconds
+
+import base64
+import html
+import io
+import os
+import signal
+import socket
+import tempfile
+import time
+from pathlib import Path
+from zipfile import ZipFile
+
+# Read when gradio is imported. Without them it reports its start to two servers.
+os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+try:
+    import gradio as gr
+except ImportError as error:
+    raise SystemExit(f"error: the page needs gradio ({error}): pip install -r requirements-app.txt") from None
+import numpy as np
+
+from data.image_folder import result_names
+from data.outputs import FORMATS, blended_image, result_path
+from data.photo import PhotoError, open_photo
+from data.segmentation import Segmentation
+from networks.predictor import Predictor
+from utils.errors import UserError, run_program
+from utils.labels import PALETTE
+from utils.memory import keep_freed_memory
+
+VISITORS = 8  # whose photographs are held in memory, for another category or output
+PREVIEW = 720  # pixels, the longer side of the pictures on the page; results have the photo's size
+CSS = """
+.card { display: grid; grid-template-columns: 1fr 1fr 13em; gap: 1em; padding: 1em 0; align-items: start;
+        border-top: 1px solid var(--border-color-primary) }
+.card img { width: 100%; max-height: 70vh; object-fit: contain; object-position: top; border-radius: 6px }
+.card h3 { margin: 0 0 .5em; overflow-wrap: anywhere }
+.card .fault { grid-column: 1 / 3; margin: 0 }
+.legend { display: flex; gap: 1.2em; padding-bottom: .6em; flex-wrap: wrap }
+.swatch { display: inline-block; width: .9em; height: .9em; border-radius: 3px; margin-right: .4em }
+@media (max-width: 800px) { .card { grid-template-columns: 1fr 1fr } }
+"""
+
+
+def main(options: AppOptions) -> None:
+    check_port(options.host, options.port)
+    keep_freed_memory()
+    predictor = Predictor.load(**options.predictor)
+    bypass_proxy(options.host)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: with its folder removed
+    with tempfile.TemporaryDirectory(prefix="cloth-segmentation-page-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page = build_page(predictor, options, Path(folder))
+        page.launch(
+            server_name=options.host, server_port=options.port, max_file_size=f"{options.max_megabytes}mb",
+            share=False, run_history=False, ssr_mode=False, footer_links=[], css=CSS, quiet=True,
+            prevent_thread_lock=True, state_session_capacity=VISITORS,
+        )  # fmt: skip
+        print(f"device: {predictor.name}; open {page.local_url} in a browser; Ctrl-C ends the page", flush=True)
+        page.block_thread()
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise UserError where nothing can listen at this address."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        raise UserError(f"cannot listen at {host}:{port}: {error.strerror}; choose another --port or --host") from None
+
+
+def bypass_proxy(host: str) -> None:
+    """gradio calls its own page when it starts, and would ask a proxy for it."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost", host)))
+
+
+def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Blocks:
+    """The page; it is not served yet. folder: of uploads and results, gradio's own."""
+    names = [f"<span>{swatch(value)}{html.escape(name)}</span>" for value, name in enumerate(predictor.class_names)]
+    legend = f"<div class='legend'>{''.join(names)}</div>"
+    limits = (
+        f"Up to {options.max_photos} photographs, each up to {options.max_megabytes} MB and "
+        f"{options.max_megapixels:g} megapixels. They are deleted from the disk before they are segmented, and results "
+        f"{options.keep_minutes} minutes after they are made. The memory keeps the photographs of the last "
+        f"{VISITORS} visitors while the program runs."
+    )
+
+    def answer(paths: list[str] | None, photos: dict[str, bytes], category: str, output: str):
+        """Segment the photographs that were dropped now, or else those that were dropped before."""
+        if paths:
+            photos = take(paths, folder)
+        if not photos:
+            return None, photos, legend, gr.DownloadButton("Download", interactive=False)
+        started = time.perf_counter()
+        cards, download = segment(photos, category, output, predictor, options, folder)
+        seconds = time.perf_counter() - started
+        summary = f"<p>{len(photos)} photograph(s) in {seconds:.1f} s · {html.escape(predictor.name)}</p>"
+        button = gr.DownloadButton(
+            f"Download {download.name}" if download else "Download", value=download, interactive=download is not None
+        )
+        return None, photos, legend + summary + "".join(cards), button
+
+    delete_cache = 60, 60 * options.keep_minutes  # seconds: how often, from which age on
+    with gr.Blocks(title="Clothes segmentation", delete_cache=delete_cache) as page:
+        gr.Markdown("# Clothes segmentation")
+        photos = gr.State({})
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                dropped = gr.File(label="Drop photographs", file_count="multiple", height=160)
+                category = gr.Radio(["any", *predictor.class_names[1:]], value="any", label="Category")
+                output = gr.Dropdown(list(FORMATS), value="mask", label="Output")
+                download = gr.DownloadButton("Download", interactive=False, variant="primary")
+                gr.Markdown(limits)
+            with gr.Column(scale=3):
+                cards = gr.HTML(legend)
+        gr.on(
+            [dropped.upload, category.input, output.input], answer, [dropped, photos, category, output],
+            [dropped, photos, cards, download], api_name="segment", show_progress_on=cards,
+        )  # fmt: skip
+    return page
+
+
+def take(paths: list[str], folder: Path) -> dict[str, bytes]:
+    """The uploaded files by name, no two alike; they are removed from the disk."""
+    photos = {}
+    for number, path in enumerate(map(Path, paths), 1):
+        photos[path.name if path.name not in photos else f"{number}_{path.name}"] = path.read_bytes()
+    for path in paths:
+        Path(path).unlink(missing_ok=True)  # one that was dropped twice has one path
+    for leftover in folder.iterdir():  # an empty file for each upload, which gradio forgets
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
+    return photos
+
+
+def segment(
+    photos: dict[str, bytes], category: str, output: str, predictor: Predictor, options: AppOptions, folder: Path
+) -> tuple[list[str], Path | None]:
+    """(HTML for each photograph, the file to download: a result, a zip of several, or None).
+
+    photos: encoded, by name. One that cannot be used has the reason on its card.
+    """
+    cards, results = [], Path(tempfile.mkdtemp(dir=folder))
+    archive = results / f"{output}_{category}.zip"
+    single = None
+    for number, (photo, name) in enumerate(result_names(list(map(Path, photos))).items()):
+        started = time.perf_counter()
+        try:
+            if number >= options.max_photos:
+                raise UserError(f"left out: the limit is {options.max_photos} photographs at once")
+            image = open_photo(io.BytesIO(photos[photo.name]), max_megapixels=options.max_megapixels)
+            result = predictor.predict([image])[0]
+            content = FORMATS[output].encode(result.only(category))
+        except (PhotoError, UserError) as error:
+            cards.append(card(photo.name, f"<p class='fault'>⚠ {html.escape(str(error))}</p>"))
+            continue
+        path = result_path(results, name, output, category)
+        if len(photos) == 1:
+            single = results / path.name
+            single.write_bytes(content)
+        else:
+            with ZipFile(archive, "a") as file:
+                file.writestr(path.relative_to(results).as_posix(), content)
+        cards.append(picture_card(photo.name, result, category, time.perf_counter() - started))
+    return cards, single or (archive if archive.exists() else None)
+
+
+def picture_card(name: str, result: Segmentation, category: str, seconds: float) -> str:
+    """HTML of a photograph: photo under the colours, class map, and what was found."""
+    small = result.photo.copy()
+    small.thumbnail((PREVIEW, PREVIEW))
+    preview = Segmentation(result.logits, small.size[::-1], result.class_names, small).only(category)
+    blended = io.BytesIO()
+    blended_image(preview).save(blended, "JPEG", quality=90)
+    shares = np.bincount(preview.labels.ravel(), minlength=len(result.class_names)) / preview.labels.size
+    found = "".join(
+        f"<div>{swatch(value)}{html.escape(result.class_names[value])} {100 * shares[value]:.1f} %</div>"
+        for value in np.flatnonzero(shares)
+        if value > 0
+    )
+    width, height = result.photo.size
+    return card(
+        name,
+        picture("photo under the colours", "image/jpeg", blended.getvalue())
+        + picture("class map", "image/png", FORMATS["mask"].encode(preview)),
+        f"{found or 'no clothes found'}<p>{width}x{height}, {seconds:.1f} s</p>",
+    )
+
+
+def card(name: str, pictures: str, facts: str = "") -> str:
+    return f"<div class='card'>{pictures}<div><h3>{html.escape(name)}</h3>{facts}</div></div>"
+
+
+def picture(alt: str, content_type: str, content: bytes) -> str:
+    """An image within the page itself, so that it is not a file on the disk."""
+    return f"<img alt='{alt}' src='data:{content_type};base64,{base64.b64encode(content).decode()}'>"
+
+
+def swatch(value: int) -> str:
+    return "<span class='swatch' style='background: rgb({}, {}, {})'></span>".format(*PALETTE[value])
+
+
+if __name__ == "__main__":
+    run_program(main, options)

@@ -1,0 +1,17 @@
+"""Options of app.py."""
+
+from dataclasses import dataclass
+
+from options.base_options import PredictorOptions, option
+
+
+@dataclass
+class AppOptions(PredictorOptions):
+    """Serve a page that segments the photographs dropped on it."""
+
+    host: str = option("127.0.0.1", "address to listen at: the default is for this machine alone, 0.0.0.0 for everyone")
+    port: int = option(7860, "port to listen at", at_least=1, at_most=65535)
+    max_photos: int = option(20, "photographs at once; the rest is left out", at_least=1)
+    max_megabytes: int = option(20, "larger files are refused", at_least=1)
+    max_megapixels: float = option(100.0, "larger photographs are refused", at_least=0.001)
+    keep_minutes: int = option(10, "how long results can be downloaded", at_least=1)

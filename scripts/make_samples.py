@@ -1,0 +1,101 @@
+"""Make samples.md and its pictures anew: python scripts/make_samples.py
+
+Segments the photographs that docs/samples/sources.csv names, writes photo, overlay and mask of each into docs/samples/,
+and compares the mask with the label map in docs/samples/labels/.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from options.prepare_options import SamplesOptions
+
+if __name__ == "__main__":
+    options = SamplesOptions.from_command_line()  # before the imports that take seconds
+
+import csv
+import io
+
+import numpy as np
+from PIL import Image
+
+from data.outputs import overlay_image
+from networks.predictor import Predictor
+from utils.errors import UserError, run_program
+from utils.files import write_atomically
+
+SAMPLES = Path("docs/samples")
+SIZE = (960, 320)  # of the largest picture: width, height
+RIGHT = 0.8  # least IoU of what counts as right
+FALSE_ALARM = 0.01  # share of a photo without clothes that may be called clothes
+INTRODUCTION = f"""# Samples
+
+What the included weights make of {{count}} photographs: photo, photo under the colours, mask. Upper body is red, lower
+body green, full body yellow. `python scripts/make_samples.py` makes this page and its pictures anew, with the weights
+of the day; nothing is picked afterwards.
+
+A mask is right if its IoU with the label map in [docs/samples/labels](docs/samples/labels) is at least {RIGHT}; where
+there are no clothes, if at most {100 * FALSE_ALARM:g} % of the photo is called clothes. The label maps of single
+garments were made with a saliency network and looked at, those of people were drawn by hand: about right, not exact.
+The recipes in this repository train on photographs of the same product data set, so expect a little less on your own.
+"""
+
+
+def main(options: SamplesOptions) -> None:
+    predictor = Predictor.load(**options.predictor)
+    sections: dict[bool, list[str]] = {True: [], False: []}
+    sources = read_sources()
+    for source in sources:
+        photo = Path(source["photo"])
+        result = predictor(ROOT / photo)
+        with Image.open(ROOT / SAMPLES / "labels" / f"{photo.stem}.png") as label:
+            right, verdict = compare(result.labels, np.asarray(label), result.class_names)
+        picture = SAMPLES / photo.name
+        write_atomically(ROOT / picture, encode(overlay_image(result)))
+        sections[right].append(f"**{source['shows']}**: {verdict}\n\n![{source['shows']}]({picture.as_posix()})\n")
+    credits = "\n".join(f"| [{s['photo']}]({s['photo']}) | {s['source']} | {s['rights']} |" for s in sources)
+    page = "\n".join(
+        [
+            INTRODUCTION.format(count=len(sources)),
+            f"## Right: {len(sections[True])}\n", *sections[True],
+            f"## Failures: {len(sections[False])}\n", *sections[False],
+            f"## Sources\n\n| file | source | rights |\n|---|---|---|\n{credits}\n",
+        ]
+    )  # fmt: skip
+    write_atomically(ROOT / "samples.md", page.encode())
+    print(f"samples.md: {len(sections[True])} right, {len(sections[False])} failures ({predictor.name})")
+
+
+def read_sources() -> list[dict[str, str]]:
+    """Rows of docs/samples/sources.csv. Raises UserError."""
+    try:
+        with (ROOT / SAMPLES / "sources.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise UserError(f"cannot read {SAMPLES / 'sources.csv'}: {error.strerror}") from None
+
+
+def compare(found: np.ndarray, truth: np.ndarray, class_names: tuple[str, ...]) -> tuple[bool, str]:
+    """(whether the mask is right, what to say of it) of two label maps, H x W uint8; the truth has one class."""
+    shares = np.bincount(found.ravel(), minlength=len(class_names)) / found.size
+    clothes = [f"{name} {100 * share:.1f} %" for name, share in zip(class_names[1:], shares[1:], strict=True) if share]
+    told = f"Found: {', '.join(clothes) or 'no clothes'}."
+    value = truth.max()
+    if value == 0:
+        return 1 - shares[0] <= FALSE_ALARM, f"no clothes. {told}"
+    iou = np.count_nonzero((found == value) & (truth == value)) / np.count_nonzero((found == value) | (truth == value))
+    expected = f"{class_names[value]}, {100 * np.mean(truth == value):.1f} % of the photo."
+    return iou >= RIGHT, f"{expected} {told} IoU {iou:.2f}."
+
+
+def encode(picture: Image.Image) -> bytes:
+    picture.thumbnail(SIZE, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85, optimize=True)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    run_program(main, options)
