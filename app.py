@@ -10,7 +10,6 @@ import html
 import io
 import os
 import signal
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -33,6 +32,7 @@ from utils.errors import UserError, run_program
 from utils.labels import PALETTE
 from utils.memory import keep_freed_memory
 
+MEGABYTE = 1_000_000
 VISITORS = 8  # whose photographs are held in memory, for another category or output
 PREVIEW = 720  # pixels, the longer side of the pictures on the page; results have the photo's size
 CSS = """
@@ -48,7 +48,6 @@ CSS = """
 
 
 def main(options: AppOptions) -> None:
-    check_port(options.host, options.port)
     keep_freed_memory()
     predictor = Predictor.load(**options.predictor)
     bypass_proxy(options.host)
@@ -57,23 +56,14 @@ def main(options: AppOptions) -> None:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build_page(predictor, options, Path(folder))
         page.launch(
-            server_name=options.host, server_port=options.port, max_file_size=f"{options.max_megabytes}mb",
+            server_name=options.host, server_port=options.port,
+            max_file_size=options.max_photos * options.max_megabytes * MEGABYTE,  # gradio would refuse the whole drop
             share=False, run_history=False, ssr_mode=False, footer_links=[], css=CSS, quiet=True,
             prevent_thread_lock=True, state_session_capacity=VISITORS,
         )  # fmt: skip
         print(f"device: {predictor.name}; open {page.local_url} in a browser; Ctrl-C ends the page", flush=True)
-        page.block_thread()
-
-
-def check_port(host: str, port: int) -> None:
-    """Raise UserError where nothing can listen at this address."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:
-        raise UserError(f"cannot listen at {host}:{port}: {error.strerror}; choose another --port or --host") from None
+        while True:
+            time.sleep(60)
 
 
 def bypass_proxy(host: str) -> None:
@@ -93,10 +83,10 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
         f"{VISITORS} visitors while the program runs."
     )
 
-    def answer(paths: list[str] | None, photos: dict[str, bytes], category: str, output: str):
+    def answer(paths: list[str] | None, photos: dict[str, bytes | None], category: str, output: str):
         """Segment the photographs that were dropped now, or else those that were dropped before."""
         if paths:
-            photos = take(paths, folder)
+            photos = take(paths, folder, options.max_megabytes)
         if not photos:
             return None, photos, legend, gr.DownloadButton("Download", interactive=False)
         started = time.perf_counter()
@@ -128,11 +118,12 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
     return page
 
 
-def take(paths: list[str], folder: Path) -> dict[str, bytes]:
-    """The uploaded files by name, no two alike; they are removed from the disk."""
+def take(paths: list[str], folder: Path, max_megabytes: int) -> dict[str, bytes | None]:
+    """The uploaded files by name, no two alike, None for one that is too large; they are removed from the disk."""
     photos = {}
     for number, path in enumerate(map(Path, paths), 1):
-        photos[path.name if path.name not in photos else f"{number}_{path.name}"] = path.read_bytes()
+        name = path.name if path.name not in photos else f"{number}_{path.name}"
+        photos[name] = path.read_bytes() if path.stat().st_size <= max_megabytes * MEGABYTE else None
     for path in paths:
         Path(path).unlink(missing_ok=True)  # one that was dropped twice has one path
     for leftover in folder.iterdir():  # an empty file for each upload, which gradio forgets
@@ -142,11 +133,16 @@ def take(paths: list[str], folder: Path) -> dict[str, bytes]:
 
 
 def segment(
-    photos: dict[str, bytes], category: str, output: str, predictor: Predictor, options: AppOptions, folder: Path
+    photos: dict[str, bytes | None],
+    category: str,
+    output: str,
+    predictor: Predictor,
+    options: AppOptions,
+    folder: Path,
 ) -> tuple[list[str], Path | None]:
     """(HTML for each photograph, the file to download: a result, a zip of several, or None).
 
-    photos: encoded, by name. One that cannot be used has the reason on its card.
+    photos: encoded, by name; None is one that is too large. One that cannot be used has the reason on its card.
     """
     cards, results = [], Path(tempfile.mkdtemp(dir=folder))
     archive = results / f"{output}_{category}.zip"
@@ -156,6 +152,8 @@ def segment(
         try:
             if number >= options.max_photos:
                 raise UserError(f"left out: the limit is {options.max_photos} photographs at once")
+            if photos[photo.name] is None:
+                raise UserError(f"over the limit of {options.max_megabytes} MB; shrink the photo")
             image = open_photo(io.BytesIO(photos[photo.name]), max_megapixels=options.max_megapixels)
             result = predictor.predict([image])[0]
             content = FORMATS[output].encode(result.only(category))

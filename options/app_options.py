@@ -1,8 +1,10 @@
 """Options of app.py."""
 
+import socket
 from dataclasses import dataclass
 
 from options.base_options import PredictorOptions, option
+from utils.errors import UserError
 
 
 @dataclass
@@ -15,3 +17,15 @@ class AppOptions(PredictorOptions):
     max_megabytes: int = option(20, "larger files are refused", at_least=1)
     max_megapixels: float = option(100.0, "larger photographs are refused", at_least=0.001)
     keep_minutes: int = option(10, "how long results can be downloaded", at_least=1)
+
+    def resolve(self) -> "AppOptions":
+        super().resolve()
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind(address)
+        except OSError as error:
+            place = f"{self.host}:{self.port}"
+            raise UserError(f"cannot listen at {place}: {error.strerror}; choose another --port or --host") from None
+        return self
