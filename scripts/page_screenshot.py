@@ -40,7 +40,7 @@ def main() -> None:
         wait_for_cards(browser, len(PHOTOS))
         screen = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
     picture = io.BytesIO()
-    screen.quantize(256, dither=Image.Dither.NONE).save(picture, "PNG", optimize=True)
+    screen.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture, "PNG", optimize=True)
     write_atomically(options.output, picture.getvalue())
 
 
