@@ -28,9 +28,7 @@ class Segmentation:
         cls, labels: np.ndarray, class_names: tuple[str, ...], photo: Image.Image | None = None
     ) -> "Segmentation":
         """A label map (H x W uint8) that is known already, without logits and so without probabilities."""
-        result = cls(np.empty((len(class_names), 0, 0), np.float32), labels.shape, class_names, photo)
-        result.labels = labels
-        return result
+        return cls(np.empty((len(class_names), 0, 0), np.float32), labels.shape, class_names, photo).with_labels(labels)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -49,14 +47,18 @@ class Segmentation:
             result[rows] = wanted / odds.sum(0)
         return result
 
+    def with_labels(self, labels: np.ndarray) -> "Segmentation":
+        """The same with another label map (H x W uint8); probabilities stay the network's."""
+        result = Segmentation(self.logits, self.size, self.class_names, self.photo)
+        result.labels = labels
+        return result
+
     def only(self, category: str) -> "Segmentation":
         """The same with every class but ``category`` made background; 'any' keeps them all."""
         if category == "any":
             return self
         value = self.class_names.index(category)
-        result = Segmentation(self.logits, self.size, self.class_names, self.photo)
-        result.labels = np.where(self.labels == value, self.labels, np.uint8(0))
-        return result
+        return self.with_labels(np.where(self.labels == value, self.labels, np.uint8(0)))
 
     def _strips(self) -> Iterator[tuple[slice, np.ndarray]]:
         """(rows, logits C x rows x W float32) of the photo from top to bottom, resized bilinearly.
