@@ -16,9 +16,11 @@ from tqdm import tqdm
 from data.classes import ClassTable, load_class_table
 from data.labels import read_labels
 from data.photos import EvaluationPhotos
+from data.postprocess import Postprocess
+from data.segmentation import Segmentation
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program
-from utils.evaluation import Evaluation, evaluate
+from utils.evaluation import Evaluation, Predict, evaluate
 from utils.files import make_writable_folder, write_atomically
 from utils.labels import PALETTE
 from utils.memory import keep_freed_memory
@@ -44,7 +46,12 @@ def main(options: EvaluateOptions) -> None:
 
     photos = EvaluationPhotos(table, options.close_ups)
     loaded = tqdm(photos.load(range(len(photos))), total=len(photos), unit="photo", leave=False)
-    result = evaluate(predictor.predict, loaded, len(names))
+    postprocess = Postprocess(**options.postprocess)
+
+    def predict(photos: list[Image.Image]) -> list[Segmentation]:
+        return list(map(postprocess, predictor.predict(photos)))
+
+    result = evaluate(predict, loaded, len(names))
     if not result.photos:
         raise UserError(f"none of the {len(photos)} photographs can be decoded; check the data set")
     compared = "close-ups from the photographs" if options.close_ups else "photographs"
@@ -54,12 +61,13 @@ def main(options: EvaluateOptions) -> None:
             "checkpoint": options.checkpoint_path,
             "size": list(predictor.size),
             "close_ups": options.close_ups,
+            "postprocess": options.postprocess,
         }
         write_atomically(Path(options.json), json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
     if options.report_dir:
         folder = Path(options.report_dir)
         save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
-        save_picture(best_and_worst(result, predictor, photos, names), folder / "contact_sheet.png")
+        save_picture(best_and_worst(result, predict, photos, names), folder / "contact_sheet.png")
         print(f"\npictures in {folder}")
 
 
@@ -131,7 +139,7 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
 
 
 def best_and_worst(
-    result: Evaluation, predictor: Predictor, photos: EvaluationPhotos, names: tuple[str, ...]
+    result: Evaluation, predict: Predict, photos: EvaluationPhotos, names: tuple[str, ...]
 ) -> Image.Image:
     """Contact sheet of the photographs with the worst, median and best accuracy: photo, truth, prediction.
 
@@ -157,7 +165,7 @@ def best_and_worst(
                 [
                     photo_panel(photo),
                     label_panel(photo, truth, colours),
-                    label_panel(photo, predictor.predict([photo])[0].labels, colours),
+                    label_panel(photo, predict([photo])[0].labels, colours),
                 ],
             )
             for index, photo, truth in photos.load(indices)

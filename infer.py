@@ -1,6 +1,6 @@
 """Segment the clothes on a photograph, or on all of a folder: python infer.py (see --help)."""
 
-from options.infer_options import InferOptions
+from options.infer_options import InferOptions, rgb
 
 if __name__ == "__main__":
     options = InferOptions.from_command_line()  # before the imports that take seconds
@@ -9,14 +9,18 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from data.image_folder import find_photos, passed_over, result_names
-from data.outputs import FORMATS, result_path
+from data.outputs import FORMATS, encoded, garment_box, result_path, warning
 from data.photo import PhotoError, open_photo
+from data.postprocess import Postprocess
+from data.run_report import COCO, REPORT, refuse_foreign, write_coco, write_report
 from data.segmentation import Segmentation
 from networks.converted import read_info
 from networks.predictor import Predictor
@@ -26,19 +30,32 @@ from utils.memory import keep_freed_memory
 from utils.prefetch import ahead
 from utils.remedies import remedies
 
+SUMMARISED = ("json", "any")  # the result of each photo that report.csv and coco.json are made from
+WARNINGS = {
+    "empty": "no clothes found",
+    "nearly full": "nearly all of it is called clothes",
+    "low confidence": "the network is unsure",
+}
+
 
 @dataclass
 class Job:
-    """A photograph and where its results go, by (format, category)."""
+    """A photograph, its name in the folder, and where its results go, by (format, category)."""
 
     photo: Path
+    name: str
     results: dict[tuple[str, str], Path]
 
 
 @dataclass
 class Plan:
-    """What to do. existing: photographs that have all their results. passed_over: other files, by suffix."""
+    """What to do.
 
+    photographs: all of the run; jobs: those to segment. existing: how many have all their results. passed_over: other
+    files, by suffix.
+    """
+
+    photographs: list[Job]
     jobs: list[Job]
     existing: int
     passed_over: Counter[str]
@@ -46,10 +63,10 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What became of a job. faults: one line for each thing that could not be done. empty: no clothes were found."""
+    """What became of a job. faults: one line for each thing that could not be done. warning: see data/outputs.py."""
 
     faults: list[str]
-    empty: bool = False
+    warning: str | None = None
 
 
 def main(options: InferOptions) -> int:
@@ -63,21 +80,24 @@ def main(options: InferOptions) -> int:
 
     try:
         with remedies(options.batchSize, predictor.size, options.nThreads):
-            done, empty = segment(plan.jobs, predictor, options)
+            failed, warnings = segment(plan.jobs, predictor, options)
     except FullDiskError as error:
         raise UserError(f"{error}; free some space, then go on with --skip_existing") from None
-    result_dir = shown(options.result_dir)
-    print(f"{done} of {len(plan.jobs)} photographs segmented into {result_dir}, {empty} without clothes")
+    done, result_dir = len(plan.jobs) - len(failed), shown(options.result_dir)
+    print(f"{done} of {len(plan.jobs)} photographs segmented into {result_dir}, {warnings['empty']} without clothes")
     if plan.passed_over:
         kinds = ", ".join(f"{count} {shown(suffix)}" for suffix, count in plan.passed_over.most_common())
         print(f"other files, ignored: {kinds}")
-    return 0 if done == len(plan.jobs) else 1
+    write_summaries(plan, failed, predictor.class_names, options)
+    return 1 if failed else 0
 
 
 def make_plan(options: InferOptions) -> Plan:
     """What there is to do; no weights are read for it. Raises UserError."""
     folder, result_dir = Path(options.image_dir), Path(options.result_dir)
     if folder.is_file():
+        if summaries(options):
+            raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
         folder, photos, others = folder.parent, [Path(folder.name)], Counter()
     else:
         photos = find_photos(folder, leave_out=result_dir)
@@ -90,16 +110,19 @@ def make_plan(options: InferOptions) -> Plan:
         if category not in known:
             raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
     wanted = [(output, category) for output in options.outputs for category in options.category]
+    if options.report or options.coco:
+        wanted.append(SUMMARISED)
     jobs = [
-        Job(folder / photo, {each: result_path(result_dir, name, *each) for each in wanted})
+        Job(folder / photo, photo.as_posix(), {each: result_path(result_dir, name, *each) for each in wanted})
         for photo, name in result_names(photos).items()
     ]
     check_results(jobs, folder, result_dir)
+    for path in summaries(options):
+        refuse_foreign(path)
     make_writable_folder(result_dir)
     finished = [all(map(exists, job.results.values())) for job in jobs]
-    if options.skip_existing:
-        jobs = [job for job, done in zip(jobs, finished, strict=True) if not done]
-    return Plan(jobs, sum(finished), others)
+    to_do = [job for job, done in zip(jobs, finished, strict=True) if not (done and options.skip_existing)]
+    return Plan(jobs, to_do, sum(finished), others)
 
 
 def check_results(jobs: list[Job], folder: Path, result_dir: Path) -> None:
@@ -120,8 +143,8 @@ def exists(path: Path) -> bool:
         return False
 
 
-def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tuple[int, int]:
-    """Segment photographs and write their results: (how many went well, how many of them without clothes).
+def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tuple[set[str], Counter[str]]:
+    """Segment photographs and write their results: (names of those that failed, how many have which warning).
 
     Decoding, the network and writing go on at the same time. Raises FullDiskError.
     """
@@ -129,23 +152,25 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tup
     def load(job: Job) -> Image.Image:
         return open_photo(job.photo, max_megapixels=options.max_megapixels)
 
-    done = empty = 0
+    failed, warnings = set(), Counter()
     keep_photos = any(FORMATS[output].needs_photo for output in options.outputs)
     with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
         segmented = predictor.predict_stream(jobs, load, options.batchSize, pool, keep_photos)
-        for (job, _), writing in ahead(pool, write_results, segmented, 2 * options.batchSize):
+        write = partial(write_results, options)
+        for (job, _), writing in ahead(pool, write, segmented, 2 * options.batchSize):
             outcome = writing.result()
             progress.update()
             for fault in outcome.faults:
                 tqdm.write(fault, file=sys.stderr)
-            if outcome.empty:
-                tqdm.write(f"no clothes found: {shown(job.photo)}", file=sys.stderr)
-            done += not outcome.faults
-            empty += outcome.empty
-    return done, empty
+            if outcome.faults:
+                failed.add(job.name)
+            if outcome.warning:
+                warnings[outcome.warning] += 1
+                tqdm.write(f"{WARNINGS[outcome.warning]}: {shown(job.photo)}", file=sys.stderr)
+    return failed, warnings
 
 
-def write_results(segmented: tuple[Job, Segmentation | PhotoError]) -> Outcome:
+def write_results(options: InferOptions, segmented: tuple[Job, Segmentation | PhotoError]) -> Outcome:
     """Write all results of a photograph; one that cannot be written does not keep the others from being written.
 
     Raises FullDiskError.
@@ -153,15 +178,40 @@ def write_results(segmented: tuple[Job, Segmentation | PhotoError]) -> Outcome:
     job, result = segmented
     if isinstance(result, PhotoError):
         return Outcome([f"skipped {shown(job.photo)}: {result}"])
+    result = Postprocess(**options.postprocess)(result)
+    background = rgb(options.background) if options.background else None
+    box = crop_box(result, options) if options.crop else None
     faults = []
     for (output, category), path in job.results.items():
         try:
-            write_atomically(path, FORMATS[output].encode(result.only(category)))
+            write_atomically(path, encoded(result.only(category), output, background, box))
         except FullDiskError:
             raise
         except UserError as error:
             faults.append(shown(error))
-    return Outcome(faults, empty=not result.labels.any())
+    return Outcome(faults, warning(result))
+
+
+def crop_box(result: Segmentation, options: InferOptions) -> tuple[int, int, int, int]:
+    """What all pictures of a photo are cropped to: the clothes of all categories that are written."""
+    labels = result.labels
+    if "any" not in options.category:
+        labels = np.isin(labels, [result.class_names.index(category) for category in options.category])
+    return garment_box(labels, options.crop_margin)
+
+
+def summaries(options: InferOptions) -> list[Path]:
+    """The files about the whole run that are asked for."""
+    names = [name for name, wanted in ((REPORT, options.report), (COCO, options.coco)) if wanted]
+    return [Path(options.result_dir) / name for name in names]
+
+
+def write_summaries(plan: Plan, failed: set[str], class_names: tuple[str, ...], options: InferOptions) -> None:
+    """Write them from the JSON results of all photographs, also of those that an earlier run segmented."""
+    for path in summaries(options):
+        results = {job.name: None if job.name in failed else job.results[SUMMARISED] for job in plan.photographs}
+        (write_report if path.name == REPORT else write_coco)(path, results, class_names)
+        print(f"wrote {shown(path)}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,19 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.rle import encode_rle
+from data.outlines import polygons
+from data.rle import encode_coco_runs, encode_runs, runs_of_mask
 from data.segmentation import Segmentation
 from utils.labels import PALETTE
 
 JPEG_SIDE = 65_500  # pixels, the format's limit
+FEATHER = 0.0015  # of the diagonal, at least 1.5 pixels: how far a soft edge reaches to either side of the label's edge
+# A photo with more clothes than this share is likely something else: on the validation photographs of CCP and of the
+# clothing data set, people and single garments, clothes took up to 0.61.
+NEARLY_FULL = 0.9
+# Of every third of the same photographs, the 16 of 87 below this mean probability agreed with the truth by 0.06 on
+# average, and the others by 0.52.
+LOW_CONFIDENCE = 0.75
 
 
 def palette_image(result: Segmentation) -> Image.Image:
@@ -37,10 +45,66 @@ def binary_image(result: Segmentation) -> Image.Image:
     return Image.fromarray((result.labels > 0).astype(np.uint8) * 255)
 
 
-def cutout_image(result: Segmentation) -> Image.Image:
-    """RGBA of the photo, transparent but for the clothes."""
+def probability_image(result: Segmentation) -> Image.Image:
+    """16-bit greyscale: the network's probability of the category, 0 to 65535. Post-processing does not change it."""
+    values = np.empty(result.labels.shape, np.uint16)
+    for rows, part in result.probability_strips(result.category):
+        values[rows] = np.rint(part * 65535)
+    return Image.fromarray(values)
+
+
+def cutout_image(result: Segmentation, background: tuple[int, int, int] | None = None) -> Image.Image:
+    """RGBA of the photo, transparent but for the clothes; on a ``background`` colour RGB.
+
+    Edges are soft where there are probabilities: within FEATHER of the label's edge, alpha is the category's
+    probability as far as a straight ramp across that band lets it. So it is 255 or 0 at the band's ends, and a soft
+    edge of the network's width where that is narrower. Pixels that are neither 255 nor 0 take the colour of the
+    nearest pixel behind the band, because their own is mixed with what was behind the clothes.
+    """
     # From the bare pixels: a copy of the photo would keep its colour profile and other metadata.
-    return Image.fromarray(np.dstack((np.asarray(result.photo), np.asarray(binary_image(result)))))
+    pixels = np.dstack((np.asarray(result.photo), np.asarray(binary_image(result))))
+    if result.has_probabilities and result.labels.any():
+        _soften(pixels, result)
+    cutout = Image.fromarray(pixels)
+    if background is None:
+        return cutout
+    picture = Image.new("RGB", cutout.size, background)
+    picture.paste(cutout, mask=cutout.getchannel("A"))
+    return picture
+
+
+def _soften(pixels: np.ndarray, result: Segmentation) -> None:
+    """Give a cut-out, H x W x 4 uint8, its soft edges. Worked on in strips: distances take much memory."""
+    reach = max(1.5, FEATHER * float(np.hypot(*result.size)))
+    halo = int(np.ceil(4 * reach))
+    for rows, probability in result.probability_strips(result.category):
+        top = max(0, rows.start - halo)
+        own = slice(rows.start - top, rows.stop - top)  # of what is seen, the rows that are changed
+        inside = result.labels[top : rows.stop + halo] > 0
+        if inside.all() or not inside.any():
+            continue
+        depth = _distance(inside) - _distance(~inside)
+        depth -= np.sign(depth) / 2  # from the edge, which lies between pixels; positive inside
+        ramp = (0.5 + depth[own] / (2 * reach)).clip(0, 1)
+        alpha = np.where(inside[own], np.maximum(probability, ramp), np.minimum(probability, ramp))
+        alpha = np.rint(255 * alpha).astype(np.uint8)
+        pure = depth >= reach
+        away, nearest = cv2.distanceTransformWithLabels(
+            (~pure).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        # A strap narrower than the band has no such pixel near and keeps its colours.
+        mixed = (alpha > 0) & (alpha < 255) & (away[own] <= 3 * reach)
+        where = np.zeros(nearest.max() + 1, np.intp)
+        where[nearest[pure]] = np.flatnonzero(pure)
+        source = where[nearest[own][mixed]] + top * pixels.shape[1]
+        colours = pixels.reshape(-1, 4)[source, :3]
+        pixels[rows][..., 3] = alpha
+        pixels[rows][mixed, :3] = colours
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    """Distance of each pixel of a mask from the nearest one outside of it: H x W float32, 0 outside."""
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def blended_image(result: Segmentation) -> Image.Image:
@@ -60,14 +124,18 @@ def overlay_image(result: Segmentation) -> Image.Image:
 
 
 def report(result: Segmentation) -> dict:
-    """Per class: present, area in pixels, share of the photo, box [left, top, right, bottom), run-lengths.
+    """Warning, and per class: present, area in pixels, share of the photo, box [left, top, right, bottom), confidence,
+    run-lengths (Kaggle's: one-based, column-major "start length" pairs; COCO's, compressed) and polygons.
 
-    The run-lengths are Kaggle's: one-based, column-major "start length" pairs.
+    Confidence is the mean probability of the class over its pixels. It is null where there are none, or no
+    probabilities.
     """
     height, width = result.labels.shape
     classes = {}
+    confidence = result.confidence()
     for value, name in enumerate(result.class_names[1:], 1):
         mask = (result.labels == value).astype(np.uint8)
+        runs = runs_of_mask(mask.view(bool))
         area = int(np.count_nonzero(mask))
         left, top, w, h = cv2.boundingRect(mask)
         classes[name] = {
@@ -75,9 +143,40 @@ def report(result: Segmentation) -> dict:
             "area": area,
             "share": round(area / mask.size, 6),
             "box": [left, top, left + w, top + h] if area else None,
-            "rle": encode_rle(mask.astype(bool)),
+            "confidence": None if np.isnan(confidence[value]) else round(float(confidence[value]), 4),
+            "rle": encode_runs(runs),
+            "coco_rle": {"size": [height, width], "counts": encode_coco_runs(runs, mask.size)},
+            "polygons": polygons(mask),
         }
-    return {"height": height, "width": width, "classes": classes}
+    return {"height": height, "width": width, "warning": warning(result, confidence), "classes": classes}
+
+
+def warning(result: Segmentation, confidence: np.ndarray | None = None) -> str | None:
+    """Why a photograph should be looked at: "empty", "nearly full", "low confidence", or None.
+
+    confidence: of the result, where it is known already.
+    """
+    area = np.bincount(result.labels.ravel(), minlength=len(result.class_names))
+    if not area[1:].any():
+        return "empty"
+    if area[1:].sum() > NEARLY_FULL * area.sum():
+        return "nearly full"
+    confidence = result.confidence() if confidence is None else confidence
+    low = result.has_probabilities and np.nansum(confidence * area) < LOW_CONFIDENCE * area[1:].sum()
+    return "low confidence" if low else None
+
+
+def garment_box(labels: np.ndarray, margin: float) -> tuple[int, int, int, int]:
+    """Box [left, top, right, bottom) of the clothes of an H x W label map, with room around it inside the photo.
+
+    margin: share of the box's longer side. The whole photo where there are no clothes.
+    """
+    height, width = labels.shape
+    left, top, w, h = cv2.boundingRect((labels > 0).astype(np.uint8))
+    if not w:
+        return 0, 0, width, height
+    room = round(margin * max(w, h))
+    return max(0, left - room), max(0, top - room), min(width, left + w + room), min(height, top + h + room)
 
 
 def _png(image: Image.Image) -> bytes:
@@ -100,10 +199,28 @@ class Format:
     encode: Callable[[Segmentation], bytes]
 
 
+def encoded(
+    result: Segmentation,
+    output: str,
+    background: tuple[int, int, int] | None = None,
+    box: tuple[int, int, int, int] | None = None,
+) -> bytes:
+    """A result as a file of one of FORMATS.
+
+    background: RGB behind cut-outs. box: what pictures are cropped to. JSON reports stay in pixels of the whole photo
+    and name the box, as "crop".
+    """
+    if output == "json":
+        return json.dumps(report(result) | ({"crop": list(box)} if box else {})).encode()
+    part = result.cropped(box) if box else result
+    return _png(cutout_image(part, background)) if output == "cutout" else FORMATS[output].encode(part)
+
+
 FORMATS = {
     "mask": Format(".png", "image/png", False, lambda result: _png(palette_image(result))),
     "labels": Format(".png", "image/png", False, lambda result: _png(label_image(result))),
     "binary": Format(".png", "image/png", False, lambda result: _png(binary_image(result))),
+    "probability": Format(".png", "image/png", False, lambda result: _png(probability_image(result))),
     "cutout": Format(".png", "image/png", True, lambda result: _png(cutout_image(result))),
     "overlay": Format(".jpg", "image/jpeg", True, lambda result: _jpeg(overlay_image(result))),
     "json": Format(".json", "application/json", False, lambda result: json.dumps(report(result)).encode()),

@@ -1,4 +1,4 @@
-"""Kaggle run-lengths: pairs "start length", starts one-based, pixels counted down the columns."""
+"""Run-lengths, pixels counted down the columns: Kaggle's pairs "start length" with one-based starts, and COCO's."""
 
 import numpy as np
 
@@ -54,9 +54,44 @@ def rasterise(runs: np.ndarray, height: int, width: int, size: tuple[int, int]) 
     return mask.reshape(len(columns), h)[column_of].T
 
 
+def runs_of_mask(mask: np.ndarray) -> np.ndarray:
+    """Runs of an H x W bool mask, R x 2 int64 [begin, end), zero-based, column-major positions."""
+    flat = mask.T.reshape(-1)
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    before = [0] if flat[:1].any() else []
+    behind = [flat.size] if flat[-1:].any() else []
+    return np.concatenate((before, edges, behind)).astype(np.int64).reshape(-1, 2)
+
+
+def encode_runs(runs: np.ndarray) -> str:
+    """Run-length text of runs as runs_of_mask gives them; no runs are the empty text."""
+    return " ".join(map(str, np.stack((runs[:, 0] + 1, runs[:, 1] - runs[:, 0]), 1).reshape(-1).tolist()))
+
+
 def encode_rle(mask: np.ndarray) -> str:
     """Run-length text of an H x W bool mask; the empty mask is the empty text."""
-    flat = np.concatenate(([0], mask.T.reshape(-1).astype(np.int8), [0]))
-    change = np.flatnonzero(np.diff(flat))
-    start, end = change[0::2], change[1::2]
-    return " ".join(map(str, np.stack((start + 1, end - start), 1).reshape(-1)))
+    return encode_runs(runs_of_mask(mask))
+
+
+def encode_coco_runs(runs: np.ndarray, area: int) -> str:
+    """COCO's compressed run-lengths of runs in an image of ``area`` pixels; data/coco_table.py reads them.
+
+    They are counts of pixels outside and inside in turn, from the fourth on as differences from the last but one.
+    """
+    counts = np.diff(np.concatenate(([0], runs.reshape(-1), [area])))
+    if len(counts) > 1 and counts[-1] == 0:  # the mask has the last pixel
+        counts = counts[:-1]
+    rest = counts.copy()
+    rest[3:] -= counts[1:-2]
+    # Up to 7 characters each, of 5 bits, the lowest first; the last one's highest is the sign, 32 says that more come.
+    characters = np.zeros((len(counts), 7), np.uint8)
+    used = np.zeros(characters.shape, bool)
+    unfinished = np.ones(len(counts), bool)
+    for place in range(7):
+        low = rest & 31
+        rest >>= 5
+        more = np.where(low & 16, rest != -1, rest != 0)
+        characters[:, place] = 48 + (low | (32 * more))
+        used[:, place] = unfinished
+        unfinished = unfinished & more
+    return characters[used].tobytes().decode("ascii")

@@ -1,6 +1,7 @@
 """What a network found on one photograph: its label map and probabilities, at the photograph's own size."""
 
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 
 import cv2
@@ -8,12 +9,15 @@ import numpy as np
 from PIL import Image
 
 STRIP_BYTES = 16_000_000  # of full-size logits held at once, whatever the photo's size
+CONFIDENCE_ROWS = 400  # at least as many are looked at, of a photo that has them
 
 
 class Segmentation:
     """A photograph, its label map and its class probabilities.
 
-    class_names: by label value, background first. photo: RGB, or None where nobody needs it.
+    class_names: by label value, background first. photo: RGB, or None where nobody needs it. size: (H, W) of the whole
+    photo. category: the class that the others were made background for, or 'any'. box: the part of the photo that
+    labels, probabilities and ``photo`` show, [left, top, right, bottom); H x W below is its size.
     Labels are computed when they are first asked for, and probabilities each time.
     """
 
@@ -22,31 +26,65 @@ class Segmentation:
     ):
         """logits: C x h x w float32 of the network. size: (H, W) of the photo."""
         self.logits, self.size, self.class_names, self.photo = logits, size, class_names, photo
+        self.category = "any"
+        self.box = (0, 0, size[1], size[0])
 
     @classmethod
     def from_labels(
         cls, labels: np.ndarray, class_names: tuple[str, ...], photo: Image.Image | None = None
     ) -> "Segmentation":
         """A label map (H x W uint8) that is known already, without logits and so without probabilities."""
-        result = cls(np.empty((len(class_names), 0, 0), np.float32), labels.shape, class_names, photo)
-        result.labels = labels
-        return result
+        return cls(np.empty((len(class_names), 0, 0), np.float32), labels.shape, class_names, photo).with_labels(labels)
+
+    @property
+    def has_probabilities(self) -> bool:
+        return self.logits.size > 0
 
     @cached_property
     def labels(self) -> np.ndarray:
         """The most probable class of each pixel: H x W uint8."""
-        labels = np.empty(self.size, np.uint8)
+        labels = np.empty(self._shape, np.uint8)
         for rows, logits in self._strips():
             labels[rows] = logits.argmax(0)
         return labels
 
     def probability(self, category: str) -> np.ndarray:
         """How likely each pixel is of a class, or with 'any' of one that is not background: H x W float32 in 0..1."""
-        result = np.empty(self.size, np.float32)
+        result = np.empty(self._shape, np.float32)
+        for rows, part in self.probability_strips(category):
+            result[rows] = part
+        return result
+
+    def probability_strips(self, category: str) -> Iterator[tuple[slice, np.ndarray]]:
+        """The same from top to bottom in parts that take little memory: (rows, probability of those rows)."""
         for rows, logits in self._strips():
             odds = np.exp(logits - logits.max(0))
             wanted = odds[1:].sum(0) if category == "any" else odds[self.class_names.index(category)]
-            result[rows] = wanted / odds.sum(0)
+            yield rows, wanted / odds.sum(0)
+
+    def confidence(self) -> np.ndarray:
+        """Mean probability of each class of clothes over the pixels that the label map gives it: C float64.
+
+        On a large photo only some rows are looked at, evenly spread. NaN for the background, for a class that has no
+        pixels there, and without probabilities.
+        """
+        classes = len(self.class_names)
+        total, count = np.zeros(classes), np.zeros(classes)
+        every = max(1, self._shape[0] // CONFIDENCE_ROWS)
+        sampled = self.labels[::every]
+        for rows, logits in self._strips(every) if self.has_probabilities else ():
+            clothes = sampled[rows] > 0
+            labels, logits = sampled[rows][clothes], logits.transpose(1, 2, 0)[clothes]
+            odds = np.exp(logits - logits.max(1, keepdims=True))
+            own = np.take_along_axis(odds, labels[:, None].astype(np.intp), 1)[:, 0] / odds.sum(1)
+            total += np.bincount(labels, own, classes)
+            count += np.bincount(labels, minlength=classes)
+        return np.divide(total, count, out=np.full(classes, np.nan), where=count > 0)
+
+    def with_labels(self, labels: np.ndarray) -> "Segmentation":
+        """The same with another label map (H x W uint8); probabilities stay the network's."""
+        result = copy(self)
+        result.labels = labels
         return result
 
     def only(self, category: str) -> "Segmentation":
@@ -54,28 +92,44 @@ class Segmentation:
         if category == "any":
             return self
         value = self.class_names.index(category)
-        result = Segmentation(self.logits, self.size, self.class_names, self.photo)
-        result.labels = np.where(self.labels == value, self.labels, np.uint8(0))
+        result = self.with_labels(np.where(self.labels == value, self.labels, np.uint8(0)))
+        result.category = category
         return result
 
-    def _strips(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """(rows, logits C x rows x W float32) of the photo from top to bottom, resized bilinearly.
+    def cropped(self, box: tuple[int, int, int, int]) -> "Segmentation":
+        """The part inside ``box``, [left, top, right, bottom) in pixels of the whole photo, of one not yet cropped."""
+        left, top, right, bottom = box
+        result = self.with_labels(self.labels[top:bottom, left:right])
+        result.box = box
+        result.photo = self.photo.crop(box) if self.photo else None
+        return result
 
-        As torch's interpolate(align_corners=False), but strip by strip: its memory would grow with the photo.
+    @property
+    def _shape(self) -> tuple[int, int]:
+        left, top, right, bottom = self.box
+        return bottom - top, right - left
+
+    def _strips(self, every: int = 1) -> Iterator[tuple[slice, np.ndarray]]:
+        """(rows, logits C x rows x W float32) of the box from top to bottom, resized bilinearly.
+
+        every: takes each so many-th row alone, and counts rows in those. As torch's interpolate(align_corners=False),
+        but strip by strip: its memory would grow with the photo.
         """
         classes, h, w = self.logits.shape
         height, width = self.size
+        left, top, right, bottom = self.box
         # Source row of each target row, pixel centres aligned, clamped at the edges.
-        source = ((np.arange(height) + 0.5) * (h / height) - 0.5).clip(0, h - 1).astype(np.float32)
+        target = np.arange(top, bottom, every)
+        source = ((target + 0.5) * (h / height) - 0.5).clip(0, h - 1).astype(np.float32)
         above = source.astype(np.intp)
         below = np.minimum(above + 1, h - 1)
         part = source - above
         by_row = np.ascontiguousarray(self.logits.transpose(1, 2, 0))  # h x w x C, as OpenCV has it
         step = max(1, STRIP_BYTES // (classes * width * by_row.itemsize))
-        for top in range(0, height, step):
-            rows = slice(top, min(top + step, height))
+        for first in range(0, len(target), step):
+            rows = slice(first, min(first + step, len(target)))
             share = part[rows, None, None]
             lines = by_row[above[rows]] * (1 - share) + by_row[below[rows]] * share
             lines = lines.reshape(lines.shape[0], w, classes)
             wide = cv2.resize(lines, (width, lines.shape[0]), interpolation=cv2.INTER_LINEAR)
-            yield rows, wide.reshape(-1, width, classes).transpose(2, 0, 1)
+            yield rows, wide.reshape(-1, width, classes)[:, left:right].transpose(2, 0, 1)

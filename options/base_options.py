@@ -157,6 +157,38 @@ class PredictorOptions(NetworkOptions):
 
 
 @dataclass
+class PostprocessOptions(BaseOptions):
+    """Options of the programs that can change what the network found. Sizes are pixels of the photograph."""
+
+    one_garment: bool = option(
+        False, "give connected clothes the class that most of their pixels have: for photos of single garments"
+    )
+    min_area: int = option(
+        0, "regions of a class smaller than so many pixels take what is around them, mostly background", at_least=0
+    )
+    fill_holes: int = option(0, "holes in clothes smaller than so many pixels take the class around them", at_least=0)
+    grow: int = option(0, "let clothes grow into the background by so many pixels", at_least=0)
+    shrink: int = option(0, "let clothes shrink from the background by so many pixels", at_least=0)
+
+    def resolve(self):
+        super().resolve()
+        if self.grow and self.shrink:
+            raise UserError("--grow and --shrink move the same edges; give one of them")
+        return self
+
+    @property
+    def postprocess(self) -> dict[str, object]:
+        """Arguments of Postprocess."""
+        return {
+            "one_garment": self.one_garment,
+            "min_area": self.min_area,
+            "fill_holes": self.fill_holes,
+            "grow": self.grow,
+            "shrink": self.shrink,
+        }
+
+
+@dataclass
 class TableOptions(BaseOptions):
     """Options of the programs that read a label table."""
 

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from options.base_options import PredictorOptions, TableOptions, option
+from options.base_options import PostprocessOptions, PredictorOptions, TableOptions, option
 
 
 @dataclass
-class EvaluateOptions(TableOptions, PredictorOptions):
+class EvaluateOptions(TableOptions, PostprocessOptions, PredictorOptions):
     """Measure a checkpoint on labelled photographs."""
 
     close_ups: bool = option(False, "compare the head and shoulders of each photograph alone, cut out like a portrait")

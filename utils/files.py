@@ -42,10 +42,11 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write rows, of which the first is the header, as UTF-8. Raises UserError as write_atomically does."""
+    """Write rows, of which the first is the header, as UTF-8; bytes of file names that are not become \\udcff and the
+    like. Raises UserError as write_atomically does."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def make_writable_folder(folder: Path) -> None:

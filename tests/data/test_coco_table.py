@@ -12,7 +12,7 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from data.coco_table import SegmentationError, read_coco, runs_of
-from data.rle import rasterise
+from data.rle import encode_coco_runs, rasterise, runs_of_mask
 from utils.errors import UserError
 
 mask = pytest.importorskip("pycocotools.mask")
@@ -61,6 +61,7 @@ def test_compressed_and_plain_run_lengths_of_a_mask_come_back(height, width, see
     rng = np.random.default_rng(seed)
     drawn = rng.random((height, width)) < rng.random()
     packed = mask.encode(np.asfortranarray(drawn.astype(np.uint8)))
+    assert encode_coco_runs(runs_of_mask(drawn), drawn.size) == packed["counts"].decode()
     flat = np.concatenate(([0], drawn.T.ravel(), [0]))
     edges = [0, *np.flatnonzero(np.diff(flat)).tolist(), height * width]
     counts = np.diff(edges).tolist()  # the last may be a 0, as some tools write

@@ -125,3 +125,26 @@ def test_infer_takes_far_less_memory_for_a_49_megapixel_photo_than_its_logits(tm
     more = peak_megabytes(side) - peak_megabytes(64)
     assert more < 2 * photo + 250
     assert more < 0.8 * logits
+
+
+def test_a_crop_has_the_labels_and_probabilities_of_its_part(monkeypatch):
+    monkeypatch.setattr(segmentation, "STRIP_BYTES", 5_000)
+    logits, _ = logits_and_resized((200, 333))
+    whole = Segmentation(logits, (200, 333), NAMES)
+    part = whole.only("lower").cropped((30, 20, 300, 150))
+    assert np.array_equal(part.labels, whole.only("lower").labels[20:150, 30:300])
+    assert np.array_equal(part.probability("lower"), whole.probability("lower")[20:150, 30:300])
+
+
+@pytest.mark.parametrize("rows", [20, 1000])
+def test_confidence_is_the_mean_probability_of_each_class_over_its_pixels(rows, monkeypatch):
+    monkeypatch.setattr(segmentation, "STRIP_BYTES", 5_000)
+    monkeypatch.setattr(segmentation, "CONFIDENCE_ROWS", rows)
+    logits, _ = logits_and_resized((200, 333))
+    found = Segmentation(logits, (200, 333), NAMES)
+    found = found.with_labels(np.where(found.labels == 2, np.uint8(0), found.labels))
+    confidence = found.confidence()
+    assert np.isnan(confidence[[0, 2]]).all()
+    for value in (1, 3):
+        expected = found.probability(NAMES[value])[found.labels == value].mean()
+        assert confidence[value] == pytest.approx(expected, abs=1e-5 if rows == 1000 else 0.02)

@@ -1,5 +1,6 @@
 """infer.py: what it writes, what it reports, and what it refuses before any weights are read."""
 
+import csv
 import errno
 import json
 import os
@@ -10,8 +11,11 @@ import pytest
 from PIL import Image
 
 import infer
+from data.classes import CLOTHES
+from data.coco_table import read_coco
 from options.infer_options import InferOptions
-from tests.helpers import assert_one_line_error, run_here, run_script
+from tests.helpers import DataSet, assert_one_line_error, run_here, run_script, training_flags
+from utils.errors import UserError
 
 
 def photo(seed: int = 0, height: int = 50, width: int = 70) -> Image.Image:
@@ -83,7 +87,7 @@ def test_each_output_and_class_has_a_folder_of_its_own(folder):
     upper = np.asarray(Image.open(results / "binary_upper" / "a.jpg.png"))
     assert np.array_equal(upper, np.where(labels == 1, 255, 0))
     cutout = np.asarray(Image.open(results / "cutout_any" / "a.jpg.png"))
-    assert np.array_equal(cutout[..., 3], binary)
+    assert np.array_equal(cutout[..., 3] > 127, binary > 0)
     assert Image.open(results / "overlay_any" / "a.jpg.jpg").size == (210, 50)
     report = json.loads((results / "json_any" / "a.jpg.json").read_text())
     assert {k: v["area"] for k, v in report["classes"].items()} == {
@@ -269,3 +273,102 @@ def test_warnings_come_without_source_lines(tmp_path, folder, monkeypatch):
     run = run_here(*command, "--image_dir", photos, "--result_dir", tmp_path / "out")
     assert "warning: odd\\nmetadata\n" in run.stderr
     assert ".py" not in run.stderr
+
+
+@pytest.fixture
+def small(folder, tmp_path):
+    """Three photographs and a broken one, the folder for their results, and the command."""
+    *_, command = folder
+    photos, results = tmp_path / "photos", tmp_path / "out"
+    (photos / "sub").mkdir(parents=True)
+    for i, name in enumerate(("a.jpg", "b.png", "sub/a.jpg")):
+        photo(i).save(photos / name)
+    (photos / "broken.jpg").write_text("no image")
+    return photos, results, [*command, "--image_dir", photos, "--result_dir", results]
+
+
+def rows_of(results) -> dict[str, str]:
+    """Warning of each photo of a report."""
+    with (results / "report.csv").open(newline="") as file:
+        return {row["file"]: row["warning"] for row in csv.DictReader(file)}
+
+
+def test_reports_of_a_run_hold_all_its_photographs_also_those_of_an_earlier_run(small):
+    photos, results, command = small
+    run = run_here(*command, "--report", "--coco")
+    assert run.returncode == 1
+    first = rows_of(results)
+    assert set(first) == {"a.jpg", "b.png", "sub/a.jpg", "broken.jpg"}
+    assert first["broken.jpg"] == "failed"
+    assert "low confidence" in first.values() and "the network is unsure" in run.stderr  # it is not trained
+    coco = json.loads((results / "coco.json").read_text())
+    photo(3).save(photos / "broken.jpg")
+    before = {path: path.stat().st_mtime_ns for path in (results / "json_any").rglob("*.json")}
+    run = run_here(*command, "--report", "--coco", "--skip_existing")
+    assert run.returncode == 0, run.stderr
+    assert "1 of 1 photographs" in run.stdout
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert rows_of(results) | {"broken.jpg": "failed"} == first
+    again = json.loads((results / "coco.json").read_text())
+    assert {image["file_name"] for image in again["images"]} == set(first)
+    assert len(again["annotations"]) > len(coco["annotations"])
+
+
+def test_reports_of_somebody_else_are_not_replaced_and_a_single_photo_has_none(small):
+    photos, results, command = small
+    results.mkdir()
+    (results / "coco.json").write_text('{"images": []}')
+    assert_one_line_error(run_here(*command, "--coco"), "coco.json was not written by infer.py", "--result_dir")
+    assert below(results) == {"coco.json"}
+    run = run_here(*command, "--report", "--image_dir", photos / "a.jpg")
+    assert_one_line_error(run, "--report", "a folder of photographs")
+
+
+def test_predictions_can_be_trained_on(small, tmp_path):
+    photos, results, command = small
+    run_here(*command, "--coco")
+    data = DataSet(photos, results / "coco.json")
+    run = run_here("train.py", *training_flags(data, tmp_path / "run", iter=1, save_freq=1, image_log_freq=1))
+    assert run.returncode == 0, run.stderr
+    table = read_coco(str(data.df_path), str(photos), CLOTHES)
+    assert not table.skipped.count
+    for i, path in enumerate(table.files):
+        predicted = np.asarray(Image.open(results / path.relative_to(photos).with_suffix(".png")))
+        assert (table.label_map(i) == predicted).mean() > 0.97, path
+
+
+def test_post_processing_and_crop_are_the_same_for_every_output(small):
+    _, results, command = small
+    run_here(
+        *command, "--outputs", "mask", "binary", "cutout", "json", "--category", "any", "upper", "--one_garment",
+        "--min_area", 30, "--shrink", 1, "--crop", "--crop_margin", 0, "--background", "#00ff00",
+    )  # fmt: skip
+    for name in ("a", "b", "sub/a"):
+        labels = np.asarray(Image.open(results / f"{name}.png"))
+        report = json.loads((results / f"json_any/{name}.json").read_text())
+        left, top, right, bottom = report["crop"]
+        assert labels.shape == (bottom - top, right - left)
+        assert (report["height"], report["width"]) == (50, 70)
+        areas = [entry["area"] for entry in report["classes"].values()]
+        assert areas == [np.count_nonzero(labels == value) for value in (1, 2, 3)]
+        assert np.array_equal(np.asarray(Image.open(results / f"binary_upper/{name}.png")) > 0, labels == 1)
+        cutout = Image.open(results / f"cutout_any/{name}.png")
+        assert (cutout.mode, cutout.size) == ("RGB", labels.shape[::-1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--grow", "2", "--shrink", "2"], "--grow and --shrink"),
+        (["--grow", "-1"], "--grow"),
+        (["--background", "white"], "--outputs cutout"),
+        (["--background", "nocolour", "--outputs", "cutout"], "nocolour is not a colour"),
+        (["--background", "#ffffff80", "--outputs", "cutout"], "is not a colour"),
+        (["--crop_margin", "0.1"], "without --crop"),
+        (["--crop", "--outputs", "json"], "--crop cuts pictures"),
+        (["--outputs", "probability", "--one_garment"], "--one_garment changes masks"),
+    ],
+)
+def test_options_without_effect_are_refused(flags, words):
+    with pytest.raises(UserError, match=words):
+        InferOptions.parse(flags)
