@@ -11,13 +11,13 @@ from utils.files import write_atomically, write_csv
 REPORT, COCO = "report.csv", "coco.json"
 COLUMNS = ("file", "warning", "width", "height", "share", "confidence")
 INFO = {"description": "masks predicted by infer.py"}
-STARTS = {REPORT: ",".join(COLUMNS), COCO: json.dumps({"info": INFO})[:-1]}  # how these files begin
+STARTS = {".csv": ",".join(COLUMNS), ".json": json.dumps({"info": INFO})[:-1]}  # how these files begin, by suffix
 FAILED = "failed"  # the warning of a photo that has no result
 
 
 def refuse_foreign(path: Path) -> None:
     """Raise UserError where a file would be replaced that is not of an earlier run, such as corrected labels."""
-    start = STARTS[path.name].encode()
+    start = STARTS[path.suffix].encode()
     try:
         with path.open("rb") as file:
             ours = file.read(len(start)) == start
@@ -64,7 +64,7 @@ def write_coco(path: Path, results: dict[str, Path | None], class_names: tuple[s
 
 def _write_coco(file: BinaryIO, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:
     categories = [{"id": value, "name": name} for value, name in enumerate(class_names[1:], 1)]
-    file.write(f'{STARTS[COCO]}, "categories": {json.dumps(categories)}, "annotations": ['.encode())
+    file.write(f'{STARTS[".json"]}, "categories": {json.dumps(categories)}, "annotations": ['.encode())
     images, count = [], 0
     for name, result in results.items():
         if not result:

@@ -23,7 +23,7 @@ from utils.interruption import Interruption
 NAMES = ("background", "upper", "lower", "full")
 KEYS = {
     "iou", "miou", "miou_clothes", "clothes_iou", "boundary_f", "pixel_accuracy", "false_alarm", "images",
-    "checkpoint", "size", "close_ups",
+    "checkpoint", "size", "close_ups", "postprocess",
 }  # fmt: skip
 
 
@@ -117,6 +117,16 @@ def test_json_has_exactly_the_promised_keys(figures, tiny_checkpoint):
     assert tuple(figures["iou"]) == tuple(figures["boundary_f"]) == NAMES
     assert figures["checkpoint"] == str(tiny_checkpoint)
     assert (figures["size"], figures["close_ups"]) == ([64, 64], False)
+    assert not any(figures["postprocess"].values())
+
+
+def test_post_processed_masks_are_what_is_measured(dolls, tiny_checkpoint, tmp_path):
+    for name, flags in {"plain": [], "voted": ["--one_garment"]}.items():
+        run(dolls, tiny_checkpoint, *flags, "--json", tmp_path / f"{name}.json", "--max_dataset_size", 3)
+    plain, voted = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "voted"))
+    assert voted["postprocess"]["one_garment"] is True
+    assert voted["iou"] != plain["iou"]
+    assert voted["clothes_iou"] == plain["clothes_iou"]
 
 
 def test_a_perfect_prediction_has_ones_in_every_figure(doll_photos):
@@ -173,7 +183,7 @@ def test_contact_sheet_ranks_photographs_by_agreement(doll_photos, monkeypatch):
         result.photos[index].counts[0, 1] = 2 - right
     sections = {}
     monkeypatch.setattr(evaluate, "contact_sheet", lambda found, legend, **_: sections.update(found, legend=legend))
-    evaluate.best_and_worst(result, Oracle(doll_photos, lambda truth: truth), doll_photos, NAMES)
+    evaluate.best_and_worst(result, Oracle(doll_photos, lambda truth: truth).predict, doll_photos, NAMES)
     assert sections.pop("legend") == {"upper": (255, 0, 0), "lower": (0, 255, 0), "full": (255, 255, 0)}
     worst, median, best = ([tile.caption for tile in tiles] for tiles in sections.values())
     names = [doll_photos.table.files[index].name for index in (4, 7)]
