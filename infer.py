@@ -1,6 +1,6 @@
 """Segment the clothes on a photograph, or on all of a folder: python infer.py (see --help)."""
 
-from options.infer_options import InferOptions, rgb
+from options.infer_options import InferOptions
 
 if __name__ == "__main__":
     options = InferOptions.from_command_line()  # before the imports that take seconds
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.image_folder import find_photos, passed_over, result_names
-from data.outputs import FORMATS, encoded, garment_box, result_path, warning
+from data.image_folder import bare_names, find_photos, passed_over, result_names
+from data.outputs import OutputLayout, result_path, warning
 from data.photo import PhotoError, open_photo
 from data.postprocess import Postprocess
 from data.run_report import COCO, REPORT, refuse_foreign, write_coco, write_report
 from data.segmentation import Segmentation
+from data.tryon import Preset
 from networks.converted import read_info
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program, shown
@@ -109,13 +109,12 @@ def make_plan(options: InferOptions) -> Plan:
     for category in options.category:
         if category not in known:
             raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
-    wanted = [(output, category) for output in options.outputs for category in options.category]
-    if options.report or options.coco:
-        wanted.append(SUMMARISED)
-    jobs = [
-        Job(folder / photo, photo.as_posix(), {each: result_path(result_dir, name, *each) for each in wanted})
-        for photo, name in result_names(photos).items()
-    ]
+    names = bare_names(photos) if options.preset else result_names(photos)
+    paths = options.layout.paths
+    jobs = [Job(folder / photo, photo.as_posix(), paths(result_dir, name)) for photo, name in names.items()]
+    if summaries(options):
+        for job, name in zip(jobs, names.values(), strict=True):
+            job.results[SUMMARISED] = result_path(result_dir, name, *SUMMARISED)
     check_results(jobs, folder, result_dir)
     for path in summaries(options):
         refuse_foreign(path)
@@ -153,10 +152,10 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tup
         return open_photo(job.photo, max_megapixels=options.max_megapixels)
 
     failed, warnings = set(), Counter()
-    keep_photos = any(FORMATS[output].needs_photo for output in options.outputs)
+    layout = options.layout
     with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
-        segmented = predictor.predict_stream(jobs, load, options.batchSize, pool, keep_photos)
-        write = partial(write_results, options)
+        segmented = predictor.predict_stream(jobs, load, options.batchSize, pool, layout.needs_photo)
+        write = partial(write_results, layout, Postprocess(**options.postprocess))
         for (job, _), writing in ahead(pool, write, segmented, 2 * options.batchSize):
             outcome = writing.result()
             progress.update()
@@ -170,7 +169,9 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tup
     return failed, warnings
 
 
-def write_results(options: InferOptions, segmented: tuple[Job, Segmentation | PhotoError]) -> Outcome:
+def write_results(
+    layout: OutputLayout | Preset, postprocess: Postprocess, segmented: tuple[Job, Segmentation | PhotoError]
+) -> Outcome:
     """Write all results of a photograph; one that cannot be written does not keep the others from being written.
 
     Raises FullDiskError.
@@ -178,26 +179,17 @@ def write_results(options: InferOptions, segmented: tuple[Job, Segmentation | Ph
     job, result = segmented
     if isinstance(result, PhotoError):
         return Outcome([f"skipped {shown(job.photo)}: {result}"])
-    result = Postprocess(**options.postprocess)(result)
-    background = rgb(options.background) if options.background else None
-    box = crop_box(result, options) if options.crop else None
+    result = postprocess(result)
+    encode = layout.encoder(result)
     faults = []
     for (output, category), path in job.results.items():
         try:
-            write_atomically(path, encoded(result.only(category), output, background, box))
+            write_atomically(path, encode(output, category))
         except FullDiskError:
             raise
         except UserError as error:
             faults.append(shown(error))
     return Outcome(faults, warning(result))
-
-
-def crop_box(result: Segmentation, options: InferOptions) -> tuple[int, int, int, int]:
-    """What all pictures of a photo are cropped to: the clothes of all categories that are written."""
-    labels = result.labels
-    if "any" not in options.category:
-        labels = np.isin(labels, [result.class_names.index(category) for category in options.category])
-    return garment_box(labels, options.crop_margin)
 
 
 def summaries(options: InferOptions) -> list[Path]:

@@ -13,6 +13,7 @@ from PIL import Image
 from data.outlines import polygons
 from data.rle import encode_coco_runs, encode_runs, runs_of_mask
 from data.segmentation import Segmentation
+from utils.errors import UserError
 from utils.labels import PALETTE
 
 JPEG_SIDE = 65_500  # pixels, the format's limit
@@ -179,15 +180,18 @@ def garment_box(labels: np.ndarray, margin: float) -> tuple[int, int, int, int]:
     return max(0, left - room), max(0, top - room), min(width, left + w + room), min(height, top + h + room)
 
 
-def _png(image: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def jpeg(image: Image.Image, quality: int = 90) -> bytes:
+    """Raises UserError where the image is larger than a JPEG can be."""
+    if max(image.size) > JPEG_SIDE:
+        raise UserError(f"a JPEG cannot have {max(image.size)} pixels on a side; scale the photograph down")
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90)
+    image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
@@ -213,16 +217,16 @@ def encoded(
     if output == "json":
         return json.dumps(report(result) | ({"crop": list(box)} if box else {})).encode()
     part = result.cropped(box) if box else result
-    return _png(cutout_image(part, background)) if output == "cutout" else FORMATS[output].encode(part)
+    return png(cutout_image(part, background)) if output == "cutout" else FORMATS[output].encode(part)
 
 
 FORMATS = {
-    "mask": Format(".png", "image/png", False, lambda result: _png(palette_image(result))),
-    "labels": Format(".png", "image/png", False, lambda result: _png(label_image(result))),
-    "binary": Format(".png", "image/png", False, lambda result: _png(binary_image(result))),
-    "probability": Format(".png", "image/png", False, lambda result: _png(probability_image(result))),
-    "cutout": Format(".png", "image/png", True, lambda result: _png(cutout_image(result))),
-    "overlay": Format(".jpg", "image/jpeg", True, lambda result: _jpeg(overlay_image(result))),
+    "mask": Format(".png", "image/png", False, lambda result: png(palette_image(result))),
+    "labels": Format(".png", "image/png", False, lambda result: png(label_image(result))),
+    "binary": Format(".png", "image/png", False, lambda result: png(binary_image(result))),
+    "probability": Format(".png", "image/png", False, lambda result: png(probability_image(result))),
+    "cutout": Format(".png", "image/png", True, lambda result: png(cutout_image(result))),
+    "overlay": Format(".jpg", "image/jpeg", True, lambda result: jpeg(overlay_image(result))),
     "json": Format(".json", "application/json", False, lambda result: json.dumps(report(result)).encode()),
 }
 
@@ -234,3 +238,37 @@ def result_path(folder: Path, name: Path, output: str, category: str) -> Path:
     """
     below = "" if (output, category) == ("mask", "any") else f"{output}_{category}"
     return folder / below / name.with_name(name.name + FORMATS[output].suffix)
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """What infer.py writes of each photograph: results of these formats, for each of these categories.
+
+    background: RGB behind cut-outs, or None. crop_margin: room around the clothes that pictures are cropped to, as a
+    share of their box's longer side; None: not cropped.
+    """
+
+    outputs: list[str]
+    categories: list[str]
+    background: tuple[int, int, int] | None = None
+    crop_margin: float | None = None
+
+    @property
+    def needs_photo(self) -> bool:
+        return any(FORMATS[output].needs_photo for output in self.outputs)
+
+    def paths(self, folder: Path, name: Path) -> dict[tuple[str, str], Path]:
+        """Where the results of a photograph go, by (format, category)."""
+        wanted = [(output, category) for output in self.outputs for category in self.categories]
+        return {each: result_path(folder, name, *each) for each in wanted}
+
+    def encoder(self, result: Segmentation) -> Callable[[str, str], bytes]:
+        """A function that makes a photograph's file of a format and category."""
+        box = None if self.crop_margin is None else garment_box(self._labels(result), self.crop_margin)
+        return lambda output, category: encoded(result.only(category), output, self.background, box)
+
+    def _labels(self, result: Segmentation) -> np.ndarray:
+        """The clothes of all categories that are written, to which all pictures of a photo are cropped alike."""
+        if "any" in self.categories:
+            return result.labels
+        return np.isin(result.labels, [result.class_names.index(category) for category in self.categories])

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from PIL import ImageColor
 
-from data.outputs import FORMATS
+from data.outputs import FORMATS, OutputLayout
+from data.tryon import Margin, Preset, agnostic, viton
 from options.base_options import PostprocessOptions, PredictorOptions, in_repository, option
 from utils.errors import UserError
 
@@ -20,6 +21,19 @@ class InferOptions(PostprocessOptions, PredictorOptions):
     outputs: list[str] = option(("mask",), "what to write for each photo, one or several", tuple(FORMATS))
     category: list[str] = option(("any",), "any (all clothes), or class names (upper lower full): one file for each")
     overlay: bool = option(False, "also write photo, overlay and mask side by side, as --outputs mask overlay would")
+    preset: str | None = option(
+        None,
+        "files for virtual try-on in place of --outputs: viton masks garments, agnostic what a new garment needs on a "
+        "person (docs/tryon.md)",
+        ("viton", "agnostic"),
+    )
+    agnostic_margin: str | None = option(
+        None, "how far the agnostic mask reaches beyond the clothes: 20px, or 2%% of the person's height; default 2%%"
+    )
+    agnostic_value: int | None = option(None, "value of what to inpaint in the agnostic mask, 0 or 255; default 255")
+    one_garment: bool | None = option(
+        None, "give connected clothes the class that most of their pixels have; default: only with --preset viton"
+    )
     background: str | None = option(None, "colour behind cut-outs: a name or #rrggbb; default: transparent")
     crop: bool = option(False, "cut the pictures that are written to the box of the clothes of --category")
     crop_margin: float | None = option(
@@ -37,6 +51,18 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         self.image_dir = in_repository(self.image_dir)
         if self.overlay and "overlay" not in self.outputs:
             self.outputs = [*self.outputs, "overlay"]
+        if self.preset and (self.outputs != ["mask"] or self.background is not None or self.crop):
+            raise UserError("--preset has files of its own; leave out --outputs, --overlay, --background and --crop")
+        if self.preset != "agnostic" and (self.agnostic_margin, self.agnostic_value) != (None, None):
+            raise UserError("--agnostic_margin and --agnostic_value need --preset agnostic")
+        if self.preset == "agnostic":
+            self.agnostic_margin = "2%" if self.agnostic_margin is None else self.agnostic_margin
+            self.agnostic_value = 255 if self.agnostic_value is None else self.agnostic_value
+            Margin.parse(self.agnostic_margin)
+            if self.agnostic_value not in (0, 255):
+                raise UserError(f"--agnostic_value {self.agnostic_value} must be 0 or 255")
+        if self.one_garment is None:
+            self.one_garment = self.preset == "viton"
         if self.background is not None:
             if "cutout" not in self.outputs:
                 raise UserError("--background is the colour behind cut-outs; add --outputs cutout")
@@ -51,6 +77,16 @@ class InferOptions(PostprocessOptions, PredictorOptions):
             changed = [name for name, value in self.postprocess.items() if value]
             raise UserError(f"--{changed[0]} changes masks, not probabilities; add another output")
         return self
+
+    @property
+    def layout(self) -> OutputLayout | Preset:
+        """What is written of each photograph, and where."""
+        if self.preset == "viton":
+            return viton(self.category)
+        if self.preset == "agnostic":
+            return agnostic(self.category, Margin.parse(self.agnostic_margin), self.agnostic_value)
+        background = rgb(self.background) if self.background else None
+        return OutputLayout(self.outputs, self.category, background, self.crop_margin)
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

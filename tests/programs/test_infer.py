@@ -141,6 +141,65 @@ def test_result_names_never_meet(tmp_path, tiny_checkpoint):
     assert {"b.png", "sub/a.png", "labels_any/b.png", "json_any/sub/a.json"} <= results
 
 
+def test_the_viton_preset_lays_masks_beside_the_garments_of_a_data_set(tmp_path, folder):
+    *_, command = folder
+    (tmp_path / "cloth" / "more").mkdir(parents=True)
+    photo().save(tmp_path / "cloth" / "1.jpg")
+    photo(1).save(tmp_path / "cloth" / "more" / "2.jpg")
+    command = [*command, "--image_dir", tmp_path / "cloth", "--result_dir", tmp_path, "--preset", "viton"]
+    run = run_here(*command)
+    assert run.returncode == 0, run.stderr
+    written = {"cloth-mask/1.jpg", "cloth-mask/more/2.jpg"}
+    assert below(tmp_path) == {"cloth/1.jpg", "cloth/more/2.jpg"} | written
+    mask = Image.open(tmp_path / "cloth-mask" / "1.jpg")
+    assert (mask.format, mask.mode, mask.size) == ("JPEG", "L", (70, 50))
+    before = (tmp_path / "cloth-mask" / "1.jpg").read_bytes()
+    assert "2 photograph(s) have results" in run_here(*command, "--skip_existing").stdout
+    assert run_here(*command, "--category", "upper", "full").returncode == 0
+    assert below(tmp_path / "upper") == below(tmp_path / "full") == written
+    assert (tmp_path / "cloth-mask" / "1.jpg").read_bytes() == before
+
+
+def test_the_agnostic_preset_writes_the_mask_to_inpaint_and_the_greyed_photo(tmp_path, folder):
+    photos, results, _, command = folder
+    command = [*command, "--preset", "agnostic", "--category", "upper", "--agnostic_margin", "0px"]
+    for value in (255, 0):
+        run = run_here(
+            *command, "--image_dir", photos / "turned.jpg", "--result_dir", tmp_path / str(value),
+            "--agnostic_value", value,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        assert below(tmp_path / str(value)) == {"agnostic-mask/turned_mask.png", "agnostic-v3.2/turned.jpg"}
+        mask = np.asarray(Image.open(tmp_path / str(value) / "agnostic-mask" / "turned_mask.png"))
+        replaced = np.isin(np.asarray(Image.open(results / "turned.png")), (1, 3))
+        assert np.array_equal(mask, np.where(replaced, value, 255 - value))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--preset", "viton", "--outputs", "binary"], "--preset has files of its own"),
+        (["--preset", "viton", "--overlay"], "--preset has files of its own"),
+        (["--agnostic_margin", "2%"], "need --preset agnostic"),
+        (["--preset", "viton", "--agnostic_value", "0"], "need --preset agnostic"),
+        (["--preset", "agnostic", "--agnostic_value", "1"], "--agnostic_value 1 must be 0 or 255"),
+        (["--preset", "agnostic", "--agnostic_margin", "0.02"], "0.02 is not a margin"),
+        (["--preset", "viton", "--category", "hat"], "--category hat"),
+        (["--preset", "garments"], "invalid choice"),
+    ],
+)
+def test_bad_options_of_presets_are_errors_of_one_line(flags, message, tmp_path, tiny_checkpoint):
+    run = run_here("infer.py", "--checkpoint_path", tiny_checkpoint, "--result_dir", tmp_path / "out", *flags)
+    assert_one_line_error(run, message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_preset_refuses_photographs_whose_masks_would_share_a_name(folder, tmp_path):
+    photos, *_, command = folder
+    run = run_here(*command, "--preset", "viton", "--result_dir", tmp_path / "out")
+    assert_one_line_error(run, "a.jpg and a.png would have results of one name")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
