@@ -180,6 +180,8 @@ def test_the_agnostic_preset_writes_the_mask_to_inpaint_and_the_greyed_photo(tmp
     [
         (["--preset", "viton", "--outputs", "binary"], "--preset has files of its own"),
         (["--preset", "viton", "--overlay"], "--preset has files of its own"),
+        (["--preset", "agnostic", "--background", "white"], "--preset has files of its own"),
+        (["--preset", "agnostic", "--crop"], "--preset has files of its own"),
         (["--agnostic_margin", "2%"], "need --preset agnostic"),
         (["--preset", "viton", "--agnostic_value", "0"], "need --preset agnostic"),
         (["--preset", "agnostic", "--agnostic_value", "1"], "--agnostic_value 1 must be 0 or 255"),
@@ -192,6 +194,24 @@ def test_bad_options_of_presets_are_errors_of_one_line(flags, message, tmp_path,
     run = run_here("infer.py", "--checkpoint_path", tiny_checkpoint, "--result_dir", tmp_path / "out", *flags)
     assert_one_line_error(run, message)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_garment_preset_turns_one_garment_on_unless_it_is_told_not_to():
+    def one_garment(*flags: str) -> object:
+        return InferOptions.parse(list(flags)).postprocess["one_garment"]
+
+    assert one_garment("--preset", "viton") is True
+    assert one_garment("--preset", "viton", "--no-one_garment") is False
+    assert one_garment("--preset", "agnostic") is one_garment() is False
+    assert one_garment("--preset", "agnostic", "--one_garment") is True
+
+
+def test_a_preset_goes_with_a_report(folder, tmp_path):
+    photos, *_, command = folder
+    command = [*command, "--image_dir", photos / "sub", "--result_dir", tmp_path, "--preset", "viton", "--report"]
+    run = run_here(*command)
+    assert run.returncode == 0, run.stderr
+    assert below(tmp_path) == {"cloth-mask/b.jpg", "json_any/b.json", "report.csv"}
 
 
 def test_a_preset_refuses_photographs_whose_masks_would_share_a_name(folder, tmp_path):
