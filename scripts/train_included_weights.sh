@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Trains the included weights: bash scripts/train_included_weights.sh [DATA [option of train.py ...]]
+# Trains the included weights, then weights of all sources:
+#     bash scripts/train_included_weights.sh [DATA [option of train.py ...]]
 #
 # DATA (default: .) holds the clones clothing-co-parsing and clothing-dataset, and the saliency weights u2netp.onnx; the
-# tables are written there. results/, logs/ and cloth_segm_u2netp.pth are written where this is run. Run it again to
-# continue after an interruption: each step is done once.
+# tables are written there. results/, logs/, cloth_segm_u2netp.pth and all_sources_u2netp.pth are written where this is
+# run. Run it again to continue after an interruption: each step is done once.
 set -euo pipefail
 repository=$(dirname "$0")/..
 data=${1:-.}
@@ -29,11 +30,19 @@ last() { # RECIPE: the weights of its last iteration
     find "results/$1/checkpoints" -name 'itr_*.pth' | sort | tail -n 1
 }
 
+export_last() { # RECIPE FILE
+    if [ ! -f "$2" ]; then
+        python "$repository/export.py" --checkpoint_path "$(last "$1")" --output "$2" \
+            --fine_width 288 --fine_height 288 --photos "$data/ccp/val"
+    fi
+}
+
 prepare prepare_ccp.py ccp --ccp "$data/clothing-co-parsing"
 prepare prepare_products.py products --products "$data/clothing-dataset" --saliency "$data/u2netp.onnx" --size 192
 
-# The teacher: labelled street photographs alone. It labels those that only have tags.
+# The included weights: labelled street photographs alone. They label those that only have tags.
 train street "$data/u2netp.onnx"
+export_last street cloth_segm_u2netp.pth
 if [ ! -f "$data/ccp/tagged_labels.csv" ]; then
     python "$repository/scripts/pseudo_label.py" --checkpoint_path "$(last street)" --fine_width 224 --fine_height 224 \
         --image_folder "$data/ccp/tagged" --tags "$data/ccp/tagged.csv" --tag_map "$repository/recipes/tags.yml" \
@@ -41,6 +50,5 @@ if [ ! -f "$data/ccp/tagged_labels.csv" ]; then
 fi
 
 # All sources.
-train included_weights "$(last street)"
-python "$repository/export.py" --checkpoint_path "$(last included_weights)" --output cloth_segm_u2netp.pth \
-    --fine_width 288 --fine_height 288 --photos "$data/ccp/val"
+train all_sources "$(last street)"
+export_last all_sources all_sources_u2netp.pth
