@@ -24,7 +24,7 @@ except ImportError as error:
 import numpy as np
 
 from data.image_folder import result_names
-from data.outputs import FORMATS, blended_image, result_path
+from data.outputs import FORMATS, blended_image, jpeg, result_path
 from data.photo import PhotoError, open_photo
 from data.segmentation import Segmentation
 from networks.predictor import Predictor
@@ -176,8 +176,6 @@ def picture_card(name: str, result: Segmentation, category: str, seconds: float)
     small = result.photo.copy()
     small.thumbnail((PREVIEW, PREVIEW))
     preview = Segmentation(result.logits, small.size[::-1], result.class_names, small).only(category)
-    blended = io.BytesIO()
-    blended_image(preview).save(blended, "JPEG", quality=90)
     shares = np.bincount(preview.labels.ravel(), minlength=len(result.class_names)) / preview.labels.size
     found = "".join(
         f"<div>{swatch(value)}{html.escape(result.class_names[value])} {100 * shares[value]:.1f} %</div>"
@@ -187,7 +185,7 @@ def picture_card(name: str, result: Segmentation, category: str, seconds: float)
     width, height = result.photo.size
     return card(
         name,
-        picture("photo under the colours", "image/jpeg", blended.getvalue())
+        picture("photo under the colours", "image/jpeg", jpeg(blended_image(preview)))
         + picture("class map", "image/png", FORMATS["mask"].encode(preview)),
         f"{found or 'no clothes found'}<p>{width}x{height}, {seconds:.1f} s</p>",
     )

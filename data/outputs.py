@@ -13,6 +13,7 @@ from PIL import Image
 from data.outlines import polygons
 from data.rle import encode_coco_runs, encode_runs, runs_of_mask
 from data.segmentation import Segmentation
+from utils.distances import nearest_pixels
 from utils.errors import UserError
 from utils.labels import PALETTE
 
@@ -90,14 +91,10 @@ def _soften(pixels: np.ndarray, result: Segmentation) -> None:
         alpha = np.where(inside[own], np.maximum(probability, ramp), np.minimum(probability, ramp))
         alpha = np.rint(255 * alpha).astype(np.uint8)
         pure = depth >= reach
-        away, nearest = cv2.distanceTransformWithLabels(
-            (~pure).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )
+        away, nearest = nearest_pixels(pure)
         # A strap narrower than the band has no such pixel near and keeps its colours.
         mixed = (alpha > 0) & (alpha < 255) & (away[own] <= 3 * reach)
-        where = np.zeros(nearest.max() + 1, np.intp)
-        where[nearest[pure]] = np.flatnonzero(pure)
-        source = where[nearest[own][mixed]] + top * pixels.shape[1]
+        source = nearest[own][mixed] + top * pixels.shape[1]
         colours = pixels.reshape(-1, 4)[source, :3]
         pixels[rows][..., 3] = alpha
         pixels[rows][mixed, :3] = colours
@@ -133,7 +130,6 @@ def report(result: Segmentation) -> dict:
     """
     height, width = result.labels.shape
     classes = {}
-    confidence = result.confidence()
     for value, name in enumerate(result.class_names[1:], 1):
         mask = (result.labels == value).astype(np.uint8)
         runs = runs_of_mask(mask.view(bool))
@@ -144,26 +140,22 @@ def report(result: Segmentation) -> dict:
             "area": area,
             "share": round(area / mask.size, 6),
             "box": [left, top, left + w, top + h] if area else None,
-            "confidence": None if np.isnan(confidence[value]) else round(float(confidence[value]), 4),
+            "confidence": None if np.isnan(confidence := result.confidence[value]) else round(float(confidence), 4),
             "rle": encode_runs(runs),
             "coco_rle": {"size": [height, width], "counts": encode_coco_runs(runs, mask.size)},
             "polygons": polygons(mask),
         }
-    return {"height": height, "width": width, "warning": warning(result, confidence), "classes": classes}
+    return {"height": height, "width": width, "warning": warning(result), "classes": classes}
 
 
-def warning(result: Segmentation, confidence: np.ndarray | None = None) -> str | None:
-    """Why a photograph should be looked at: "empty", "nearly full", "low confidence", or None.
-
-    confidence: of the result, where it is known already.
-    """
+def warning(result: Segmentation) -> str | None:
+    """Why a photograph should be looked at: "empty", "nearly full", "low confidence", or None."""
     area = np.bincount(result.labels.ravel(), minlength=len(result.class_names))
     if not area[1:].any():
         return "empty"
     if area[1:].sum() > NEARLY_FULL * area.sum():
         return "nearly full"
-    confidence = result.confidence() if confidence is None else confidence
-    low = result.has_probabilities and np.nansum(confidence * area) < LOW_CONFIDENCE * area[1:].sum()
+    low = result.has_probabilities and np.nansum(result.confidence * area) < LOW_CONFIDENCE * area[1:].sum()
     return "low confidence" if low else None
 
 
@@ -195,6 +187,10 @@ def jpeg(image: Image.Image, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
+def _json(result: Segmentation, box: tuple[int, int, int, int] | None = None) -> bytes:
+    return json.dumps(report(result) | ({"crop": list(box)} if box else {})).encode()
+
+
 @dataclass(frozen=True)
 class Format:
     suffix: str
@@ -215,7 +211,7 @@ def encoded(
     and name the box, as "crop".
     """
     if output == "json":
-        return json.dumps(report(result) | ({"crop": list(box)} if box else {})).encode()
+        return _json(result, box)
     part = result.cropped(box) if box else result
     return png(cutout_image(part, background)) if output == "cutout" else FORMATS[output].encode(part)
 
@@ -227,7 +223,7 @@ FORMATS = {
     "probability": Format(".png", "image/png", False, lambda result: png(probability_image(result))),
     "cutout": Format(".png", "image/png", True, lambda result: png(cutout_image(result))),
     "overlay": Format(".jpg", "image/jpeg", True, lambda result: jpeg(overlay_image(result))),
-    "json": Format(".json", "application/json", False, lambda result: json.dumps(report(result)).encode()),
+    "json": Format(".json", "application/json", False, _json),
 }
 
 

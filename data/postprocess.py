@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from data.segmentation import Segmentation
+from utils.distances import nearest_pixels
 
 STRIP_PIXELS = 8_000_000  # looked at together: full-size distances and counts would take 16 bytes a pixel
 
@@ -90,13 +91,8 @@ def _absorb(labels: np.ndarray, value: int, area: int) -> None:
 def _grown(labels: np.ndarray, reach: int) -> np.ndarray:
     if not labels.any():
         return labels
-    bare = labels == 0
-    distance, nearest = cv2.distanceTransformWithLabels(
-        bare.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    value = np.zeros(nearest.max() + 1, np.uint8)
-    value[nearest[~bare]] = labels[~bare]
-    return np.where(distance <= reach, value[nearest], np.uint8(0))
+    distance, nearest = nearest_pixels(labels > 0)
+    return np.where(distance <= reach, labels.ravel()[nearest], np.uint8(0))
 
 
 def _shrunk(labels: np.ndarray, reach: int) -> np.ndarray:

@@ -18,7 +18,7 @@ class Segmentation:
     class_names: by label value, background first. photo: RGB, or None where nobody needs it. size: (H, W) of the whole
     photo. category: the class that the others were made background for, or 'any'. box: the part of the photo that
     labels, probabilities and ``photo`` show, [left, top, right, bottom); H x W below is its size.
-    Labels are computed when they are first asked for, and probabilities each time.
+    Labels and confidence are computed when they are first asked for, and probabilities each time.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Segmentation:
             wanted = odds[1:].sum(0) if category == "any" else odds[self.class_names.index(category)]
             yield rows, wanted / odds.sum(0)
 
+    @cached_property
     def confidence(self) -> np.ndarray:
         """Mean probability of each class of clothes over the pixels that the label map gives it: C float64.
 
@@ -84,6 +85,7 @@ class Segmentation:
     def with_labels(self, labels: np.ndarray) -> "Segmentation":
         """The same with another label map (H x W uint8); probabilities stay the network's."""
         result = copy(self)
+        result.__dict__.pop("confidence", None)  # it is of the labels
         result.labels = labels
         return result
 

@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-from options.base_options import PredictorOptions, option
+from options.base_options import BaseOptions, PredictorOptions, in_repository, option
 from utils.errors import UserError
 
 
@@ -28,4 +28,17 @@ class AppOptions(PredictorOptions):
         except OSError as error:
             place = f"{self.host}:{self.port}"
             raise UserError(f"cannot listen at {place}: {error.strerror}; choose another --port or --host") from None
+        return self
+
+
+@dataclass
+class ScreenshotOptions(BaseOptions):
+    """Make the picture of the page anew."""
+
+    port: int = option(7861, "a free port", at_least=1, at_most=65535)
+    output: str = option("docs/page.png", "PNG to write")
+
+    def resolve(self) -> "ScreenshotOptions":
+        super().resolve()
+        self.output = in_repository(self.output)
         return self

@@ -16,12 +16,11 @@ if __name__ == "__main__":
     options = SamplesOptions.from_command_line()  # before the imports that take seconds
 
 import csv
-import io
 
 import numpy as np
 from PIL import Image
 
-from data.outputs import overlay_image
+from data.outputs import jpeg, overlay_image
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
@@ -53,7 +52,9 @@ def main(options: SamplesOptions) -> None:
         with Image.open(ROOT / SAMPLES / "labels" / f"{photo.stem}.png") as label:
             right, verdict = compare(result.labels, np.asarray(label), result.class_names)
         picture = SAMPLES / photo.name
-        write_atomically(ROOT / picture, encode(overlay_image(result)))
+        overlay = overlay_image(result)
+        overlay.thumbnail(SIZE, Image.Resampling.LANCZOS)
+        write_atomically(ROOT / picture, jpeg(overlay, quality=85))
         sections[right].append(f"**{source['shows']}**: {verdict}\n\n![{source['shows']}]({picture.as_posix()})\n")
     credits = "\n".join(f"| [{s['photo']}]({s['photo']}) | {s['source']} | {s['rights']} |" for s in sources)
     page = "\n".join(
@@ -88,13 +89,6 @@ def compare(found: np.ndarray, truth: np.ndarray, class_names: tuple[str, ...]) 
     iou = np.count_nonzero((found == value) & (truth == value)) / np.count_nonzero((found == value) | (truth == value))
     expected = f"{class_names[value]}, {100 * np.mean(truth == value):.1f} % of the photo."
     return iou >= RIGHT, f"{expected} {told} IoU {iou:.2f}."
-
-
-def encode(picture: Image.Image) -> bytes:
-    picture.thumbnail(SIZE, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85, optimize=True)
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

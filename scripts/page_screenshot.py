@@ -4,7 +4,6 @@ Starts the page, drops photographs of input_images/ on it in a headless Chromium
 requirements-dev.txt, and chromium and chromedriver on PATH (Debian: apt-get install chromium chromium-driver).
 """
 
-import argparse
 import io
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from options.app_options import ScreenshotOptions
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
 
@@ -26,11 +26,7 @@ BROWSER_FLAGS = (
 )  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=7861, help="a free port (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/page.png", help="PNG to write")
-    options = parser.parse_args()
+def main(options: ScreenshotOptions) -> None:
     from PIL import Image
 
     with served_page(options.port) as address, chromium() as browser:
@@ -41,7 +37,7 @@ def main() -> None:
         screen = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
     picture = io.BytesIO()
     screen.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture, "PNG", optimize=True)
-    write_atomically(options.output, picture.getvalue())
+    write_atomically(Path(options.output), picture.getvalue())
 
 
 @contextmanager
@@ -100,4 +96,4 @@ def wait_for_cards(browser, count: int, seconds: float = 60) -> list:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, ScreenshotOptions.from_command_line())

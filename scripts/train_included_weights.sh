@@ -17,12 +17,12 @@ prepare() { # SCRIPT FOLDER [option ...]: a folder of tables, which gets its nam
     mv "$data/$2.part" "$data/$2"
 }
 
-train() { # RECIPE START [option ...]
+train() { # RECIPE START
     if [ -f "results/$1/latest.pth" ]; then
         python "$repository/train.py" --name "$1" --resume "${more[@]}"
     else
         python "$repository/train.py" --options "$repository/recipes/$1.yml" --data_root "$data" \
-            --unet_checkpoint "$2" "${@:3}" "${more[@]}"
+            --unet_checkpoint "$2" "${more[@]}"
     fi
 }
 

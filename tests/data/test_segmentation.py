@@ -143,7 +143,7 @@ def test_confidence_is_the_mean_probability_of_each_class_over_its_pixels(rows, 
     logits, _ = logits_and_resized((200, 333))
     found = Segmentation(logits, (200, 333), NAMES)
     found = found.with_labels(np.where(found.labels == 2, np.uint8(0), found.labels))
-    confidence = found.confidence()
+    confidence = found.confidence
     assert np.isnan(confidence[[0, 2]]).all()
     for value in (1, 3):
         expected = found.probability(NAMES[value])[found.labels == value].mean()
