@@ -19,6 +19,12 @@ from networks.u2net import build_network
 from tests.helpers import DataSet, make_paper_dolls, shared
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same random numbers, whichever tests ran before it in its process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def ccp_val() -> DataSet:
     """110 real photographs with masks; skips where ../shared is absent."""

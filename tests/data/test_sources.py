@@ -221,7 +221,7 @@ def test_a_portrait_crop_is_about_what_close_ups_are_compared_on():
     label = np.zeros((400, 200), np.uint8)
     label[100:340, 60:140] = 1
     photo, cut = close_up(picture(label), label)
-    boxes = [portrait_box(label, label.shape) for _ in range(200)]
+    boxes = [portrait_box(label, label.shape) for _ in range(1000)]
     widths = np.mean([right - left for left, _, right, _ in boxes])
     heights = np.mean([bottom - top for _, top, _, bottom in boxes])
     assert widths == pytest.approx(cut.shape[1], rel=0.15)
