@@ -39,15 +39,27 @@ def compare(module: str, ways: list[str], arguments: list[object], rounds: int) 
     }
 
 
-def report_call(call: Callable[[], object], repeats: int) -> None:
-    """In a process of ``compare``: time a call after one that warms up, and print what ``compare`` reads."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps([statistics.median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+def report_call(call: Callable[[], object], repeats: int, batches: int = 1) -> None:
+    """In a process of ``compare``: time a call that does ``batches`` of what is compared; print what it reads."""
+    seconds = median_seconds(call, repeats) / batches
+    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+
+
+def median_seconds(call: Callable[[], object], repeats: int) -> float:
+    """How long a call takes, after one that warms up."""
+    return interleaved_medians({"": call}, repeats)[""]
+
+
+def interleaved_medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each call, in this process, in turn, after one of each that warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(1 + repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def print_table(results: dict[str, Measured], base: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -206,10 +207,10 @@ class LabelTable:
         The class that stands first in the class table wins where masks overlap, whatever the rows' order.
         """
         size, stated = size or self.size(photo), self.sizes[photo].tolist()
-        label = np.zeros(size, np.uint8)
+        by_column = np.zeros(size[::-1], np.uint8)  # as runs go
         for value, runs in reversed(self.class_masks(photo)):
-            label[rasterise(runs, *stated, size)] = value
-        return label
+            np.copyto(by_column, value, where=rasterise(runs, *stated, size).T)
+        return cv2.transpose(by_column)
 
 
 def _pairs(sizes: Iterable[tuple[int, int]]) -> Tensor:

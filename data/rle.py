@@ -34,8 +34,7 @@ def rasterise(runs: np.ndarray, height: int, width: int, size: tuple[int, int]) 
     """Mask of runs in a height x width image, sampled nearest at ``size`` = (h, w): h x w bool.
 
     Exactly the full-size mask sampled at ``sample_positions``, without ever making it. Each sampled
-    source pixel has a rank in column-major order; a run of source pixels covers a run of ranks, so a
-    run is two look-ups whatever its length and however many columns it spans.
+    source pixel has a rank in column-major order, and a run of source pixels covers a run of ranks.
     """
     h, w = size
     rows = sample_positions(height, h)
@@ -48,9 +47,9 @@ def rasterise(runs: np.ndarray, height: int, width: int, size: tuple[int, int]) 
         sampled = np.append(columns, -1)[j] == column
         return j * h + np.where(sampled, np.searchsorted(rows, row), 0)
 
-    edges = np.bincount(rank(runs[:, 0]), minlength=len(columns) * h + 1)
-    edges -= np.bincount(rank(runs[:, 1]), minlength=len(columns) * h + 1)
-    mask = np.cumsum(edges[:-1]) > 0
+    mask = np.zeros(len(columns) * h, bool)
+    for begin, end in rank(runs).tolist():
+        mask[begin:end] = True
     return mask.reshape(len(columns), h)[column_of].T
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 import types
 import typing
@@ -44,6 +45,9 @@ class BaseOptions:
     @classmethod
     def from_command_line(cls):
         """``parse`` for a program: ends it with one line on a mistake, before anything slow is imported."""
+        # PyTorch reads it when it is imported. Its threads would else wait for each other in a loop, and take the
+        # processor from the threads that decode photographs and from other programs (benchmarks/waiting_threads.py).
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         speak_plainly()
         try:
             return cls.parse()

@@ -1,0 +1,109 @@
+"""How fast a step of training is: python -m benchmarks.training --model u2netp --size 256 --batch 4
+
+Each way runs in processes of its own, in turn; seconds are of one batch. "published" is the published loop, written
+afresh: fp32, Adam, cross-entropy of all seven maps. "train.py" is utils.training_step with the defaults, and the others
+add one option each.
+"""
+
+import argparse
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.harness import compare, print_table, report_call
+from networks.losses import deep_supervision_loss
+from networks.u2net import build_network
+from utils.devices import describe, resolve_device, resolve_precision
+from utils.memory import keep_freed_memory
+from utils.training_state import build_state
+from utils.training_step import KeptBuffers, train_step
+
+WAYS = {
+    "published": {},
+    "train.py --precision fp32": {"precision": "fp32"},
+    "train.py": {},
+    "train.py --accumulate 4": {"accumulate": 4},
+    "train.py --channels_last": {"channels_last": True},
+    "train.py --compile": {"compiled": True},
+}
+CLASS_WEIGHTS = [1.0, 1.5, 1.5, 1.5]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="u2netp", choices=("u2net", "u2netp"))
+    parser.add_argument("--size", type=int, default=256, help="height and width of the photographs")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each way")
+    parser.add_argument("--repeats", type=int, default=5, help="steps in each process")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="WAY")
+    parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    device = resolve_device(options.device)
+    if options.way:
+        run_way(options.way, options, device)
+        return
+    print(f"{describe(device)}: {options.model}, {options.batch} x {options.size}x{options.size}, seconds of a batch")
+    arguments = ["--model", options.model, "--size", options.size, "--batch", options.batch]
+    arguments += ["--device", options.device, "--repeats", options.repeats]
+    print_table(compare("benchmarks.training", options.ways, arguments, options.rounds), "published")
+
+
+def run_way(way: str, options: argparse.Namespace, device: torch.device) -> None:
+    torch.manual_seed(0)
+    network = build_network(options.model, 4).to(device).train()
+    images = torch.randn(options.batch, 3, options.size, options.size, device=device)
+    label = torch.randint(0, 4, (options.batch, options.size, options.size), device=device)
+    if way == "published":
+        report_call(published_step(network, images, label, device), options.repeats)
+    else:
+        batches = WAYS[way].get("accumulate", 1)
+        report_call(our_step(network, images, label, device, **WAYS[way]), options.repeats, batches)
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def published_step(network, images, label, device):
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.001)
+    weights = torch.tensor(CLASS_WEIGHTS, device=device)
+
+    def step() -> None:
+        fused, *sides = network(images)
+        losses = [F.cross_entropy(output, label, weights) for output in (fused, *sides)]
+        optimiser.zero_grad()
+        (1.5 * losses[0] + sum(losses[1:])).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5)
+        optimiser.step()
+        synchronise(device)
+
+    return step
+
+
+def our_step(network, images, label, device, precision="auto", accumulate=1, channels_last=False, compiled=False):
+    keep_freed_memory()
+    precision = resolve_precision(precision, device)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    state = build_state(network, "adam", 0.001, 0.0, ema_decay=0.0, precision=precision)
+    forward, kept = torch.compile(network) if compiled else network, KeptBuffers(network)
+    present = torch.ones(len(images), 4, dtype=torch.bool, device=device)
+    batches = [(images, label, torch.ones(len(images), device=device), present)] * accumulate
+    weights = torch.tensor(CLASS_WEIGHTS, device=device)
+
+    def loss_of(outputs, *targets):
+        return deep_supervision_loss(outputs, *targets, class_weights=weights)
+
+    def step() -> None:
+        train_step(state, forward, batches, loss_of, 0.001, 5, kept, precision)
+        synchronise(device)
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
