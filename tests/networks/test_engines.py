@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.classes import CLOTHES
+from data.labels import read_labels
+from data.photos import EvaluationPhotos
 from networks import engines
 from networks.engines import ENGINES, choose_engine
 from networks.predictor import Predictor
 from tests.helpers import ROOT, run_script
 from utils.cache import cache_folder, cached
 from utils.errors import UserError
+from utils.evaluation import evaluate
 
 OTHERS = [pytest.param(name, marks=pytest.mark.skipif(not engines._installed(name), reason=f"{name} is not installed"))
           for name in ENGINES[1:]]  # fmt: skip
@@ -35,13 +39,40 @@ def photo() -> Image.Image:
     return Image.open(ROOT / "input_images/eileen_collins.jpg").convert("RGB")
 
 
+def measured(engine: str, precision: str, photos: list) -> tuple[list[np.ndarray], dict[str, float]]:
+    """Label maps of (index, photo, truth), and the figures that evaluate.py prints of them."""
+    predictor, labels = Predictor.load(engine=engine, device="cpu", precision=precision), []
+
+    def predict(photographs: list[Image.Image]) -> list:
+        results = predictor.predict(photographs)
+        labels.extend(result.labels for result in results)
+        return results
+
+    return labels, evaluate(predict, photos, len(CLOTHES.names), boundary=False).means()
+
+
+@pytest.fixture(scope="module")
+def reference(ccp_val):
+    """(photographs with their truths, what PyTorch in fp32 makes of them)."""
+    table = read_labels(str(ccp_val.df_path), str(ccp_val.image_folder), CLOTHES, max_photos=12)
+    photos = list(EvaluationPhotos(table).load(range(len(table))))
+    return photos, measured("torch", "fp32", photos)
+
+
 @pytest.mark.parametrize("engine", OTHERS)
-def test_an_engine_gives_the_labels_of_pytorch_on_real_photographs(engine, ccp_val):
-    photos = [Image.open(path) for path in sorted(ccp_val.image_folder.iterdir())[:4]]
-    expected = Predictor.load(engine="torch", device="cpu", precision="fp32").predict(photos)
-    found = Predictor.load(engine=engine, device="cpu").predict(photos)
-    same = np.mean([np.mean(a.labels == b.labels) for a, b in zip(expected, found, strict=True)])
-    assert same >= 0.998
+def test_an_engine_gives_the_labels_and_figures_of_pytorch_on_real_photographs(engine, reference):
+    photos, (expected, figures) = reference
+    labels, found = measured(engine, "fp32", photos)
+    assert np.mean([np.mean(a == b) for a, b in zip(expected, labels, strict=True)]) >= 0.998
+    assert found == pytest.approx(figures, abs=0.002)
+
+
+@pytest.mark.skipif(not engines._cpu_has_bf16(), reason="the processor has no bf16")
+@pytest.mark.parametrize("engine", ["torch", *OTHERS[:1]])
+def test_half_precision_gives_nearly_all_labels(engine, reference):
+    photos, (expected, _) = reference
+    labels, _ = measured(engine, "bf16", photos)
+    assert np.mean([np.mean(a == b) for a, b in zip(expected, labels, strict=True)]) >= 0.998
 
 
 @pytest.mark.parametrize("engine", OTHERS)
@@ -49,7 +80,7 @@ def test_weights_of_any_form_and_size_run_on_an_engine(engine, tiny_checkpoint, 
     """The published architecture with other weights, at a size that is not square."""
     size = {"height": 96, "width": 64}
     expected = Predictor.load(tiny_checkpoint, engine="torch", device="cpu", precision="fp32", **size)(photo)
-    found = Predictor.load(tiny_checkpoint, engine=engine, device="cpu", **size)(photo)
+    found = Predictor.load(tiny_checkpoint, engine=engine, device="cpu", precision="fp32", **size)(photo)
     assert found.class_names == ("background", "upper", "lower", "full")
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3 * np.abs(expected.logits).max())
 

@@ -134,6 +134,18 @@ def test_help_and_mistakes_need_neither_torch_nor_numpy():
     assert mistake.returncode == 1
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_wait_without_a_loop_unless_the_user_wants_it(given, expected):
+    """PyTorch reads the variable when it is imported, which is after the options."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = (
+        "import os, sys; from options.infer_options import InferOptions; InferOptions.from_command_line();"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    result = run_script("-c", code, env=environment | ({"OMP_WAIT_POLICY": given} if given else {}))
+    assert result.stdout.split() == [expected, "False"], result.stderr
+
+
 def test_defaults_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("options.base_options.ROOT", tmp_path / "repository")
