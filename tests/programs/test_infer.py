@@ -15,6 +15,7 @@ from PIL import Image
 import infer
 from data.classes import CLOTHES
 from data.coco_table import read_coco
+from networks.engines import ENGINES
 from options.infer_options import InferOptions
 from tests.helpers import DataSet, assert_one_line_error, run_here, run_script, torchrun, training_flags
 from utils.errors import UserError
@@ -542,3 +543,26 @@ def test_a_process_that_skipped_a_photo_waits_for_the_others(small, whole, tmp_p
     run = run_script(*torchrun(), script, *command[1:], "--outputs", "mask", "json", env=environment)
     assert run.returncode != 0
     assert contents(results) == {name: whole[name] for name in whole.keys() - {"report.csv", "coco.json"}}
+
+
+LOADED = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path("infer.py", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+print("loaded:", *({"torch", "torchvision", "onnx", "pandas", "scipy", "onnxruntime", "openvino"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_run_imports_its_engine_and_no_other_large_package(engine, tmp_path):
+    pytest.importorskip(engine)
+    command = ["infer.py", "--engine", engine, "--device", "cpu", "--result_dir", tmp_path]
+    command += ["--image_dir", "input_images/eileen_collins.jpg", "--outputs", "mask", "json", "cutout"]
+    if engine != "torch":  # converts the weights, with PyTorch, if no run did it before
+        run_here(*command)
+    run = run_script("-c", LOADED, *command)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1].split() == ["loaded:", engine]
