@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -19,10 +20,12 @@ from data.photos import EvaluationPhotos
 from data.postprocess import Postprocess
 from data.segmentation import Segmentation
 from networks.predictor import Predictor
+from utils.distributed import PATIENCE, process_group
 from utils.errors import UserError, run_program
-from utils.evaluation import Evaluation, Predict, evaluate
+from utils.evaluation import Evaluation, Predict, evaluate, pooled_over_ranks
 from utils.files import make_writable_folder, write_atomically
 from utils.labels import PALETTE
+from utils.launcher import Shard
 from utils.memory import keep_freed_memory
 from utils.metrics import BOUNDARY_TOLERANCE, SplitRate
 from utils.pictures import Tile, bright, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
@@ -31,6 +34,8 @@ EXAMPLES = 6  # photographs in each section of the contact sheet
 
 
 def main(options: EvaluateOptions) -> None:
+    share = Shard.parse(None)  # the launcher's
+    number = share.number
     classes = load_class_table(options.class_map)
     if options.json:
         make_writable_folder(Path(options.json).parent)
@@ -39,19 +44,25 @@ def main(options: EvaluateOptions) -> None:
     keep_freed_memory()
     predictor = Predictor.load(**options.predictor)
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
-    table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=True)
-    print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
-    for line in table.lines():
-        print(f"  {line}")
+    table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=number == 1)
+    if number == 1:
+        print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
+        for line in table.lines():
+            print(f"  {line}")
 
     photos = EvaluationPhotos(table, options.close_ups)
-    loaded = tqdm(photos.load(range(len(photos))), total=len(photos), unit="photo", leave=False)
+    indices = share.of(range(len(photos)))
+    loaded = tqdm(photos.load(indices), total=len(indices), unit="photo", leave=False, disable=number > 1)
     postprocess = Postprocess(**options.postprocess)
 
     def predict(photos: list[Image.Image]) -> list[Segmentation]:
         return list(map(postprocess, predictor.predict(photos)))
 
     result = evaluate(predict, loaded, len(names))
+    with process_group(torch.device("cpu"), timeout=PATIENCE):
+        result = pooled_over_ranks(result)
+    if number > 1:
+        return
     if not result.photos:
         raise UserError(f"none of the {len(photos)} photographs can be decoded; check the data set")
     compared = "close-ups from the photographs" if options.close_ups else "photographs"

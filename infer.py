@@ -7,8 +7,9 @@ if __name__ == "__main__":
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from networks.converted import read_info
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program, shown
 from utils.files import FullDiskError, make_writable_folder, write_atomically
+from utils.launcher import is_launched
 from utils.memory import keep_freed_memory
 from utils.prefetch import ahead
 from utils.remedies import remedies
@@ -51,14 +53,23 @@ class Job:
 class Plan:
     """What to do.
 
-    photographs: all of the run; jobs: those to segment. existing: how many have all their results. passed_over: other
-    files, by suffix.
+    photographs: all of this process's shard; jobs: those to segment. existing: how many have all their results.
+    passed_over: other files, by suffix.
     """
 
     photographs: list[Job]
     jobs: list[Job]
     existing: int
     passed_over: Counter[str]
+
+
+@dataclass
+class Tally:
+    """What became of all jobs. failed: names. warnings: how many of each. elsewhere: done by another run meanwhile."""
+
+    failed: set[str] = field(default_factory=set)
+    warnings: Counter[str] = field(default_factory=Counter)
+    elsewhere: int = 0
 
 
 @dataclass
@@ -74,22 +85,31 @@ def main(options: InferOptions) -> int:
     keep_freed_memory()
     predictor = Predictor.load(**options.predictor)
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
+    if options.part.count > 1:
+        print(f"shard {options.part.number} of {options.part.count}: {len(plan.photographs)} photograph(s)")
     if plan.existing:
         kept = "kept" if options.skip_existing else "replaced; --skip_existing keeps them"
         print(f"{plan.existing} photograph(s) have results in {shown(options.result_dir)} already: {kept}")
 
     try:
         with remedies(options.batchSize, predictor.size, options.nThreads):
-            failed, warnings = segment(plan.jobs, predictor, options)
+            tally = segment(plan.jobs, predictor, options)
     except FullDiskError as error:
         raise UserError(f"{error}; free some space, then go on with --skip_existing") from None
-    done, result_dir = len(plan.jobs) - len(failed), shown(options.result_dir)
-    print(f"{done} of {len(plan.jobs)} photographs segmented into {result_dir}, {warnings['empty']} without clothes")
+    done, result_dir = len(plan.jobs) - len(tally.failed) - tally.elsewhere, shown(options.result_dir)
+    empty = tally.warnings["empty"]
+    print(f"{done} of {len(plan.jobs)} photographs segmented into {result_dir}, {empty} without clothes")
+    if tally.elsewhere:
+        print(f"{tally.elsewhere} were segmented by another run meanwhile")
     if plan.passed_over:
         kinds = ", ".join(f"{count} {shown(suffix)}" for suffix, count in plan.passed_over.most_common())
         print(f"other files, ignored: {kinds}")
-    write_summaries(plan, failed, predictor.class_names, options)
-    return 1 if failed else 0
+    write_summaries(plan, tally.failed, predictor.class_names, options)
+    if is_launched():  # an exit code of 1 would end the ranks that are at work
+        from utils.distributed import wait_for_ranks  # imports PyTorch
+
+        wait_for_ranks()
+    return 1 if tally.failed else 0
 
 
 def make_plan(options: InferOptions) -> Plan:
@@ -116,10 +136,11 @@ def make_plan(options: InferOptions) -> Plan:
         for job, name in zip(jobs, names.values(), strict=True):
             job.results[SUMMARISED] = result_path(result_dir, name, *SUMMARISED)
     check_results(jobs, folder, result_dir)
+    jobs = options.part.of(jobs)
     for path in summaries(options):
         refuse_foreign(path)
     make_writable_folder(result_dir)
-    finished = [all(map(exists, job.results.values())) for job in jobs]
+    finished = list(map(is_finished, jobs))
     to_do = [job for job, done in zip(jobs, finished, strict=True) if not (done and options.skip_existing)]
     return Plan(jobs, to_do, sum(finished), others)
 
@@ -135,6 +156,10 @@ def check_results(jobs: list[Job], folder: Path, result_dir: Path) -> None:
         raise UserError(f"a result would replace the photograph {min(replaced)}; choose another --result_dir")
 
 
+def is_finished(job: Job) -> bool:
+    return all(map(exists, job.results.values()))
+
+
 def exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -142,8 +167,8 @@ def exists(path: Path) -> bool:
         return False
 
 
-def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tuple[set[str], Counter[str]]:
-    """Segment photographs and write their results: (names of those that failed, how many have which warning).
+def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tally:
+    """Segment photographs and write their results.
 
     Decoding, the network and writing go on at the same time. Raises FullDiskError.
     """
@@ -151,10 +176,18 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tup
     def load(job: Job) -> Image.Image:
         return open_photo(job.photo, max_megapixels=options.max_megapixels)
 
-    failed, warnings = set(), Counter()
-    layout = options.layout
+    tally, layout = Tally(), options.layout
+
+    def unfinished() -> Iterator[Job]:
+        for job in jobs:
+            if options.skip_existing and is_finished(job):
+                tally.elsewhere += 1
+                progress.update()
+            else:
+                yield job
+
     with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
-        segmented = predictor.predict_stream(jobs, load, options.batchSize, pool, layout.needs_photo)
+        segmented = predictor.predict_stream(unfinished(), load, options.batchSize, pool, layout.needs_photo)
         write = partial(write_results, layout, Postprocess(**options.postprocess))
         for (job, _), writing in ahead(pool, write, segmented, 2 * options.batchSize):
             outcome = writing.result()
@@ -162,11 +195,11 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> tup
             for fault in outcome.faults:
                 tqdm.write(fault, file=sys.stderr)
             if outcome.faults:
-                failed.add(job.name)
+                tally.failed.add(job.name)
             if outcome.warning:
-                warnings[outcome.warning] += 1
+                tally.warnings[outcome.warning] += 1
                 tqdm.write(f"{WARNINGS[outcome.warning]}: {shown(job.photo)}", file=sys.stderr)
-    return failed, warnings
+    return tally
 
 
 def write_results(
@@ -193,9 +226,12 @@ def write_results(
 
 
 def summaries(options: InferOptions) -> list[Path]:
-    """The files about the whole run that are asked for."""
-    names = [name for name, wanted in ((REPORT, options.report), (COCO, options.coco)) if wanted]
-    return [Path(options.result_dir) / name for name in names]
+    """The files about the whole run that are asked for; a shard's have its number in their names."""
+    paths = [
+        Path(options.result_dir, name) for name, wanted in ((REPORT, options.report), (COCO, options.coco)) if wanted
+    ]
+    number, count = options.part
+    return [path.with_stem(f"{path.stem}.{number}-of-{count}") for path in paths] if count > 1 else paths
 
 
 def write_summaries(plan: Plan, failed: set[str], class_names: tuple[str, ...], options: InferOptions) -> None:

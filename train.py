@@ -25,12 +25,13 @@ from networks.surgery import check_start, start_from
 from networks.torch_engine import TorchEngine
 from networks.u2net import build_network
 from utils.devices import describe, resolve_device, resolve_precision
-from utils.distributed import local_rank, local_world_size, log, process_group, rank, world_size
+from utils.distributed import log, process_group, rank, world_size
 from utils.errors import UserError, run_program
 from utils.evaluation import validate
 from utils.files import write_atomically
 from utils.interruption import Interruption, no_worker_left
 from utils.labels import PALETTE
+from utils.launcher import local_rank, local_world_size
 from utils.memory import keep_freed_memory
 from utils.remedies import remedies
 from utils.schedules import image_size, learning_rate

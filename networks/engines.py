@@ -20,6 +20,7 @@ from networks.checkpoint_info import CheckpointInfo
 from networks.converted import converted_onnx, read_info
 from utils.cache import cached, digest
 from utils.errors import UserError
+from utils.launcher import local_rank, local_world_size, threads
 
 # OpenVINO and ONNX Runtime report their use over the network and write into the home folder, unless they are told
 # otherwise before they are imported.
@@ -105,6 +106,8 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # a pinned thread waits where another program has its core
         }
+        if threads():
+            settings["INFERENCE_NUM_THREADS"] = threads()
 
         def compile_model() -> bytes:
             network = core.read_model(model)
@@ -137,13 +140,16 @@ class OnnxRuntimeEngine:
             kind = "cuda" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
         providers = {
             "cpu": "CPUExecutionProvider",
-            "cuda": ("CUDAExecutionProvider", {"device_id": int(index or 0)}),
+            "cuda": ("CUDAExecutionProvider", {"device_id": int(index or local_rank())}),
             "mps": ("CoreMLExecutionProvider", {"ModelFormat": "MLProgram"}),
         }
         if kind not in providers or (index and not index.isdigit()):
             raise UserError(f"unknown device {device!r}; use auto, cpu, cuda, cuda:N or mps")
+        if index and local_world_size() > 1:
+            raise UserError(f"--device {device} puts all processes on one GPU; use --device cuda, one for each")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads() or 0  # 0: as it likes
         # Threads that wait in a loop would take the processor from the threads that decode photographs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with warnings.catch_warnings():

@@ -55,7 +55,7 @@ class Predictor:
 
     def predict(self, photos: list[Image.Image]) -> list[Segmentation]:
         """Segment RGB photographs of any sizes in one pass of the network."""
-        inputs = [self._prepare(photo) for photo in photos]
+        inputs = [self.prepare(photo) for photo in photos]
         sizes = [photo.size[::-1] for photo in photos]
         return self._segment(inputs, sizes, photos)
 
@@ -75,7 +75,7 @@ class Predictor:
 
         def prepare_item(item: Item) -> tuple[np.ndarray, tuple[int, int], Image.Image | None]:
             photo = load(item)
-            return self._prepare(photo), photo.size[::-1], photo if keep_photos else None
+            return self.prepare(photo), photo.size[::-1], photo if keep_photos else None
 
         batch: list[tuple[Item, tuple | PhotoError]] = []
         for item, prepared in ahead(pool, prepare_item, items, 2 * batch_size):
@@ -94,7 +94,8 @@ class Predictor:
         for item, prepared in batch:
             yield item, prepared if isinstance(prepared, PhotoError) else next(results)
 
-    def _prepare(self, photo: Image.Image) -> np.ndarray:
+    def prepare(self, photo: Image.Image) -> np.ndarray:
+        """The network's input, 3 x h x w float32."""
         return prepare(photo, self.size, self.mean, self.std)
 
     def _segment(

@@ -10,6 +10,7 @@ from networks.checkpoint import load_network
 from networks.checkpoint_info import CheckpointInfo
 from networks.folding import fold
 from utils.devices import autocast, describe, resolve_device, resolve_precision
+from utils.launcher import local_rank, local_world_size, threads
 
 
 class TorchEngine:
@@ -32,6 +33,8 @@ class TorchEngine:
 
 def load_torch_engine(path: str | Path, device: str, precision: str) -> tuple[TorchEngine, CheckpointInfo]:
     """Engine of a weight file, and what the file says of itself. Raises UserError."""
-    chosen = resolve_device(device)
+    chosen = resolve_device(device, local_rank(), local_world_size())
+    if threads():
+        torch.set_num_threads(threads())
     network, info = load_network(path)
     return TorchEngine(network, chosen, resolve_precision(precision, chosen)), info

@@ -8,6 +8,7 @@ from data.outputs import FORMATS, OutputLayout
 from data.tryon import Margin, Preset, agnostic, viton
 from options.base_options import PostprocessOptions, PredictorOptions, in_repository, option
 from utils.errors import UserError
+from utils.launcher import Shard
 
 CROP_MARGIN = 0.05
 
@@ -42,12 +43,16 @@ class InferOptions(PostprocessOptions, PredictorOptions):
     report: bool = option(False, "also write report.csv: areas, confidence and a warning for each photograph")
     coco: bool = option(False, "also write coco.json: the masks of the folder, for annotation programs and train.py")
     skip_existing: bool = option(False, "leave photographs alone whose results are all there")
+    shard: str | None = option(
+        None, "I/N: take the I-th of every N photographs, where N runs share a folder; torchrun does it by itself"
+    )
     batchSize: int = option(4, "photographs through the network at once", at_least=1)
     nThreads: int = option(2, "threads that decode photographs and write results", at_least=1)
     max_megapixels: float = option(100.0, "larger photographs are refused", at_least=0.001)
 
     def resolve(self) -> "InferOptions":
         super().resolve()
+        Shard.parse(self.shard)
         self.image_dir = in_repository(self.image_dir)
         if self.overlay and "overlay" not in self.outputs:
             self.outputs = [*self.outputs, "overlay"]
@@ -77,6 +82,11 @@ class InferOptions(PostprocessOptions, PredictorOptions):
             changed = [name for name, value in self.postprocess.items() if value]
             raise UserError(f"--{changed[0]} changes masks, not probabilities; add another output")
         return self
+
+    @property
+    def part(self) -> Shard:
+        """The share of the photographs that this process takes."""
+        return Shard.parse(self.shard)
 
     @property
     def layout(self) -> OutputLayout | Preset:

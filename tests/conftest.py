@@ -57,3 +57,17 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     info = CheckpointInfo(("background", "upper", "lower", "full"), height=64, width=64)
     save_checkpoint(path, build_network("u2netp", 4), info)
     return path
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Sets the environment as a launcher does: launched(RANK=1, ...)."""
+
+    def launch(**variables: int) -> None:
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+
+    launch()
+    return launch

@@ -1,7 +1,7 @@
 """The processes of one run: started by torchrun or torch.distributed.launch, or just this one."""
 
-import os
 from contextlib import contextmanager
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -9,20 +9,9 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from utils.errors import UserError
+from utils.launcher import is_launched
 
-
-def is_launched() -> bool:
-    """Whether a launcher started this process (it sets RANK, WORLD_SIZE, LOCAL_RANK)."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def local_rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", 0)) if is_launched() else 0
-
-
-def local_world_size() -> int:
-    """Number of processes of the run on this machine; old launchers do not tell, and it is taken to be all of them."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])) if is_launched() else 1
+PATIENCE = timedelta(days=20)  # for ranks whose shares of a folder take longer; gloo counts milliseconds in 32 bits
 
 
 def rank() -> int:
@@ -40,11 +29,11 @@ def log(text: str) -> None:
 
 
 @contextmanager
-def process_group(device: torch.device, launched: bool):
+def process_group(device: torch.device, launched: bool = False, **settings):
     """Join the launcher's process group (NCCL on CUDA, gloo elsewhere) for the length of a run.
 
-    launched: the user asserts a launcher; UserError when there is none. After an error the group is left as it is:
-    to destroy it may mean to wait for ranks that wait for this one.
+    launched: the user asserts a launcher; UserError when there is none. settings: of init_process_group. After
+    an error the group is left as it is: to destroy it may mean to wait for ranks that wait for this one.
     """
     if not is_launched():
         if launched:
@@ -53,9 +42,9 @@ def process_group(device: torch.device, launched: bool):
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
+        dist.init_process_group("nccl", device_id=device, **settings)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", **settings)
     yield
     dist.destroy_process_group()
 
@@ -76,3 +65,18 @@ def sum_over_ranks(counts: np.ndarray, device: torch.device) -> np.ndarray:
     total = torch.from_numpy(counts).to(device)
     dist.all_reduce(total)
     return total.cpu().numpy()
+
+
+def gather(value: object) -> list:
+    """The value of every rank, by rank; for gloo."""
+    if not dist.is_initialized():
+        return [value]
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def wait_for_ranks() -> None:
+    """Return when every rank has come here, in a launched process without a group."""
+    with process_group(torch.device("cpu"), timeout=PATIENCE):
+        dist.barrier()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from utils.distributed import rank, sum_over_ranks, world_size
+from utils.distributed import gather, rank, sum_over_ranks, world_size
 from utils.errors import UserError
 from utils.interruption import Interruption
 from utils.metrics import BoundaryScore, ConfusionMatrix
@@ -64,6 +64,18 @@ def evaluate(
             result.boundary.update(truth, labels)
         if stop():
             break
+    return result
+
+
+def pooled_over_ranks(result: Evaluation) -> Evaluation:
+    """The evaluation of all ranks' photographs together, each of which took its share of them."""
+    scores = [(result.matrix, "counts")]
+    if result.boundary:
+        scores += [(result.boundary, "hits"), (result.boundary, "pixels")]
+    for score, name in scores:
+        setattr(score, name, sum_over_ranks(getattr(score, name), torch.device("cpu")))
+    photos = gather(result.photos)
+    result.photos = dict(sorted(item for share in photos for item in share.items()))
     return result
 
 

@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from utils.errors import UserError
 
 
@@ -51,7 +49,7 @@ def remedy(error: BaseException, batch_size: int, size: tuple[int, int], workers
     if number in (errno.EAGAIN, errno.ENOMEM):
         return f"the system cannot start the loader workers ({error.strerror}); lower --nThreads (now {workers})"
     out_of_memory = r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or re.search(out_of_memory, text):
+    if isinstance(error, MemoryError) or re.search(out_of_memory, text):
         return f"out of memory; {less_memory}"
     if re.search(r"Connection (closed|reset) by peer", text):
         return "another process of this run has ended; its own message says why"

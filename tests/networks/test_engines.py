@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from data.classes import CLOTHES
@@ -140,6 +141,29 @@ def test_the_home_folder_stays_empty(engine, tmp_path):
     assert result.returncode == 0, result.stderr
     assert list(home.rglob("*")) == []
     assert list(cache.rglob("*"))
+
+
+@pytest.mark.parametrize("engine", ["torch", *OTHERS])
+def test_processes_of_a_machine_share_its_cores(engine, tiny_checkpoint, launched, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    given = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    launched(RANK=0, WORLD_SIZE=2, LOCAL_RANK=0, LOCAL_WORLD_SIZE=2)
+    loaded, _ = engines.load_engine(tiny_checkpoint, engine, "cpu")
+    if engine == "openvino":
+        given.append(loaded._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
+    elif engine == "onnxruntime":
+        given.append(loaded._session.get_session_options().intra_op_num_threads)
+    assert given == [1]
+
+
+@pytest.mark.parametrize("engine", ["torch", *OTHERS])
+def test_one_gpu_for_all_processes_of_a_machine_is_refused(engine, tiny_checkpoint, launched, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    launched(RANK=1, WORLD_SIZE=2, LOCAL_RANK=1)
+    with pytest.raises(UserError, match="--engine openvino runs on the CPU|on one GPU; use --device cuda"):
+        engines.load_engine(tiny_checkpoint, engine, "cuda:0")
 
 
 def test_an_engine_that_is_not_installed_is_named_with_its_install_line(monkeypatch):

@@ -17,7 +17,7 @@ from data.imaterialist_table import read_table
 from data.photos import EvaluationPhotos
 from data.segmentation import Segmentation
 from networks.predictor import Predictor
-from tests.helpers import SHARED, DataSet, assert_one_line_error, make_paper_dolls, run_here
+from tests.helpers import SHARED, DataSet, assert_one_line_error, make_paper_dolls, run_here, run_script, torchrun
 from utils.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
@@ -235,3 +235,17 @@ def test_a_place_for_figures_that_cannot_be_written_is_said_before_the_weights_a
     (tmp_path / "file").touch()
     ended = run(dolls, tmp_path / "absent.pth", flag, tmp_path / "file" / "below")
     assert_one_line_error(ended, "cannot write into", "Not a directory")
+
+
+def test_processes_of_torchrun_measure_together_what_one_process_measures(few, tiny_checkpoint, tmp_path):
+    flags = [
+        "--device", "cpu", "--precision", "fp32", "--image_folder", few.image_folder, "--df_path", few.df_path,
+        "--checkpoint_path", tiny_checkpoint,
+    ]  # fmt: skip
+    alone = run_here("evaluate.py", *flags, "--json", tmp_path / "1.json", "--report_dir", tmp_path / "1")
+    both = run_script(*torchrun(), "evaluate.py", *flags, "--json", tmp_path / "2.json", "--report_dir", tmp_path / "2")
+    assert both.returncode == 0, both.stderr
+    assert json.loads((tmp_path / "2.json").read_text()) == json.loads((tmp_path / "1.json").read_text())
+    assert both.stdout.replace(str(tmp_path / "2"), "") == alone.stdout.replace(str(tmp_path / "1"), "")
+    for name in ("confusion_matrix.png", "contact_sheet.png"):
+        assert (tmp_path / "2" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()

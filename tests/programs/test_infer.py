@@ -4,7 +4,9 @@ import csv
 import errno
 import json
 import os
+import shutil
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from PIL import Image
 import infer
 from data.classes import CLOTHES
 from data.coco_table import read_coco
+from networks.engines import ENGINES
 from options.infer_options import InferOptions
-from tests.helpers import DataSet, assert_one_line_error, run_here, run_script, training_flags
+from tests.helpers import DataSet, assert_one_line_error, run_here, run_script, torchrun, training_flags
 from utils.errors import UserError
 
 
@@ -451,3 +454,115 @@ def test_post_processing_and_crop_are_the_same_for_every_output(small):
 def test_options_without_effect_are_refused(flags, words):
     with pytest.raises(UserError, match=words):
         InferOptions.parse(flags)
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in below(folder)}
+
+
+@pytest.fixture
+def whole(small) -> dict[str, bytes]:
+    """What one process writes of the small folder, with reports."""
+    _, results, command = small
+    assert run_here(*command, "--report", "--coco").returncode == 1
+    written = contents(results)
+    shutil.rmtree(results)
+    return written
+
+
+def test_shards_together_write_what_one_run_writes(small, whole):
+    _, results, command = small
+    codes = [run_here(*command, "--report", "--coco", "--shard", f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(run.returncode for run in codes) == [0, 0, 1]
+    assert "shard 2 of 3: 1 photograph(s)" in codes[1].stdout
+    of_shards = {
+        f"{name}.{i}-of-3.{suffix}" for i in (1, 2, 3) for name, suffix in (("report", "csv"), ("coco", "json"))
+    }
+    assert below(results) == (whole.keys() | of_shards) - {"report.csv", "coco.json"}
+    again = run_here(*command, "--report", "--coco", "--shard", "1/3", "--skip_existing")
+    assert "0 of 0 photographs" in again.stdout
+    final = run_here(*command, "--report", "--coco", "--skip_existing")
+    assert "0 of 1 photographs" in final.stdout  # the broken one is tried again
+    assert {name: content for name, content in contents(results).items() if name not in of_shards} == whole
+
+
+def test_a_photograph_that_another_run_finished_meanwhile_is_left_alone(small, monkeypatch):
+    _, results, command = small
+    run_here(*command)
+    seen = Counter()
+
+    def at_second_sight(job):  # missing when the run is planned, there when the photo's turn comes
+        seen[job.name] += 1
+        return seen[job.name] > 1 and job.name != "broken.jpg"
+
+    before = contents(results)
+    monkeypatch.setattr(infer, "is_finished", at_second_sight)
+    flags = list(map(str, command[1:]))
+    assert infer.main(InferOptions.parse([*flags, "--skip_existing"])) == 1
+    assert contents(results) == before
+    assert set(seen.values()) == {2}
+
+
+def test_processes_of_torchrun_share_a_folder_and_a_broken_photo_ends_none_of_them(small, whole):
+    _, results, command = small
+    run = run_script(*torchrun(), *command, "--outputs", "mask", "json")
+    assert run.returncode != 0  # one photo was skipped
+    assert run.stderr.count("broken.jpg: not an image") == 1
+    assert "shard 1 of 2: 2 photograph(s)" in run.stdout and "shard 2 of 2: 2 photograph(s)" in run.stdout
+    assert contents(results) == {name: whole[name] for name in whole.keys() - {"report.csv", "coco.json"}}
+
+
+def test_torchrun_ends_with_the_error_of_its_processes(small):
+    *_, command = small
+    run = run_script(*torchrun(), *command, "--shard", "1/2")
+    assert run.returncode != 0
+    assert "error: --shard: each of the launcher's 2 processes has a share; leave it out" in run.stderr
+
+
+# A process of a launcher that skips a photograph, while another one takes its time.
+SLOW_RANK = """
+import os, runpy, sys, time
+sys.path.insert(0, os.getcwd())
+if os.environ["RANK"] == os.environ["SLOW"]:
+    import data.photo
+    open_photo = data.photo.open_photo
+    def slowly(*arguments, **settings):
+        time.sleep(6)
+        return open_photo(*arguments, **settings)
+    data.photo.open_photo = slowly
+sys.argv = ["infer.py", *sys.argv[1:]]
+runpy.run_path("infer.py", run_name="__main__")
+"""
+
+
+def test_a_process_that_skipped_a_photo_waits_for_the_others(small, whole, tmp_path):
+    _, results, command = small
+    script = tmp_path / "slow_rank.py"
+    script.write_text(SLOW_RANK)
+    environment = os.environ | {"SLOW": "1"}  # it has b.png and sub/a.jpg, rank 0 a.jpg and broken.jpg
+    run = run_script(*torchrun(), script, *command[1:], "--outputs", "mask", "json", env=environment)
+    assert run.returncode != 0
+    assert contents(results) == {name: whole[name] for name in whole.keys() - {"report.csv", "coco.json"}}
+
+
+LOADED = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path("infer.py", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+print("loaded:", *({"torch", "torchvision", "onnx", "pandas", "scipy", "onnxruntime", "openvino"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_run_imports_its_engine_and_no_other_large_package(engine, tmp_path):
+    pytest.importorskip(engine)
+    command = ["infer.py", "--engine", engine, "--device", "cpu", "--result_dir", tmp_path]
+    command += ["--image_dir", "input_images/eileen_collins.jpg", "--outputs", "mask", "json", "cutout"]
+    if engine != "torch":  # converts the weights, with PyTorch, if no run did it before
+        run_here(*command)
+    run = run_script("-c", LOADED, *command)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1].split() == ["loaded:", engine]

@@ -1,4 +1,4 @@
-"""What a launcher's environment says. Runs of two processes are in tests/programs/test_train.py."""
+"""The group of a run's processes. Runs of two processes are in tests/programs/ (train, infer, evaluate)."""
 
 import numpy as np
 import pytest
@@ -6,51 +6,19 @@ import torch
 import torch.distributed as dist
 
 from tests.helpers import free_port
-from utils.distributed import (
-    any_rank,
-    is_launched,
-    local_rank,
-    local_world_size,
-    log,
-    process_group,
-    rank,
-    sum_over_ranks,
-    world_size,
-)  # fmt: skip
+from utils.distributed import any_rank, gather, log, process_group, rank, sum_over_ranks, world_size
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
-NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
-@pytest.fixture
-def launched(monkeypatch):
-    """Sets the environment as a launcher does: launched(RANK=1, ...)."""
-
-    def launch(**variables: int) -> None:
-        for name in NAMES:
-            monkeypatch.delenv(name, raising=False)
-        for name, value in variables.items():
-            monkeypatch.setenv(name, str(value))
-
-    launch()
-    return launch
-
-
-def test_without_a_launcher_there_is_one_process(launched):
-    launched(LOCAL_RANK=3)  # of something else: a launcher sets RANK and WORLD_SIZE as well
-    assert (is_launched(), local_rank(), local_world_size(), rank(), world_size()) == (False, 0, 1, 0, 1)
-    with process_group(CPU, launched=False):
+def test_without_a_launcher_there_is_one_process_and_no_group(launched):
+    launched()
+    assert (rank(), world_size(), gather("mine")) == (0, 1, ["mine"])
+    with process_group(CPU):
         assert not dist.is_initialized()
     with pytest.raises(UserError, match="torchrun"), process_group(CPU, launched=True):
         pass
-
-
-def test_the_launcher_says_which_process_this_is(launched):
-    launched(RANK=5, WORLD_SIZE=8, LOCAL_RANK=1, LOCAL_WORLD_SIZE=4)
-    assert (is_launched(), local_rank(), local_world_size()) == (True, 1, 4)
-    launched(RANK=1, WORLD_SIZE=2)  # old launchers
-    assert (local_rank(), local_world_size()) == (0, 2)
 
 
 def test_the_group_lives_as_long_as_its_run(launched, monkeypatch):
@@ -61,6 +29,7 @@ def test_the_group_lives_as_long_as_its_run(launched, monkeypatch):
         assert (rank(), world_size()) == (0, 1)
         assert any_rank(True, CPU) and not any_rank(False, CPU)
         assert sum_over_ranks(np.array([1, 2]), CPU).tolist() == [1, 2]
+        assert gather({"a": 1}) == [{"a": 1}]
     assert not dist.is_initialized()
 
 

@@ -1,0 +1,121 @@
+"""How much of the engine's speed infer.py keeps over a whole folder: python -m benchmarks.folder --count 200
+
+The same process segments the folder as infer.py does (decoding, network and writing at the same time), and runs the
+engine alone on as many prepared photographs, in turn; medians. Processor time is that of one thread, without others.
+Memory that grows with the number of photographs would show in the two peaks.
+"""
+
+import argparse
+import contextlib
+import io
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from data.image_folder import find_photos
+from data.photo import open_photo
+from infer import make_plan, segment
+from networks.predictor import Predictor
+from options.infer_options import InferOptions
+from utils.memory import keep_freed_memory
+
+ROOT = Path(__file__).parents[1]
+FIRST = 100  # photographs before the first look at the memory
+SAMPLE = 20  # photographs whose processor time is taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, default=ROOT / "input_images", help="folder of photographs")
+    parser.add_argument("--count", type=int, default=2 * FIRST, help="photographs; those of the folder are repeated")
+    parser.add_argument("--engine", default="auto", help="as for infer.py")
+    parser.add_argument("--device", default="auto", help="as for infer.py")
+    parser.add_argument("--batchSize", type=int, default=InferOptions.batchSize)
+    parser.add_argument("--nThreads", type=int, default=InferOptions.nThreads)
+    parser.add_argument("--rounds", type=int, default=3, help="times that each way is measured")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        photos, results = Path(folder, "photos"), Path(folder, "results")
+        photos.mkdir()
+        originals = find_photos(arguments.photos)
+        for i in range(arguments.count):
+            original = originals[i % len(originals)]
+            shutil.copy(arguments.photos / original, photos / f"{i:07}{original.suffix}")
+        flags = ["--image_dir", photos, "--result_dir", results]
+        for name in ("engine", "device", "batchSize", "nThreads"):
+            flags += [f"--{name}", getattr(arguments, name)]
+        measure(InferOptions.parse(list(map(str, flags))), arguments.rounds)
+
+
+def measure(options: InferOptions, rounds: int) -> None:
+    jobs = make_plan(options).jobs
+    keep_freed_memory()
+    predictor = Predictor.load(**options.predictor)
+    sample = [job.photo for job in jobs[:SAMPLE]]
+    inputs = np.stack([predictor.prepare(open_photo(path)) for path in sample])
+    batches = [
+        inputs[np.arange(i, i + options.batchSize) % len(sample)] for i in range(0, len(jobs), options.batchSize)
+    ]
+
+    def whole(jobs=jobs) -> None:
+        with contextlib.redirect_stderr(io.StringIO()):  # the progress bar and warnings
+            segment(jobs, predictor, options)
+
+    def engine_alone() -> None:
+        for batch in batches:
+            predictor.engine(batch)
+
+    whole(jobs[:FIRST])
+    peaks = [peak_megabytes()]
+    whole()
+    peaks.append(peak_megabytes())
+    rates: dict[Callable, list[float]] = {whole: [], engine_alone: []}
+    for _ in range(rounds):
+        for way, measured in rates.items():
+            start = time.perf_counter()
+            way()
+            measured.append(len(jobs) / (time.perf_counter() - start))
+    folder, engine = (statistics.median(measured) for measured in rates.values())
+    print(
+        f"device: {predictor.name}; {len(jobs)} photographs, batches of {options.batchSize}, {options.nThreads} threads"
+    )
+    print(f"{'infer.py, photographs a second':<34}{folder:>9.2f}")
+    print(f"{'engine alone':<34}{engine:>9.2f}")
+    print(f"{'share of the engine':<34}{100 * folder / engine:>8.0f} %")
+    for name, seconds in processor_time(sample, predictor, options).items():
+        print(f"{f'processor time of {name}':<34}{1000 * seconds:>6.1f} ms")
+    print(f"peak memory: {peaks[0]:.0f} MB after {min(FIRST, len(jobs))} photographs, {peaks[1]:.0f} MB after all")
+
+
+def processor_time(sample: list[Path], predictor: Predictor, options: InferOptions) -> dict[str, float]:
+    """Median seconds of this thread for a photograph, by what they are spent on."""
+    spent: dict[str, list[float]] = {"decoding": [], "resizing": [], "labels": [], "encoding": []}
+
+    def timed(name: str, call: Callable[[], object]):
+        start = time.thread_time()
+        result = call()
+        spent[name].append(time.thread_time() - start)
+        return result
+
+    for path in sample:
+        photo = timed("decoding", lambda path=path: open_photo(path))
+        timed("resizing", lambda photo=photo: predictor.prepare(photo))
+        result = predictor(photo)
+        timed("labels", lambda result=result: result.labels)
+        encode = options.layout.encoder(result)
+        timed("encoding", lambda encode=encode: encode("mask", "any"))
+    return {name: statistics.median(seconds) for name, seconds in spent.items()}
+
+
+def peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
