@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import compare, print_table, report_call
+from benchmarks.harness import compare, draw, print_table, report_call
 
 WAYS = ["published", "rembg", "torch", "onnxruntime", "openvino"]
 
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=288, help="height and width of the input")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each way")
     parser.add_argument("--repeats", type=int, default=3, help="predictions in each process")
+    parser.add_argument("--picture", type=Path, help="also draw the seconds as bars (PNG; needs matplotlib)")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -103,6 +104,8 @@ def main() -> None:
     work = gigaflops(options.model, options.size)
     print(f"{options.model}, one image of {options.size}x{options.size}: {work:.0f} GFLOP")
     print_table(results, "published")
+    if options.picture:
+        draw(results, f"{options.model}, one image of {options.size}x{options.size}", options.picture)
     for precision, rate in matrix_rate().items():
         floor = work / rate
         print(f"\nmatrix products in {precision}: {rate:.0f} GFLOP/s, floor {floor:.3f} s; share of that rate:")
