@@ -27,7 +27,7 @@ from utils.files import write_atomically
 NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
 PACKAGES = ("data", "networks", "utils")  # without their sub-folders: the server audits no tables
 NEEDED = {"batchSize", "maxWorkers", "handler"}  # settings that the handler reads
-SETTINGS = {"precision", "height", "width", "flip", "limits"}  # of the section handler
+SETTINGS = {"engine", "precision", "height", "width", "flip", "limits"}  # of the section handler
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
 
 

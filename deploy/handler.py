@@ -5,11 +5,10 @@ import sys
 from http import HTTPStatus
 from pathlib import Path
 
-import torch
-
 from deploy.reply import answer
 from deploy.request import Limits
 from networks.predictor import Predictor
+from utils.launcher import share_of_cores
 from utils.memory import keep_freed_memory
 
 
@@ -24,15 +23,12 @@ class ClothSegmentationHandler:
         self.limits = Limits(**own["limits"])
         gpu = context.system_properties.get("gpu_id")  # TorchServe counts Apple's GPU as number 0
         device = "cpu" if gpu is None else "mps" if sys.platform == "darwin" else f"cuda:{gpu}"
-        if "OMP_NUM_THREADS" not in os.environ:
-            # Workers that each use every core wait for one another.
-            torch.set_num_threads(max(1, torch.get_num_threads() // settings["maxWorkers"]))
         keep_freed_memory()
         weights = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
-        # PyTorch, because the line above sets its threads; other engines would use every core in each worker.
-        self.predictor = Predictor.load(
-            weights, device, own["precision"], own["height"], own["width"], own["flip"], engine="torch"
-        )
+        # Workers that each use every core wait for one another.
+        threads = int(os.environ.get("OMP_NUM_THREADS", 0)) or share_of_cores(settings["maxWorkers"])
+        chosen = {name: own[name] for name in ("engine", "precision", "height", "width", "flip")}
+        self.predictor = Predictor.load(weights, device, threads=threads, **chosen)
 
     def handle(self, data: list[dict], context) -> list[bytes]:
         """Bodies of the replies, in order; status and content type are set in the context."""

@@ -20,7 +20,7 @@ from networks.checkpoint_info import CheckpointInfo
 from networks.converted import converted_onnx, read_info
 from utils.cache import cached, digest
 from utils.errors import UserError
-from utils.launcher import local_rank, local_world_size, threads
+from utils.launcher import local_rank, local_world_size, share_of_cores
 
 # OpenVINO and ONNX Runtime report their use over the network and write into the home folder, unless they are told
 # otherwise before they are imported.
@@ -52,24 +52,26 @@ def load_engine(
     precision: str = "auto",
     height: int | None = None,
     width: int | None = None,
+    threads: int | None = None,
 ) -> tuple[Engine, CheckpointInfo]:
     """An engine that runs a weight file, and what the file says of itself, at another size if that is given.
 
     engine: 'auto' or one of ENGINES. device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: 'auto', 'fp32' or
-    'bf16'. Raises UserError.
+    'bf16'. threads: on the CPU; default: under a launcher this process's share of the cores, else what the engine
+    takes. Raises UserError.
     """
-    engine = choose_engine(engine, device)
+    engine, threads = choose_engine(engine, device), threads or share_of_cores()
     if engine == "torch":
         from networks.torch_engine import load_torch_engine
 
-        built, info = load_torch_engine(path, device, precision)
+        built, info = load_torch_engine(path, device, precision, threads)
         return built, replace(info, height=height or info.height, width=width or info.width)
     info = read_info(path)
     info = replace(info, height=height or info.height, width=width or info.width)
     size = info.height, info.width
     if engine == "openvino":
-        return OpenVinoEngine(converted_onnx(path), size, device, precision), info
-    return OnnxRuntimeEngine(converted_onnx(path), device, precision), info
+        return OpenVinoEngine(converted_onnx(path), size, device, precision, threads), info
+    return OnnxRuntimeEngine(converted_onnx(path), device, precision, threads), info
 
 
 def choose_engine(engine: str, device: str) -> str:
@@ -90,7 +92,9 @@ def choose_engine(engine: str, device: str) -> str:
 class OpenVinoEngine:
     """OpenVINO on the CPU, one image at a time on all cores: a batch is no faster and takes more memory."""
 
-    def __init__(self, model: bytes | Path, size: tuple[int, int], device: str, precision: str):
+    def __init__(
+        self, model: bytes | Path, size: tuple[int, int], device: str, precision: str, threads: int | None = None
+    ):
         """model: ONNX as networks/converted.py makes it, or an OpenVINO .xml. size: (h, w). Raises UserError."""
         if device not in ("auto", "cpu"):
             raise UserError(f"--engine openvino runs on the CPU, not on {device}; use --engine torch")
@@ -106,8 +110,8 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # a pinned thread waits where another program has its core
         }
-        if threads():
-            settings["INFERENCE_NUM_THREADS"] = threads()
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
 
         def compile_model() -> bytes:
             network = core.read_model(model)
@@ -129,7 +133,7 @@ class OpenVinoEngine:
 class OnnxRuntimeEngine:
     """ONNX Runtime: on the CPU, with CUDA, or on Apple's chips."""
 
-    def __init__(self, model: bytes, device: str, precision: str):
+    def __init__(self, model: bytes, device: str, precision: str, threads: int | None = None):
         """model: ONNX as networks/converted.py makes it. Raises UserError."""
         if precision not in ("auto", "fp32"):
             raise UserError(f"--engine onnxruntime computes in fp32, not in {precision}; use --precision auto")
@@ -149,7 +153,7 @@ class OnnxRuntimeEngine:
             raise UserError(f"--device {device} puts all processes on one GPU; use --device cuda, one for each")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = threads() or 0  # 0: as it likes
+        options.intra_op_num_threads = threads or 0  # 0: as it likes
         # Threads that wait in a loop would take the processor from the threads that decode photographs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with warnings.catch_warnings():

@@ -10,7 +10,7 @@ from networks.checkpoint import load_network
 from networks.checkpoint_info import CheckpointInfo
 from networks.folding import fold
 from utils.devices import autocast, describe, resolve_device, resolve_precision
-from utils.launcher import local_rank, local_world_size, threads
+from utils.launcher import local_rank, local_world_size
 
 
 class TorchEngine:
@@ -31,10 +31,12 @@ class TorchEngine:
             return self.network.fused(batch).float().cpu().numpy()
 
 
-def load_torch_engine(path: str | Path, device: str, precision: str) -> tuple[TorchEngine, CheckpointInfo]:
-    """Engine of a weight file, and what the file says of itself. Raises UserError."""
+def load_torch_engine(
+    path: str | Path, device: str, precision: str, threads: int | None = None
+) -> tuple[TorchEngine, CheckpointInfo]:
+    """Engine of a weight file, and what the file says of itself. threads: of this process. Raises UserError."""
     chosen = resolve_device(device, local_rank(), local_world_size())
-    if threads():
-        torch.set_num_threads(threads())
+    if threads:
+        torch.set_num_threads(threads)
     network, info = load_network(path)
     return TorchEngine(network, chosen, resolve_precision(precision, chosen)), info

@@ -20,12 +20,16 @@ def local_world_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])) if is_launched() else 1
 
 
-def threads() -> int | None:
-    """This process's share of the machine's cores; None where it has them alone, and an engine knows best."""
-    if local_world_size() == 1:
+def share_of_cores(processes: int | None = None) -> int | None:
+    """How many threads each of ``processes`` may have; None where there is one, and an engine knows best.
+
+    processes: default: those of the run on this machine.
+    """
+    processes = processes or local_world_size()
+    if processes == 1:
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // local_world_size())
+    return max(1, cores // processes)
 
 
 class Shard(NamedTuple):

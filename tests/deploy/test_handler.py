@@ -40,7 +40,7 @@ def threads(monkeypatch):
     """The numbers of threads that are set, without setting them."""
     numbers = []
     monkeypatch.setattr(torch, "set_num_threads", numbers.append)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
     monkeypatch.setattr(handler, "keep_freed_memory", lambda: None)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return numbers
@@ -60,13 +60,21 @@ def test_a_batch_is_answered_with_status_and_type_of_each(tiny_checkpoint, threa
     assert np.asarray(Image.open(io.BytesIO(mask))).shape == (10, 20)
 
 
-def test_the_workers_share_the_threads_where_the_system_tells_no_affinity(tiny_checkpoint, threads, monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+def test_the_workers_share_the_cores_unless_the_user_says_how_many_threads(tiny_checkpoint, threads, monkeypatch):
     handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint))
     assert threads == [4]  # of eight, for the two workers of the shipped settings
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint))
-    assert threads == [4]
+    assert threads == [4, 3]
+
+
+def test_a_server_runs_the_engine_of_its_settings(tiny_checkpoint, threads, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    context = Context(tiny_checkpoint)
+    context.model_yaml_config["handler"]["engine"] = "onnxruntime"
+    served = handler.ClothSegmentationHandler()
+    served.initialize(context)
+    assert served.predictor.name == "cpu, fp32, ONNX Runtime"
 
 
 @pytest.mark.parametrize(
@@ -76,9 +84,10 @@ def test_the_workers_share_the_threads_where_the_system_tells_no_affinity(tiny_c
 def test_torchserves_number_of_a_gpu_is_the_systems_device(tiny_checkpoint, threads, monkeypatch, system, gpu, device):
     asked = []
     monkeypatch.setattr(handler, "sys", types.SimpleNamespace(platform=system))
-    monkeypatch.setattr(handler.Predictor, "load", lambda *given, engine: asked.append((*given, engine)))
+    monkeypatch.setattr(handler.Predictor, "load", lambda *given, **chosen: asked.append((*given, chosen)))
     handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint, gpu=gpu))
-    assert asked == [(tiny_checkpoint, device, "auto", None, None, False, "torch")]
+    settings = {"engine": "torch", "precision": "auto", "height": None, "width": None, "flip": False}
+    assert asked == [(tiny_checkpoint, device, settings | {"threads": 4})]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

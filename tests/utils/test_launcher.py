@@ -5,12 +5,12 @@ import os
 import pytest
 
 from utils.errors import UserError
-from utils.launcher import Shard, is_launched, local_rank, local_world_size, threads
+from utils.launcher import Shard, is_launched, local_rank, local_world_size, share_of_cores
 
 
 def test_without_a_launcher_there_is_one_process(launched):
     launched(LOCAL_RANK=3)  # of something else: a launcher sets RANK and WORLD_SIZE as well
-    assert (is_launched(), local_rank(), local_world_size(), threads()) == (False, 0, 1, None)
+    assert (is_launched(), local_rank(), local_world_size(), share_of_cores()) == (False, 0, 1, None)
     assert Shard.parse(None) == Shard(1, 1)
 
 
@@ -25,9 +25,10 @@ def test_the_launcher_says_which_process_this_is(launched):
 def test_processes_of_a_machine_share_its_cores(launched, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
     launched(RANK=0, WORLD_SIZE=8, LOCAL_RANK=0, LOCAL_WORLD_SIZE=4)
-    assert threads() == 3
+    assert share_of_cores() == 3
     launched(RANK=0, WORLD_SIZE=16, LOCAL_RANK=0, LOCAL_WORLD_SIZE=16)
-    assert threads() == 1
+    assert share_of_cores() == 1
+    assert share_of_cores(processes=3) == 4  # such as the workers of a server
 
 
 def test_shards_are_disjoint_and_together_the_whole(launched):
