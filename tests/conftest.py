@@ -18,6 +18,17 @@ from networks.checkpoint_info import CheckpointInfo
 from networks.u2net import build_network
 from tests.helpers import DataSet, make_paper_dolls, shared
 
+# Files that take half a minute and more, longest first.
+LONG = (
+    "test_server.py", "test_train.py", "test_bad_inputs.py", "test_train_processes.py", "test_notebook.py",
+    "test_recipe.py", "test_app.py", "test_infer.py", "test_mixed_training.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first: one that began last would leave the other processes without work."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:

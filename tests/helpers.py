@@ -28,6 +28,9 @@ from networks.u2net import build_network
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 TOP, TROUSERS, DRESS, SHOE = 1, 6, 10, 23  # iMaterialist category ids
+SMALL = {"fine_width": 32, "fine_height": 32}  # the smallest that the network takes
+SECONDS = 60  # for a training to end after a failure: it takes two or three, and the machine may be busy
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
 
 
 class DataSet(NamedTuple):
@@ -65,6 +68,11 @@ def training_flags(data: DataSet, save_dir: Path, **changes) -> list[str]:
             "print_freq": 2, "image_log_freq": 3, "save_freq": 3, **changes,
         }
     )  # fmt: skip
+
+
+def state_of(save_dir: Path) -> dict:
+    """What a run saved last."""
+    return torch.load(save_dir / "latest.pth", weights_only=True)
 
 
 def run_script(*command: object, timeout: float = 300, **kwargs) -> subprocess.CompletedProcess:
@@ -142,6 +150,11 @@ def end(process: subprocess.Popen, seconds: float = 240) -> tuple[str, str]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+
+
+def children_of(pid: int) -> list[int]:
+    """Ids of the processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def free_port() -> int:

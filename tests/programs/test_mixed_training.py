@@ -12,7 +12,7 @@ from networks.checkpoint import load_network
 from options.prepare_options import PseudoLabelOptions
 from options.train_options import TrainOptions
 from scripts.pseudo_label import main as pseudo_label
-from tests.helpers import ROOT, assert_one_line_error, run_script
+from tests.helpers import ROOT, assert_one_line_error, run_here, run_script
 from utils.errors import UserError
 from utils.files import write_csv
 
@@ -61,9 +61,9 @@ def test_a_network_labels_the_tagged_classes_alone(recipe, dolls):
 
 
 def test_sources_train_validate_apart_and_resume(recipe, tmp_path):
-    def train(run: str, iterations: int, *more: object):
+    def train(run: str, iterations: int, *more: object, start=run_here):
         flags = ["--save_dir", tmp_path / run, "--logs_dir", tmp_path / run / "logs", "--iter", iterations, *more]
-        result = run_script("train.py", *flags)
+        result = start("train.py", *flags)
         assert result.returncode == 0, result.stderr
         return result
 
@@ -77,7 +77,7 @@ def test_sources_train_validate_apart_and_resume(recipe, tmp_path):
     assert value["miou"] == pytest.approx((value["whole/miou"] + value["near/miou"]) / 2)
 
     train("resumed", 2, "--options", recipe)
-    train("resumed", 4, "--resume")
+    train("resumed", 4, "--resume", start=run_script)  # as a new process, which has nothing but the files
     name = "checkpoints/itr_00000004_u2netp.pth"
     networks = [load_network(tmp_path / run / name)[0].state_dict() for run in ("straight", "resumed")]
     assert [key for key in networks[0] if not torch.equal(networks[0][key], networks[1][key])] == []
@@ -87,7 +87,7 @@ def test_mistakes_in_a_recipe_are_one_line_before_anything_starts(recipe, tmp_pa
     content = yaml.safe_load(recipe.read_text())
     content["sources"]["dolls"]["shares"] = 1
     (tmp_path / "wrong.yml").write_text(yaml.safe_dump(content))
-    assert_one_line_error(run_script("train.py", "--options", tmp_path / "wrong.yml"), "sources: dolls", "shares")
+    assert_one_line_error(run_here("train.py", "--options", tmp_path / "wrong.yml"), "sources: dolls", "shares")
 
 
 def test_the_recipe_of_all_sources_can_be_read():

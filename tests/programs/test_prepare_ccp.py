@@ -21,7 +21,7 @@ from scripts.prepare_ccp import (
     prepare,
     split,
 )
-from tests.helpers import assert_one_line_error, run_script, shared
+from tests.helpers import assert_one_line_error, run_here, run_script, shared
 from utils.errors import UserError
 
 SCRIPT = "scripts/prepare_ccp.py"
@@ -159,16 +159,16 @@ def test_bodysuit_is_a_top_beside_a_lower_garment_only():
 
 def test_filled_output_is_refused_and_left_alone(drawn_clone, tmp_path):
     (tmp_path / "kept.txt").write_text("mine")
-    result = run_script(SCRIPT, "--ccp", drawn_clone, "--output_dir", tmp_path)
+    result = run_here(SCRIPT, "--ccp", drawn_clone, "--output_dir", tmp_path)
     assert_one_line_error(result, str(tmp_path), "--output_dir")
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
 def test_what_is_not_a_clone_is_refused_with_what_to_do(tmp_path):
-    result = run_script(SCRIPT, "--ccp", tmp_path, "--output_dir", tmp_path / "ccp")
+    result = run_here(SCRIPT, "--ccp", tmp_path, "--output_dir", tmp_path / "ccp")
     assert_one_line_error(result, str(tmp_path), "git clone https://github.com/bearpaw/clothing-co-parsing")
-    assert_one_line_error(run_script(SCRIPT, "--output_dir", tmp_path / "ccp"), "--ccp")
-    assert_one_line_error(run_script(SCRIPT, "--ccp", tmp_path), "--output_dir")
+    assert_one_line_error(run_here(SCRIPT, "--output_dir", tmp_path / "ccp"), "--ccp")
+    assert_one_line_error(run_here(SCRIPT, "--ccp", tmp_path), "--output_dir")
     assert not (tmp_path / "ccp").exists()
 
 
@@ -185,7 +185,7 @@ def test_damaged_annotation_is_one_line_and_leaves_nothing(drawn_clone, tmp_path
     broken = clone / f"annotations/pixel-level/{split()['val'][50]:04d}.mat"
     broken.unlink()
     broken.write_bytes(content)
-    result = run_script(SCRIPT, "--ccp", clone, "--output_dir", tmp_path / "ccp")
+    result = run_here(SCRIPT, "--ccp", clone, "--output_dir", tmp_path / "ccp")
     assert_one_line_error(result, str(broken), "git checkout")
     assert [path.name for path in tmp_path.iterdir()] == ["clone"]
 

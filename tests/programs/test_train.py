@@ -8,7 +8,6 @@ import io
 import multiprocessing
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -34,14 +33,16 @@ from networks.u2net import build_network
 from options.train_options import TrainOptions
 from scripts import training_curve
 from tests.helpers import (
-    ROOT,
+    SECONDS,
+    SMALL,
     DataSet,
     assert_one_line_error,
+    children_of,
     end,
     make_paper_dolls,
-    run_script,
+    needs_proc,
     start_script,
-    torchrun,
+    state_of,
     training_flags,
     wait_for,
 )  # fmt: skip
@@ -50,8 +51,6 @@ from utils.interruption import Interruption
 from utils.metrics import ConfusionMatrix
 
 CPU = torch.device("cpu")
-SECONDS = 60  # to end after a failure: it takes two or three, and the machine may be busy
-SMALL = {"fine_width": 32, "fine_height": 32}  # the smallest that the network takes
 RESUMED = {
     **SMALL, "augment": "full", "ema_decay": 0.9, "schedule": "cosine", "warmup_iter": 3, "optimizer": "adamw",
     "smaller_first": ["0.5:0.75"], "fine_width": 64,  # it grows after the interruption
@@ -72,10 +71,6 @@ def resume(save_dir: Path, **changes) -> tuple[int, str]:
     with contextlib.redirect_stdout(io.StringIO()) as out:
         code = train.main(TrainOptions.parse(["--resume", "--save_dir", str(save_dir), *flags]))
     return code, out.getvalue()
-
-
-def state_of(save_dir: Path) -> dict:
-    return torch.load(save_dir / "latest.pth", weights_only=True)
 
 
 def assert_equal_states(a: Path, b: Path) -> None:
@@ -415,13 +410,6 @@ def test_a_disk_that_is_really_full_ends_the_run_with_a_state_to_resume(dolls, s
     assert resume(tmp_path / "run", iter=reached + 1)[0] == 0
 
 
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
-
-
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -465,131 +453,3 @@ def test_a_vanished_data_folder_ends_the_run_with_one_line_and_no_worker(tmp_pat
     assert_one_line_error(result, f"the folder {data.image_folder} is gone", "--resume")
     assert result.returncode == 1
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
-
-
-# Several processes
-
-
-# train.py with something put into it that goes wrong: {fault} runs before the run
-FAULTY = """
-import os, runpy, signal, sys, time
-sys.path.insert(0, {root!r})
-os.chdir({cwd!r})
-{fault}
-sys.argv[0] = {root!r} + "/train.py"
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-IN_WORKER = """
-from torch.utils.data import get_worker_info
-from data.photos import TrainingPhotos
-get = TrainingPhotos.__getitem__
-def faulty(photos, draw):
-    if get_worker_info() is not None and os.environ.get("RANK", "1") == "1":
-        {fault}
-    return get(photos, draw)
-TrainingPhotos.__getitem__ = faulty
-"""
-
-
-def faulty_script(folder: Path, fault: str) -> Path:
-    """train.py with a fault, to be started from another folder than the repository."""
-    path = folder / "faulty_train.py"
-    path.write_text(FAULTY.format(root=str(ROOT), cwd=str(folder), fault=fault))
-    return path
-
-
-@pytest.mark.parametrize("launcher", ["torch.distributed.launch"])
-def test_two_processes_train_one_network_and_rank_0_writes(launcher, dolls, tmp_path):
-    """Started by the old launcher, which gives each process its --local-rank."""
-    flags = training_flags(
-        dolls, tmp_path / "run", **SMALL, iter=3, accumulate=2, distributed=True, ema_decay=0.9,
-        val_image_folder=dolls.image_folder, val_df_path=dolls.df_path,
-    )  # fmt: skip
-    command = ["-m", launcher, *torchrun()[2:], "train.py", *flags]
-    result = run_script(*command)
-    assert result.returncode == 0, result.stderr
-    assert "2 process(es)" in result.stdout
-    assert result.stdout.count("trained 3 iterations") == 1
-    assert len(list((tmp_path / "run/logs").glob("events*"))) == 1
-    state = state_of(tmp_path / "run")
-    assert state["samples_seen"] == 3 * 2 * 2 * 2
-    assert not any(key.startswith("module.") for key in state["network"])
-    # All ranks' photographs are in the validation: the same figure as one process gets over all of them.
-    best = tmp_path / "run/checkpoints/best.pth"
-    metrics = train.validate(Predictor.load(best, "cpu", "fp32"), evaluation_photos(dolls), CPU, Interruption())
-    assert metrics["miou"] == pytest.approx(load_network(best)[1].metrics["miou"], abs=1e-3)
-
-
-def test_sigterm_to_the_launcher_saves_one_state_of_all_ranks(dolls, tmp_path):
-    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
-    process = start_script(*torchrun(), "train.py", *flags)
-    wait_for(tmp_path / "run/latest.pth", process)
-    process.send_signal(signal.SIGTERM)
-    out, err = end(process)
-    assert process.returncode != 0
-    assert out.count("stopped by SIGTERM") == 1, err
-    state = state_of(tmp_path / "run")
-    assert f"at iteration {state['iteration']};" in out
-    assert state["samples_seen"] == 4 * state["iteration"]
-    assert (tmp_path / f"run/checkpoints/itr_{state['iteration']:08d}_u2netp.pth").exists()
-
-
-def rank_1(process: subprocess.Popen) -> int:
-    """Process id of rank 1 below a launcher."""
-    (pid,) = (pid for pid in children_of(process.pid) if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
-    return pid
-
-
-@needs_proc
-def test_a_signal_to_one_rank_stops_all_of_them_at_the_same_iteration(dolls, tmp_path):
-    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2)
-    process = start_script(*torchrun(), "train.py", *flags)
-    wait_for(tmp_path / "run/latest.pth", process)
-    os.kill(rank_1(process), signal.SIGTERM)
-    out, err = end(process)
-    assert process.returncode != 0
-    assert "stopped by" in out, err
-    state = state_of(tmp_path / "run")
-    assert f"at iteration {state['iteration']};" in out
-    assert state["samples_seen"] == 4 * state["iteration"]
-
-
-@needs_proc
-def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path):
-    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=2)
-    process = start_script(*torchrun(), "train.py", *flags)
-    wait_for(tmp_path / "run/latest.pth", process)
-    os.kill(rank_1(process), signal.SIGKILL)
-    _, err = end(process, SECONDS)
-    assert process.returncode == 1
-    assert "exitcode  : -9" in err  # the launcher knows which
-    if "rank0" in err:  # it may have been stopped before it noticed
-        assert "another process of this run has ended" in err
-    assert state_of(tmp_path / "run")["iteration"] >= 2
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        ("raise ValueError('a fault in a worker')", "a fault in a worker"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "error: a loader worker is killed by signal: Killed"),
-    ],
-    ids=["error", "killed"],
-)
-def test_a_failing_worker_of_one_rank_ends_the_job(fault, words, dolls, tmp_path):
-    script = faulty_script(tmp_path, IN_WORKER.format(fault=fault))
-    process = start_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL, nThreads=2))
-    _, err = end(process, SECONDS)
-    assert process.returncode == 1
-    assert words in err
-    assert not (tmp_path / "run/latest.pth").exists()
-
-
-def test_a_users_mistake_on_one_rank_ends_the_job_with_its_own_error(dolls, tmp_path):
-    fault = "if os.environ['RANK'] == '1': sys.argv += ['--df_path', 'only_rank_1_misses_this.csv']"
-    script = faulty_script(tmp_path, fault)
-    process = start_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL))
-    _, err = end(process, SECONDS)
-    assert process.returncode == 1
-    assert re.search("error: no label table at only_rank_1_misses_this.csv", err)
-    assert not (tmp_path / "run/latest.pth").exists()

@@ -1,0 +1,157 @@
+"""train.py in several processes: what ranks write together, and how all of them end when one is stopped or fails."""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from data.classes import CLOTHES
+from data.loader import load_table
+from data.photos import EvaluationPhotos
+from networks.checkpoint import load_network
+from networks.predictor import Predictor
+from tests.helpers import (
+    ROOT,
+    SECONDS,
+    SMALL,
+    children_of,
+    end,
+    needs_proc,
+    run_script,
+    start_script,
+    state_of,
+    torchrun,
+    training_flags,
+    wait_for,
+)  # fmt: skip
+from utils.interruption import Interruption
+
+# train.py with something put into it that goes wrong: {fault} runs before the run
+FAULTY = """
+import os, runpy, signal, sys, time
+sys.path.insert(0, {root!r})
+os.chdir({cwd!r})
+{fault}
+sys.argv[0] = {root!r} + "/train.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+IN_WORKER = """
+from torch.utils.data import get_worker_info
+from data.photos import TrainingPhotos
+get = TrainingPhotos.__getitem__
+def faulty(photos, draw):
+    if get_worker_info() is not None and os.environ.get("RANK", "1") == "1":
+        {fault}
+    return get(photos, draw)
+TrainingPhotos.__getitem__ = faulty
+"""
+
+
+def faulty_script(folder: Path, fault: str) -> Path:
+    """train.py with a fault, to be started from another folder than the repository."""
+    path = folder / "faulty_train.py"
+    path.write_text(FAULTY.format(root=str(ROOT), cwd=str(folder), fault=fault))
+    return path
+
+
+@pytest.mark.parametrize("launcher", ["torch.distributed.launch"])
+def test_two_processes_train_one_network_and_rank_0_writes(launcher, dolls, tmp_path):
+    """Started by the old launcher, which gives each process its --local-rank."""
+    flags = training_flags(
+        dolls, tmp_path / "run", **SMALL, iter=3, accumulate=2, distributed=True, ema_decay=0.9,
+        val_image_folder=dolls.image_folder, val_df_path=dolls.df_path,
+    )  # fmt: skip
+    command = ["-m", launcher, *torchrun()[2:], "train.py", *flags]
+    result = run_script(*command)
+    assert result.returncode == 0, result.stderr
+    assert "2 process(es)" in result.stdout
+    assert result.stdout.count("trained 3 iterations") == 1
+    assert len(list((tmp_path / "run/logs").glob("events*"))) == 1
+    state = state_of(tmp_path / "run")
+    assert state["samples_seen"] == 3 * 2 * 2 * 2
+    assert not any(key.startswith("module.") for key in state["network"])
+    # All ranks' photographs are in the validation: the same figure as one process gets over all of them.
+    best = tmp_path / "run/checkpoints/best.pth"
+    photos = EvaluationPhotos(load_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES))
+    metrics = train.validate(Predictor.load(best, "cpu", "fp32"), photos, torch.device("cpu"), Interruption())
+    assert metrics["miou"] == pytest.approx(load_network(best)[1].metrics["miou"], abs=1e-3)
+
+
+def test_sigterm_to_the_launcher_saves_one_state_of_all_ranks(dolls, tmp_path):
+    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
+    process = start_script(*torchrun(), "train.py", *flags)
+    wait_for(tmp_path / "run/latest.pth", process)
+    process.send_signal(signal.SIGTERM)
+    out, err = end(process)
+    assert process.returncode != 0
+    assert out.count("stopped by SIGTERM") == 1, err
+    state = state_of(tmp_path / "run")
+    assert f"at iteration {state['iteration']};" in out
+    assert state["samples_seen"] == 4 * state["iteration"]
+    assert (tmp_path / f"run/checkpoints/itr_{state['iteration']:08d}_u2netp.pth").exists()
+
+
+def rank_1(process: subprocess.Popen) -> int:
+    """Process id of rank 1 below a launcher."""
+    (pid,) = (pid for pid in children_of(process.pid) if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
+    return pid
+
+
+@needs_proc
+def test_a_signal_to_one_rank_stops_all_of_them_at_the_same_iteration(dolls, tmp_path):
+    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2)
+    process = start_script(*torchrun(), "train.py", *flags)
+    wait_for(tmp_path / "run/latest.pth", process)
+    os.kill(rank_1(process), signal.SIGTERM)
+    out, err = end(process)
+    assert process.returncode != 0
+    assert "stopped by" in out, err
+    state = state_of(tmp_path / "run")
+    assert f"at iteration {state['iteration']};" in out
+    assert state["samples_seen"] == 4 * state["iteration"]
+
+
+@needs_proc
+def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path):
+    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=2)
+    process = start_script(*torchrun(), "train.py", *flags)
+    wait_for(tmp_path / "run/latest.pth", process)
+    os.kill(rank_1(process), signal.SIGKILL)
+    _, err = end(process, SECONDS)
+    assert process.returncode == 1
+    assert "exitcode  : -9" in err  # the launcher knows which
+    if "rank0" in err:  # it may have been stopped before it noticed
+        assert "another process of this run has ended" in err
+    assert state_of(tmp_path / "run")["iteration"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("raise ValueError('a fault in a worker')", "a fault in a worker"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "error: a loader worker is killed by signal: Killed"),
+    ],
+    ids=["error", "killed"],
+)
+def test_a_failing_worker_of_one_rank_ends_the_job(fault, words, dolls, tmp_path):
+    script = faulty_script(tmp_path, IN_WORKER.format(fault=fault))
+    process = start_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL, nThreads=2))
+    _, err = end(process, SECONDS)
+    assert process.returncode == 1
+    assert words in err
+    assert not (tmp_path / "run/latest.pth").exists()
+
+
+def test_a_users_mistake_on_one_rank_ends_the_job_with_its_own_error(dolls, tmp_path):
+    fault = "if os.environ['RANK'] == '1': sys.argv += ['--df_path', 'only_rank_1_misses_this.csv']"
+    script = faulty_script(tmp_path, fault)
+    process = start_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL))
+    _, err = end(process, SECONDS)
+    assert process.returncode == 1
+    assert re.search("error: no label table at only_rank_1_misses_this.csv", err)
+    assert not (tmp_path / "run/latest.pth").exists()
