@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from networks.checkpoint_info import GARMENT_WEIGHTS
 from options.base_options import CLASS_MAP_HELP, BaseOptions, NetworkOptions, PredictorOptions, option
 from utils.errors import UserError
 
@@ -53,3 +54,5 @@ class PseudoLabelOptions(PredictorOptions):
 @dataclass
 class SamplesOptions(PredictorOptions):
     """Make samples.md and its pictures anew."""
+
+    checkpoint_path: str = option(str(GARMENT_WEIGHTS), "weights: .pth of any published form, .safetensors or .onnx")

@@ -3,7 +3,7 @@
 #     bash scripts/train_included_weights.sh [DATA [option of train.py ...]]
 #
 # DATA (default: .) holds the clones clothing-co-parsing and clothing-dataset, and the saliency weights u2netp.onnx; the
-# tables are written there. results/, logs/, cloth_segm_u2netp.pth and all_sources_u2netp.pth are written where this is
+# tables are written there. results/, logs/, cloth_segm_u2netp.pth and garments_u2netp.pth are written where this is
 # run. Run it again to continue after an interruption: each step is done once.
 set -euo pipefail
 repository=$(dirname "$0")/..
@@ -51,4 +51,4 @@ fi
 
 # All sources.
 train all_sources "$(last street)"
-export_last all_sources all_sources_u2netp.pth
+export_last all_sources garments_u2netp.pth

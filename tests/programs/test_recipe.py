@@ -44,9 +44,9 @@ def recipe(tiny_checkpoint, tmp_path):
 def test_the_recipe_ends_in_weights_and_continues_where_it_was(recipe, tmp_path):
     first = recipe(1)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("optimizer=adamw") == 2 and "sources: street (0.38" in first.stdout
+    assert first.stdout.count("optimizer=adamw") == 2 and "sources: street (0.46" in first.stdout
     assert "2 of 2 photographs" in first.stdout
-    for name in ("cloth_segm_u2netp.pth", "all_sources_u2netp.pth"):
+    for name in ("cloth_segm_u2netp.pth", "garments_u2netp.pth"):
         _, info = load_network(tmp_path / name)
         assert (info.width, info.height, info.iteration) == (288, 288, 1)
         (tmp_path / name).unlink()
@@ -54,7 +54,7 @@ def test_the_recipe_ends_in_weights_and_continues_where_it_was(recipe, tmp_path)
     assert second.returncode == 0, second.stderr
     assert "tensors copied" in first.stdout and "tensors copied" not in second.stdout  # not begun anew
     assert "2 of 2 photographs" not in second.stdout
-    assert load_network(tmp_path / "all_sources_u2netp.pth")[1].iteration == 2
+    assert load_network(tmp_path / "garments_u2netp.pth")[1].iteration == 2
 
 
 def test_without_data_it_ends_with_the_programs_one_line(recipe, tmp_path):
