@@ -1,6 +1,6 @@
 """How long a run takes from the command to the first mask: python -m benchmarks.startup
 
-Whole processes of infer.py on the included photograph with the included weights, in turn; medians. A first round fills
+Whole processes of infer.py on one photograph with the included weights, in turn; medians. A first round fills
 the cache of converted models. "--help" is the time to a usage text.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from networks.engines import ENGINES
 
 ROOT = Path(__file__).parents[1]
+PHOTO = "input_images/eileen_collins.jpg"
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="processes of each kind")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        infer = [sys.executable, "infer.py", "--result_dir", folder, "--device", "cpu"]
+        infer = [sys.executable, "infer.py", "--image_dir", PHOTO, "--result_dir", folder, "--device", "cpu"]
         commands = {f"infer.py --engine {engine}": [*infer, "--engine", engine] for engine in ENGINES}
         commands["infer.py --help"] = [sys.executable, "infer.py", "--help"]
         commands["train.py --help"] = [sys.executable, "train.py", "--help"]
