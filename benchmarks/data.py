@@ -25,7 +25,6 @@ from data.sampler import Draw
 from data.transforms import TrainTransform
 
 PHOTO = Path(__file__).parents[1] / "input_images/eileen_collins.jpg"
-UPPER, LOWER = range(6), range(6, 9)
 CATEGORIES = [1, 6, 10, 13, 23, 31, 33]  # a top, trousers, a dress, and four that are background
 normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize([MEAN] * 3, [STD] * 3)])
 
@@ -84,8 +83,9 @@ def published_sample(folder: Path, rows: pd.DataFrame) -> tuple[torch.Tensor, to
             flat[start : start + length] = 1
         mask = Image.fromarray(flat.reshape(row.Height, row.Width, order="F"))
         mask = np.asarray(mask.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
-        if row.ClassId < 13:
-            layers[0 if row.ClassId in UPPER else 1 if row.ClassId in LOWER else 2] += mask
+        for layer, ids in zip(layers, CLOTHES.ids, strict=True):
+            if row.ClassId in ids:
+                layer += mask
     label = sum(value * (layer > 0) for value, layer in enumerate(layers, 1)).clip(max=3)
     return image, torch.as_tensor(label, dtype=torch.long)
 

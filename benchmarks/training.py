@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from benchmarks.harness import compare, print_table, report_call
 from networks.losses import deep_supervision_loss
 from networks.u2net import build_network
+from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device, resolve_precision
 from utils.memory import keep_freed_memory
 from utils.training_state import build_state
@@ -26,7 +27,7 @@ WAYS = {
     "train.py --channels_last": {"channels_last": True},
     "train.py --compile": {"compiled": True},
 }
-CLASS_WEIGHTS = [1.0, 1.5, 1.5, 1.5]
+CLASS_WEIGHTS = TrainOptions().loss_weights(4)
 
 
 def main() -> None:

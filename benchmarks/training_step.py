@@ -14,6 +14,7 @@ from torch import nn
 
 from networks.losses import deep_supervision_loss
 from networks.u2net import build_network
+from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device
 from utils.memory import keep_freed_memory
 from utils.training_state import build_state
@@ -51,7 +52,7 @@ def measure(model: str, batch: int, size: int, device: torch.device, repeats: in
         torch.ones(batch, 4, dtype=torch.bool, device=device),
     )
     batches = [(torch.randn(batch, 3, size, size, device=device), *targets)]
-    class_weights = torch.tensor([1, 1.5, 1.5, 1.5], device=device)
+    class_weights = torch.tensor(TrainOptions().loss_weights(4), device=device)
 
     def loss_of(outputs: tuple, *sample: torch.Tensor):
         return deep_supervision_loss(outputs, *sample, class_weights=class_weights)

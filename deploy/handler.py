@@ -26,7 +26,7 @@ class ClothSegmentationHandler:
         keep_freed_memory()
         weights = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
         # Workers that each use every core wait for one another.
-        threads = int(os.environ.get("OMP_NUM_THREADS", 0)) or share_of_cores(settings["maxWorkers"])
+        threads = None if "OMP_NUM_THREADS" in os.environ else share_of_cores(settings["maxWorkers"])
         chosen = {name: own[name] for name in ("engine", "precision", "height", "width", "flip")}
         self.predictor = Predictor.load(weights, device, threads=threads, **chosen)
 

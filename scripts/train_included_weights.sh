@@ -44,7 +44,7 @@ prepare prepare_products.py products --products "$data/clothing-dataset" --salie
 train street "$data/u2netp.onnx"
 export_last street cloth_segm_u2netp.pth
 if [ ! -f "$data/ccp/tagged_labels.csv" ]; then
-    python "$repository/scripts/pseudo_label.py" --checkpoint_path "$(last street)" --fine_width 224 --fine_height 224 \
+    python "$repository/scripts/pseudo_label.py" --checkpoint_path "$(last street)" --fine_width 288 --fine_height 288 \
         --image_folder "$data/ccp/tagged" --tags "$data/ccp/tagged.csv" --tag_map "$repository/recipes/tags.yml" \
         --output "$data/ccp/tagged_labels.csv"
 fi

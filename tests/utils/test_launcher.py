@@ -29,6 +29,9 @@ def test_processes_of_a_machine_share_its_cores(launched, monkeypatch):
     launched(RANK=0, WORLD_SIZE=16, LOCAL_RANK=0, LOCAL_WORLD_SIZE=16)
     assert share_of_cores() == 1
     assert share_of_cores(processes=3) == 4  # such as the workers of a server
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS and Windows
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert share_of_cores(processes=2) == 4
 
 
 def test_shards_are_disjoint_and_together_the_whole(launched):
