@@ -26,6 +26,7 @@ WAYS = {
     "train.py --accumulate 4": {"accumulate": 4},
     "train.py --channels_last": {"channels_last": True},
     "train.py --compile": {"compiled": True},
+    "train.py --channels_last --compile": {"channels_last": True, "compiled": True},
 }
 CLASS_WEIGHTS = TrainOptions().loss_weights(4)
 

@@ -1,0 +1,117 @@
+"""What int8 and fp16 would give on the CPU: python -m benchmarks.reduced_precision --photos FOLDER
+
+Static int8: weights per channel, activations by the range they have on a part of the photographs; once everywhere, and
+once without the layers that lose the most ("int8, mixed"). Labels are compared with those of fp32 on the others, each
+model on the same prepared photographs; seconds of one photograph are medians of one process, in turn. Needs onnxruntime
+and openvino.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from benchmarks.harness import interleaved_medians
+from data.image_folder import find_photos
+from data.photo import open_photo
+from networks.checkpoint_info import INCLUDED_WEIGHTS
+from networks.converted import converted_onnx, read_info
+from networks.predictor import Predictor
+from networks.torch_engine import LARGE_BIAS
+
+ROOT = Path(__file__).parents[1]
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}  # this project's names of precisions -> OpenVINO's
+
+
+class Photographs(CalibrationDataReader):
+    """Prepared photographs, one at a time, as ONNX Runtime's calibration takes them."""
+
+    def __init__(self, images: list[np.ndarray]):
+        self._images = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        image = next(self._images, None)
+        return None if image is None else {"image": image}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, default=INCLUDED_WEIGHTS)
+    parser.add_argument("--photos", type=Path, default=ROOT / "input_images", help="folder of photographs")
+    parser.add_argument("--count", type=int, default=24, help="photographs, half of them to calibrate with")
+    parser.add_argument("--repeats", type=int, default=10, help="predictions that are timed")
+    options = parser.parse_args()
+    predictor = Predictor.load(options.checkpoint, "cpu", engine="onnxruntime")
+    names = find_photos(options.photos)[: options.count]
+    images = [predictor.prepare(open_photo(options.photos / name))[None] for name in names]
+    calibration, compared = images[: len(images) // 2], images[len(images) // 2 :]
+
+    with tempfile.TemporaryDirectory() as folder:
+        models = {"fp32": Path(folder, "fp32.onnx")}
+        models["fp32"].write_bytes(converted_onnx(options.checkpoint))
+        models["fp16"] = Path(folder, "fp16.onnx")
+        onnx.save(convert_float_to_float16(onnx.load(models["fp32"]), keep_io_types=True), models["fp16"])
+        prepared = Path(folder, "prepared.onnx")
+        quant_pre_process(models["fp32"], prepared, skip_symbolic_shape=True)
+        for name, left_out in {"int8": [], "int8, mixed": sensitive(onnx.load(prepared))}.items():
+            models[name] = Path(folder, f"{name}.onnx")
+            quantize_static(
+                prepared, models[name], Photographs(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=left_out,
+            )  # fmt: skip
+        info = read_info(options.checkpoint)
+        ways = {f"ONNX Runtime, {name}": onnx_runtime(model) for name, model in models.items()}
+        for name in ("fp32", "bf16", "fp16"):
+            ways[f"OpenVINO, {name}"] = open_vino(models["fp32"], (info.height, info.width), HINTS[name])
+        for name in [name for name in models if name.startswith("int8")]:
+            ways[f"OpenVINO, {name}"] = open_vino(models[name], (info.height, info.width), "f32")
+
+        seconds = interleaved_medians(
+            {name: lambda run=run: run(compared[0]) for name, run in ways.items()}, options.repeats
+        )
+        labels = {name: [run(image).argmax(1) for image in compared] for name, run in ways.items()}
+        reference = labels["ONNX Runtime, fp32"]
+        print(f"{options.checkpoint.name} at {info.width}x{info.height}; {len(calibration)} photographs to calibrate, "
+              f"{len(compared)} compared")  # fmt: skip
+        print(f"{'':<28}{'seconds':>9}{'same labels':>13}{'MB':>7}")
+        for name in ways:
+            same = np.mean([np.mean(a == b) for a, b in zip(labels[name], reference, strict=True)])
+            model = models[name.partition(", ")[2] if "int8" in name or "Runtime" in name else "fp32"]
+            print(f"{name:<28}{seconds[name]:>9.3f}{100 * same:>11.2f} %{model.stat().st_size / 1e6:>7.1f}")
+
+
+def sensitive(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions that lose the most: the first, those that yield logits, those with a large bias."""
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    first, *others = (node for node in model.graph.node if node.op_type == "Conv")
+
+    def loses(node: onnx.NodeProto) -> bool:
+        heads = "side" in node.name or "outconv" in node.name
+        return heads or any(np.abs(constants[name]).max() > LARGE_BIAS for name in node.input[2:])
+
+    return [first.name, *(node.name for node in others if loses(node))]
+
+
+def onnx_runtime(model: Path):
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return lambda image: session.run(None, {"image": image})[0]
+
+
+def open_vino(model: Path, size: tuple[int, int], precision: str):
+    core = openvino.Core()
+    network = core.read_model(model)
+    network.reshape([1, 3, *size])
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+    request = core.compile_model(network, "CPU", settings).create_infer_request()
+    return lambda image: request.infer({0: image})[0].copy()
+
+
+if __name__ == "__main__":
+    main()
