@@ -4,15 +4,18 @@ import base64
 import contextlib
 import csv
 import io
+import multiprocessing
 import os
 import runpy
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,14 +138,80 @@ def start_script(*command: object) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
+class Launched:
+    """A program in two processes below torchrun's own agent, all forked from this process.
+
+    They need not import again what takes seconds; else they run as ``torchrun`` runs them. Used as a Popen.
+    """
+
+    def __init__(self, *command: object, setup: Callable[[], None] = lambda: None):
+        """command: the program and its flags. setup: what each process does before the program begins."""
+        words = list(map(str, command))
+        self._streams = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
+        self._process = multiprocessing.get_context("fork").Process(target=self._launch, args=(words, setup))
+        self._process.start()
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    poll = returncode.fget
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self._process.join(timeout)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired("launched program", timeout)
+        for stream in self._streams:
+            stream.seek(0)
+        out, err = (stream.read().decode() for stream in self._streams)
+        return out, err
+
+    def _launch(self, words: list[str], setup: Callable[[], None]) -> None:
+        """In the launcher: what ``torchrun --nproc_per_node=2`` does."""
+        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+        from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+        os.setsid()
+        os.chdir(ROOT)
+        for number, stream in enumerate(self._streams, 1):
+            os.dup2(stream.fileno(), number)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
+        config = LaunchConfig(
+            1, 1, 2, run_id="tests", rdzv_backend="static", rdzv_endpoint=f"127.0.0.1:{free_port()}", max_restarts=0,
+            rdzv_configs={"rank": 0, "timeout": 900}, start_method="fork", logs_specs=DefaultLogsSpecs(),
+        )  # fmt: skip
+        try:
+            elastic_launch(config, _run_rank)(words, setup)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+
+
+def _run_rank(words: list[str], setup: Callable[[], None]) -> None:
+    """In a process of a launcher: run a program and end with its exit code; without an error, by returning."""
+    sys.argv = words
+    setup()
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            sys.stdout.flush()
+            os._exit(end.code)
+
+
+def wait_for(path: Path, process: subprocess.Popen | Launched) -> None:
     """Return when ``path`` exists; fail when the process ends before."""
     while not path.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
 
 
-def end(process: subprocess.Popen, seconds: float = 240) -> tuple[str, str]:
+def end(process: subprocess.Popen | Launched, seconds: float = 240) -> tuple[str, str]:
     """Output of a process that ends by itself; whatever happens, none of its group is left."""
     try:
         return process.communicate(timeout=seconds)

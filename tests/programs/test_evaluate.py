@@ -17,7 +17,7 @@ from data.imaterialist_table import read_table
 from data.photos import EvaluationPhotos
 from data.segmentation import Segmentation
 from networks.predictor import Predictor
-from tests.helpers import SHARED, DataSet, assert_one_line_error, make_paper_dolls, run_here, run_script, torchrun
+from tests.helpers import SHARED, DataSet, Launched, assert_one_line_error, end, make_paper_dolls, run_here
 from utils.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
@@ -243,9 +243,10 @@ def test_processes_of_torchrun_measure_together_what_one_process_measures(few, t
         "--checkpoint_path", tiny_checkpoint,
     ]  # fmt: skip
     alone = run_here("evaluate.py", *flags, "--json", tmp_path / "1.json", "--report_dir", tmp_path / "1")
-    both = run_script(*torchrun(), "evaluate.py", *flags, "--json", tmp_path / "2.json", "--report_dir", tmp_path / "2")
-    assert both.returncode == 0, both.stderr
+    process = Launched("evaluate.py", *flags, "--json", tmp_path / "2.json", "--report_dir", tmp_path / "2")
+    out, err = end(process)
+    assert process.returncode == 0, err
     assert json.loads((tmp_path / "2.json").read_text()) == json.loads((tmp_path / "1.json").read_text())
-    assert both.stdout.replace(str(tmp_path / "2"), "") == alone.stdout.replace(str(tmp_path / "1"), "")
+    assert out.replace(str(tmp_path / "2"), "") == alone.stdout.replace(str(tmp_path / "1"), "")
     for name in ("confusion_matrix.png", "contact_sheet.png"):
         assert (tmp_path / "2" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()

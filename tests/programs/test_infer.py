@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import time
 import warnings
 from collections import Counter
 
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import data.photo
 import infer
 from data.classes import CLOTHES
 from data.coco_table import read_coco
 from networks.engines import ENGINES
 from options.infer_options import InferOptions
-from tests.helpers import DataSet, assert_one_line_error, run_here, run_script, torchrun, training_flags
+from tests.helpers import DataSet, Launched, assert_one_line_error, end, run_here, run_script, torchrun, training_flags
 from utils.errors import UserError
 
 
@@ -514,34 +516,24 @@ def test_processes_of_torchrun_share_a_folder_and_a_broken_photo_ends_none_of_th
 
 def test_torchrun_ends_with_the_error_of_its_processes(small):
     *_, command = small
-    run = run_script(*torchrun(), *command, "--shard", "1/2")
-    assert run.returncode != 0
-    assert "error: --shard: each of the launcher's 2 processes has a share; leave it out" in run.stderr
+    process = Launched(*command, "--shard", "1/2")
+    _, err = end(process)
+    assert process.returncode != 0
+    assert "error: --shard: each of the launcher's 2 processes has a share; leave it out" in err
 
 
-# A process of a launcher that skips a photograph, while another one takes its time.
-SLOW_RANK = """
-import os, runpy, sys, time
-sys.path.insert(0, os.getcwd())
-if os.environ["RANK"] == os.environ["SLOW"]:
-    import data.photo
-    open_photo = data.photo.open_photo
-    def slowly(*arguments, **settings):
-        time.sleep(6)
-        return open_photo(*arguments, **settings)
-    data.photo.open_photo = slowly
-sys.argv = ["infer.py", *sys.argv[1:]]
-runpy.run_path("infer.py", run_name="__main__")
-"""
-
-
-def test_a_process_that_skipped_a_photo_waits_for_the_others(small, whole, tmp_path):
+def test_a_process_that_skipped_a_photo_waits_for_the_others(small, whole):
+    """Rank 0 has a.jpg and broken.jpg, rank 1 b.png and sub/a.jpg."""
     _, results, command = small
-    script = tmp_path / "slow_rank.py"
-    script.write_text(SLOW_RANK)
-    environment = os.environ | {"SLOW": "1"}  # it has b.png and sub/a.jpg, rank 0 a.jpg and broken.jpg
-    run = run_script(*torchrun(), script, *command[1:], "--outputs", "mask", "json", env=environment)
-    assert run.returncode != 0
+
+    def be_slow_on_rank_1() -> None:
+        if os.environ["RANK"] == "1":
+            open_photo = data.photo.open_photo
+            data.photo.open_photo = lambda *given, **settings: time.sleep(3) or open_photo(*given, **settings)
+
+    process = Launched(*command, "--outputs", "mask", "json", setup=be_slow_on_rank_1)
+    end(process)
+    assert process.returncode != 0
     assert contents(results) == {name: whole[name] for name in whole.keys() - {"report.csv", "coco.json"}}
 
 

@@ -3,60 +3,32 @@
 import os
 import re
 import signal
-import subprocess
-from pathlib import Path
+import sys
 
 import pytest
 import torch
+from torch.utils.data import get_worker_info
 
 import train
 from data.classes import CLOTHES
 from data.loader import load_table
-from data.photos import EvaluationPhotos
+from data.photos import EvaluationPhotos, TrainingPhotos
 from networks.checkpoint import load_network
 from networks.predictor import Predictor
 from tests.helpers import (
-    ROOT,
     SECONDS,
     SMALL,
+    Launched,
     children_of,
     end,
     needs_proc,
     run_script,
-    start_script,
     state_of,
     torchrun,
     training_flags,
     wait_for,
 )  # fmt: skip
 from utils.interruption import Interruption
-
-# train.py with something put into it that goes wrong: {fault} runs before the run
-FAULTY = """
-import os, runpy, signal, sys, time
-sys.path.insert(0, {root!r})
-os.chdir({cwd!r})
-{fault}
-sys.argv[0] = {root!r} + "/train.py"
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-IN_WORKER = """
-from torch.utils.data import get_worker_info
-from data.photos import TrainingPhotos
-get = TrainingPhotos.__getitem__
-def faulty(photos, draw):
-    if get_worker_info() is not None and os.environ.get("RANK", "1") == "1":
-        {fault}
-    return get(photos, draw)
-TrainingPhotos.__getitem__ = faulty
-"""
-
-
-def faulty_script(folder: Path, fault: str) -> Path:
-    """train.py with a fault, to be started from another folder than the repository."""
-    path = folder / "faulty_train.py"
-    path.write_text(FAULTY.format(root=str(ROOT), cwd=str(folder), fault=fault))
-    return path
 
 
 @pytest.mark.parametrize("launcher", ["torch.distributed.launch"])
@@ -84,7 +56,7 @@ def test_two_processes_train_one_network_and_rank_0_writes(launcher, dolls, tmp_
 
 def test_sigterm_to_the_launcher_saves_one_state_of_all_ranks(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
-    process = start_script(*torchrun(), "train.py", *flags)
+    process = Launched("train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
     process.send_signal(signal.SIGTERM)
     out, err = end(process)
@@ -96,16 +68,16 @@ def test_sigterm_to_the_launcher_saves_one_state_of_all_ranks(dolls, tmp_path):
     assert (tmp_path / f"run/checkpoints/itr_{state['iteration']:08d}_u2netp.pth").exists()
 
 
-def rank_1(process: subprocess.Popen) -> int:
-    """Process id of rank 1 below a launcher."""
-    (pid,) = (pid for pid in children_of(process.pid) if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
+def rank_1(process: Launched) -> int:
+    """Process id of rank 1 below a launcher, which starts one rank after the other."""
+    _, pid = sorted(children_of(process.pid))
     return pid
 
 
 @needs_proc
 def test_a_signal_to_one_rank_stops_all_of_them_at_the_same_iteration(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2)
-    process = start_script(*torchrun(), "train.py", *flags)
+    process = Launched("train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
     os.kill(rank_1(process), signal.SIGTERM)
     out, err = end(process)
@@ -119,7 +91,7 @@ def test_a_signal_to_one_rank_stops_all_of_them_at_the_same_iteration(dolls, tmp
 @needs_proc
 def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=2)
-    process = start_script(*torchrun(), "train.py", *flags)
+    process = Launched("train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
     os.kill(rank_1(process), signal.SIGKILL)
     _, err = end(process, SECONDS)
@@ -130,17 +102,31 @@ def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path
     assert state_of(tmp_path / "run")["iteration"] >= 2
 
 
+def raise_an_error() -> None:
+    raise ValueError("a fault in a worker")
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("raise ValueError('a fault in a worker')", "a fault in a worker"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "error: a loader worker is killed by signal: Killed"),
+        (raise_an_error, "a fault in a worker"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "error: a loader worker is killed by signal: Killed"),
     ],
     ids=["error", "killed"],
 )
 def test_a_failing_worker_of_one_rank_ends_the_job(fault, words, dolls, tmp_path):
-    script = faulty_script(tmp_path, IN_WORKER.format(fault=fault))
-    process = start_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL, nThreads=2))
+    def fail_in_workers_of_rank_1() -> None:
+        get = TrainingPhotos.__getitem__
+
+        def faulty(photos, draw):
+            if get_worker_info() is not None and os.environ["RANK"] == "1":
+                fault()
+            return get(photos, draw)
+
+        TrainingPhotos.__getitem__ = faulty
+
+    flags = training_flags(dolls, tmp_path / "run", **SMALL, nThreads=2)
+    process = Launched("train.py", *flags, setup=fail_in_workers_of_rank_1)
     _, err = end(process, SECONDS)
     assert process.returncode == 1
     assert words in err
@@ -148,9 +134,11 @@ def test_a_failing_worker_of_one_rank_ends_the_job(fault, words, dolls, tmp_path
 
 
 def test_a_users_mistake_on_one_rank_ends_the_job_with_its_own_error(dolls, tmp_path):
-    fault = "if os.environ['RANK'] == '1': sys.argv += ['--df_path', 'only_rank_1_misses_this.csv']"
-    script = faulty_script(tmp_path, fault)
-    process = start_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL))
+    def mistake() -> None:
+        if os.environ["RANK"] == "1":
+            sys.argv += ["--df_path", "only_rank_1_misses_this.csv"]
+
+    process = Launched("train.py", *training_flags(dolls, tmp_path / "run", **SMALL), setup=mistake)
     _, err = end(process, SECONDS)
     assert process.returncode == 1
     assert re.search("error: no label table at only_rank_1_misses_this.csv", err)
