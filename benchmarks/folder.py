@@ -1,7 +1,8 @@
 """How much of the engine's speed infer.py keeps over a whole folder: python -m benchmarks.folder --count 200
 
 The same process segments the folder as infer.py does (decoding, network and writing at the same time), and runs the
-engine alone on as many prepared photographs, in turn; medians. Processor time is that of one thread, without others.
+engine alone on as many prepared photographs, in turn; medians. The included weights, or an untrained --model at --size.
+Processor time is that of one thread, without others.
 Memory that grows with the number of photographs would show in the two peaks.
 """
 
@@ -18,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness import untrained_weights
 from data.image_folder import find_photos
 from data.photo import open_photo
+from data.published import SIZE
 from infer import make_plan, segment
 from networks.predictor import Predictor
 from options.infer_options import InferOptions
@@ -34,6 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, default=ROOT / "input_images", help="folder of photographs")
     parser.add_argument("--count", type=int, default=2 * FIRST, help="photographs; those of the folder are repeated")
+    parser.add_argument("--model", choices=("u2net", "u2netp"), help="an untrained network; default: included weights")
+    parser.add_argument("--size", type=int, default=SIZE, help="height and width of the untrained network's input")
     parser.add_argument("--engine", default="auto", help="as for infer.py")
     parser.add_argument("--device", default="auto", help="as for infer.py")
     parser.add_argument("--batchSize", type=int, default=InferOptions.batchSize)
@@ -48,6 +53,8 @@ def main() -> None:
             original = originals[i % len(originals)]
             shutil.copy(arguments.photos / original, photos / f"{i:07}{original.suffix}")
         flags = ["--image_dir", photos, "--result_dir", results]
+        if arguments.model:
+            flags += ["--checkpoint_path", untrained_weights(arguments.model, arguments.size, Path(folder))]
         for name in ("engine", "device", "batchSize", "nThreads"):
             flags += [f"--{name}", getattr(arguments, name)]
         measure(InferOptions.parse(list(map(str, flags))), arguments.rounds)

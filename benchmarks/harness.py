@@ -71,6 +71,18 @@ def print_table(results: dict[str, Measured], base: str) -> None:
         print(f"{way:<34}{measured.seconds:>9.3f}{measured.megabytes:>8.0f}{ratio:>8}")
 
 
+def untrained_weights(model: str, size: int, folder: Path) -> Path:
+    """A checkpoint of an untrained network in ``folder``: as fast as a trained one."""
+    from networks.checkpoint import save_checkpoint
+    from networks.checkpoint_info import CheckpointInfo
+    from networks.u2net import build_network
+
+    path = folder / "weights.pth"
+    info = CheckpointInfo(("background", "upper", "lower", "full"), size, size)
+    save_checkpoint(path, build_network(model, 4), info)
+    return path
+
+
 def draw(results: dict[str, Measured], title: str, path: Path) -> None:
     """The seconds of each way as bars, slowest first. Needs matplotlib."""
     import matplotlib

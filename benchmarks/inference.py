@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import compare, draw, print_table, report_call
+from benchmarks.harness import compare, draw, print_table, report_call, untrained_weights
 
 WAYS = ["published", "rembg", "torch", "onnxruntime", "openvino"]
 
@@ -91,14 +91,8 @@ def main() -> None:
         run_way(options.way, options.checkpoint, options.size, options.repeats)
         return
 
-    from networks.checkpoint import save_checkpoint
-    from networks.checkpoint_info import CheckpointInfo
-    from networks.u2net import build_network
-
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "weights.pth"
-        names = ("background", "upper", "lower", "full")
-        save_checkpoint(checkpoint, build_network(options.model, 4), CheckpointInfo(names))
+        checkpoint = untrained_weights(options.model, options.size, Path(folder))
         arguments = ["--checkpoint", checkpoint, "--size", options.size, "--repeats", options.repeats]
         results = compare("benchmarks.inference", WAYS, arguments, options.rounds)
     work = gigaflops(options.model, options.size)

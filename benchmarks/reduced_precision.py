@@ -1,9 +1,9 @@
 """What int8 and fp16 would give on the CPU: python -m benchmarks.reduced_precision --photos FOLDER
 
-Static int8: weights per channel, activations by the range they have on a part of the photographs; once everywhere, and
-once without the layers that lose the most ("int8, mixed"). Labels are compared with those of fp32 on the others, each
-model on the same prepared photographs; seconds of one photograph are medians of one process, in turn. Needs onnxruntime
-and openvino.
+Static int8: weights per channel, activations by the range they have on a part of the photographs. "corrected": biases
+make up for the rounded weights, and the first convolution and those that yield logits stay as they are. Labels are
+compared with those of fp32 on the other photographs, each model on the same prepared ones; seconds of one photo are
+medians of one process, in turn. Needs onnxruntime and openvino.
 """
 
 import argparse
@@ -17,14 +17,18 @@ import openvino
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from torch import Tensor
 
 from benchmarks.harness import interleaved_medians
 from data.image_folder import find_photos
 from data.photo import open_photo
+from networks.checkpoint import load_network
 from networks.checkpoint_info import INCLUDED_WEIGHTS
-from networks.converted import converted_onnx, read_info
+from networks.converted import converted_onnx
+from networks.exporters import onnx_for_engines
+from networks.folding import fold
 from networks.predictor import Predictor
-from networks.torch_engine import LARGE_BIAS
+from networks.rounding import round_weights
 
 ROOT = Path(__file__).parents[1]
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}  # this project's names of precisions -> OpenVINO's
@@ -58,18 +62,17 @@ def main() -> None:
         models["fp32"].write_bytes(converted_onnx(options.checkpoint))
         models["fp16"] = Path(folder, "fp16.onnx")
         onnx.save(convert_float_to_float16(onnx.load(models["fp32"]), keep_io_types=True), models["fp16"])
-        prepared = Path(folder, "prepared.onnx")
-        quant_pre_process(models["fp32"], prepared, skip_symbolic_shape=True)
-        for name, left_out in {"int8": [], "int8, mixed": sensitive(onnx.load(prepared))}.items():
-            models[name] = Path(folder, f"{name}.onnx")
-            quantize_static(
-                prepared, models[name], Photographs(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=left_out,
-            )  # fmt: skip
-        info = read_info(options.checkpoint)
+        corrected, info = load_network(options.checkpoint)
+        fold(corrected)
+        round_weights(corrected, as_int8)
+        models["int8"], models["int8, corrected"] = Path(folder, "int8.onnx"), Path(folder, "corrected.onnx")
+        quantise(models["fp32"].read_bytes(), models["int8"], calibration)
+        quantise(onnx_for_engines(corrected, info), models["int8, corrected"], calibration, kept=sensitive)
         ways = {f"ONNX Runtime, {name}": onnx_runtime(model) for name, model in models.items()}
         for name in ("fp32", "bf16", "fp16"):
-            ways[f"OpenVINO, {name}"] = open_vino(models["fp32"], (info.height, info.width), HINTS[name])
+            model = Path(folder, f"openvino_{name}.onnx")
+            model.write_bytes(converted_onnx(options.checkpoint, bf16=name == "bf16"))
+            ways[f"OpenVINO, {name}"] = open_vino(model, (info.height, info.width), HINTS[name])
         for name in [name for name in models if name.startswith("int8")]:
             ways[f"OpenVINO, {name}"] = open_vino(models[name], (info.height, info.width), "f32")
 
@@ -87,16 +90,25 @@ def main() -> None:
             print(f"{name:<28}{seconds[name]:>9.3f}{100 * same:>11.2f} %{model.stat().st_size / 1e6:>7.1f}")
 
 
+def as_int8(weight: Tensor) -> Tensor:
+    """What 8 bits make of weights, with a scale for each output channel."""
+    scale = weight.abs().amax((1, 2, 3), keepdim=True) / 127
+    return (weight / scale).round() * scale
+
+
 def sensitive(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions that lose the most: the first, those that yield logits, those with a large bias."""
-    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    first, *others = (node for node in model.graph.node if node.op_type == "Conv")
+    """Names of the first convolution and of those that yield logits."""
+    first, *others = (node.name for node in model.graph.node if node.op_type == "Conv")
+    return [first, *(name for name in others if "side" in name or "outconv" in name)]
 
-    def loses(node: onnx.NodeProto) -> bool:
-        heads = "side" in node.name or "outconv" in node.name
-        return heads or any(np.abs(constants[name]).max() > LARGE_BIAS for name in node.input[2:])
 
-    return [first.name, *(node.name for node in others if loses(node))]
+def quantise(content: bytes, target: Path, calibration: list[np.ndarray], kept=lambda model: []) -> None:
+    """Write an ONNX model in int8. kept: of the model, names of the nodes that stay as they are."""
+    quant_pre_process(onnx.load_from_string(content), target, skip_symbolic_shape=True)
+    quantize_static(
+        target, target, Photographs(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=kept(onnx.load(target)),
+    )  # fmt: skip
 
 
 def onnx_runtime(model: Path):

@@ -22,17 +22,20 @@ def read_info(path: str | Path) -> CheckpointInfo:
     return CheckpointInfo.of(json.loads(cached(f"{_digest(path)}.{VERSION}.json", read)), path)
 
 
-def converted_onnx(path: str | Path) -> bytes:
-    """The ONNX model of a weight file: normalised images N x 3 x h x w in, fused logits out. Raises UserError."""
+def converted_onnx(path: str | Path, bf16: bool = False) -> bytes:
+    """The ONNX model of a weight file: normalised images N x 3 x h x w in, fused logits out. Raises UserError.
+
+    bf16: with weights that an engine can compute with in bf16, see networks/rounding.py.
+    """
     path = Path(path)
 
     def convert() -> bytes:
         from networks.checkpoint import load_network
         from networks.exporters import onnx_for_engines
 
-        return onnx_for_engines(*load_network(path))
+        return onnx_for_engines(*load_network(path), bf16)
 
-    return cached(f"{_digest(path)}.{VERSION}.onnx", convert)
+    return cached(f"{_digest(path)}.{VERSION}{'.bf16' if bf16 else ''}.onnx", convert)
 
 
 def _digest(path: Path) -> str:

@@ -70,7 +70,8 @@ def load_engine(
     info = replace(info, height=height or info.height, width=width or info.width)
     size = info.height, info.width
     if engine == "openvino":
-        return OpenVinoEngine(converted_onnx(path), size, device, precision, threads), info
+        precision = openvino_precision(device, precision)
+        return OpenVinoEngine(converted_onnx(path, precision == "bf16"), size, precision, threads), info
     return OnnxRuntimeEngine(converted_onnx(path), device, precision, threads), info
 
 
@@ -92,20 +93,11 @@ def choose_engine(engine: str, device: str) -> str:
 class OpenVinoEngine:
     """OpenVINO on the CPU, one image at a time on all cores: a batch is no faster and takes more memory."""
 
-    def __init__(
-        self, model: bytes | Path, size: tuple[int, int], device: str, precision: str, threads: int | None = None
-    ):
-        """model: ONNX as networks/converted.py makes it, or an OpenVINO .xml. size: (h, w). Raises UserError."""
-        if device not in ("auto", "cpu"):
-            raise UserError(f"--engine openvino runs on the CPU, not on {device}; use --engine torch")
+    def __init__(self, model: bytes | Path, size: tuple[int, int], precision: str, threads: int | None = None):
+        """model: ONNX as networks/converted.py makes it, or an OpenVINO .xml. size: (h, w). precision: fp32 or bf16."""
         import openvino
 
         core = openvino.Core()
-        capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        # bf16 changes more than 0.2 % of the labels of the included weights (see torch_engine.keep_precise).
-        precision = "fp32" if precision == "auto" else precision
-        if precision not in ("fp32", "bf16") or (precision == "bf16" and not capable):
-            raise UserError(f"--precision {precision} is not for OpenVINO on this processor; use auto or fp32")
         settings = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",
@@ -129,6 +121,20 @@ class OpenVinoEngine:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See Engine."""
         return np.concatenate([self._request.infer({0: image[None]})[0] for image in images])
+
+
+def openvino_precision(device: str, precision: str) -> str:
+    """'fp32' or 'bf16', of what was asked for. Raises UserError for what OpenVINO cannot do here."""
+    if device not in ("auto", "cpu"):
+        raise UserError(f"--engine openvino runs on the CPU, not on {device}; use --engine torch")
+    import openvino
+
+    capable = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "auto":
+        return "bf16" if capable else "fp32"
+    if precision not in ("fp32", "bf16") or (precision == "bf16" and not capable):
+        raise UserError(f"--precision {precision} is not for OpenVINO on this processor; use auto or fp32")
+    return precision
 
 
 class OnnxRuntimeEngine:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from networks.checkpoint import load_network, save_checkpoint
 from networks.checkpoint_info import METADATA_KEY, CheckpointInfo
 from networks.engines import Engine, OnnxRuntimeEngine, OpenVinoEngine, choose_engine
+from networks.folding import fold
+from networks.rounding import as_bf16, round_weights
 from networks.torch_engine import TorchEngine
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -85,8 +87,11 @@ EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {
 }
 
 
-def onnx_for_engines(network: nn.Module, info: CheckpointInfo) -> bytes:
-    """ONNX of the fused map in its cheaper form (``fused``)."""
+def onnx_for_engines(network: nn.Module, info: CheckpointInfo, bf16: bool = False) -> bytes:
+    """ONNX of the fused map in its cheaper form (``fused``). bf16: the network is changed, for engines in bf16."""
+    if bf16:
+        fold(network)
+        round_weights(network, as_bf16)
     return onnx_model(_Fused(network), info)
 
 
@@ -119,7 +124,7 @@ def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     """An engine that runs a file that an exporter wrote. Raises UserError where none is installed that can."""
     size = info.height, info.width
     if path.suffix == ".xml":
-        return OpenVinoEngine(path, size, "cpu", "fp32")
+        return OpenVinoEngine(path, size, "fp32")
     if path.suffix == ".onnx":
         for engine in ("onnxruntime", "openvino"):
             try:
@@ -129,7 +134,7 @@ def open_exported(path: Path, info: CheckpointInfo) -> Engine:
             content = path.read_bytes()
             if engine == "onnxruntime":
                 return OnnxRuntimeEngine(content, "cpu", "fp32")
-            return OpenVinoEngine(content, size, "cpu", "fp32")
+            return OpenVinoEngine(content, size, "fp32")
         raise UserError("checking an .onnx file needs an engine that runs it: pip install onnxruntime")
     if path.suffix == ".pt":
         with warnings.catch_warnings():

@@ -123,8 +123,8 @@ class NetworkOptions(BaseOptions):
     )
     precision: str = option(
         "auto",
-        "auto is bf16 with PyTorch where the hardware has it, else fp32; fp16 is for GPUs without bf16, such as T4 and "
-        "V100",
+        "auto is bf16 where the hardware and the engine have it, else fp32; fp16 is for GPUs without bf16, such as T4 "
+        "and V100",
         ("auto", "fp32", "bf16", "fp16"),
     )
 
