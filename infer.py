@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from data.image_folder import bare_names, find_photos, passed_over, result_names
+from data.image_folder import bare_names, list_folder, result_names
 from data.outputs import OutputLayout, result_path, warning
 from data.photo import PhotoError, open_photo
 from data.postprocess import Postprocess
@@ -120,8 +120,7 @@ def make_plan(options: InferOptions) -> Plan:
             raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
         folder, photos, others = folder.parent, [Path(folder.name)], Counter()
     else:
-        photos = find_photos(folder, leave_out=result_dir)
-        others = passed_over(folder, photos, leave_out=result_dir)
+        photos, others = list_folder(folder, leave_out=result_dir)
     if folder.resolve() == result_dir.resolve():
         raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
 
@@ -130,13 +129,14 @@ def make_plan(options: InferOptions) -> Plan:
         if category not in known:
             raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
     names = bare_names(photos) if options.preset else result_names(photos)
-    paths = options.layout.paths
-    jobs = [Job(folder / photo, photo.as_posix(), paths(result_dir, name)) for photo, name in names.items()]
-    if summaries(options):
-        for job, name in zip(jobs, names.values(), strict=True):
-            job.results[SUMMARISED] = result_path(result_dir, name, *SUMMARISED)
-    check_results(jobs, folder, result_dir)
-    jobs = options.part.of(jobs)
+
+    def results_of(name: Path) -> dict[tuple[str, str], Path]:
+        paths = options.layout.paths(result_dir, name)
+        return paths | ({SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summaries(options) else {})
+
+    check_names(names, results_of, folder, result_dir)
+    mine = options.part.of(list(names.items()))
+    jobs = [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in mine]
     for path in summaries(options):
         refuse_foreign(path)
     make_writable_folder(result_dir)
@@ -145,12 +145,20 @@ def make_plan(options: InferOptions) -> Plan:
     return Plan(jobs, to_do, sum(finished), others)
 
 
-def check_results(jobs: list[Job], folder: Path, result_dir: Path) -> None:
-    """Raise UserError where two results, or a result and a photograph, would have the same path."""
-    results = [path for job in jobs for path in job.results.values()]
+def check_names(names: dict[Path, Path], results_of: Callable[[Path], dict], folder: Path, result_dir: Path) -> None:
+    """Raise UserError where two results, or a result and a photograph, would have the same path.
+
+    names: of the results, by photo. Looks at single files only where that can be: there may be a million.
+    """
+    kinds = {path.parent.name for path in results_of(Path("a")).values() if path.parent != result_dir}
+    like_kinds = any(name.parts[0] in kinds for name in names.values())
+    around = folder.resolve().is_relative_to(result_dir.resolve())
+    if not (like_kinds or around):
+        return
+    results = [path for name in names.values() for path in results_of(name).values()]
     if len(set(results)) < len(results):
         raise UserError("a sub-folder of --image_dir has the name of a result folder (such as binary_upper); rename it")
-    photos = {folder.resolve() / job.photo.relative_to(folder) for job in jobs}
+    photos = {folder.resolve() / photo for photo in names}
     replaced = photos.intersection(result_dir.resolve() / path.relative_to(result_dir) for path in results)
     if replaced:
         raise UserError(f"a result would replace the photograph {min(replaced)}; choose another --result_dir")

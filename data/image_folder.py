@@ -10,62 +10,68 @@ from utils.errors import UserError
 
 
 def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
-    """Paths, relative to ``folder`` and sorted, of the image files below it.
+    """The photographs of list_folder. Raises UserError."""
+    return list_folder(folder, leave_out)[0]
 
-    Links to folders are followed. Hidden files are passed over, and so is everything below ``leave_out`` (results
-    inside the folder). Raises UserError when there is no such folder or no image in it.
+
+def list_folder(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], Counter[str]]:
+    """(photographs, how many other files by suffix in lower case) of what is below a folder.
+
+    Photographs are paths relative to ``folder``, sorted. Links to folders are followed. Hidden files are passed over,
+    and so is everything below ``leave_out`` (results inside the folder). Raises UserError when there is no such folder
+    or no photograph in it.
     """
-    suffixes = photo_suffixes()
-    found = [path for path in _files(folder, leave_out) if path.suffix.lower() in suffixes]
-    if not found:
-        raise UserError(f"no photographs in {folder}")
-    return found
-
-
-def passed_over(folder: Path, photos: list[Path], leave_out: Path | None = None) -> Counter[str]:
-    """How many of the files below ``folder`` are not among its ``photos``, by suffix in lower case."""
-    others = set(_files(folder, leave_out)).difference(photos)
-    return Counter(path.suffix.lower() or "without a suffix" for path in others)
-
-
-def _files(folder: Path, leave_out: Path | None) -> list[Path]:
-    """The files below a folder as find_photos looks at them, and links that lead nowhere. Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a folder of photographs")
     results = leave_out.resolve() if leave_out else None
     if results and folder.resolve().is_relative_to(results):  # then photographs and results lie side by side
         results = None
-    return sorted(path.relative_to(folder) for path in _walk(folder, results))
+    suffixes, photos, others = photo_suffixes(), [], Counter()
+    for path in _walk(folder, results):
+        suffix = path.suffix.lower()
+        if suffix in suffixes:
+            photos.append(path)
+        else:
+            others[suffix or "without a suffix"] += 1
+    if not photos:
+        raise UserError(f"no photographs in {folder}")
+    return sorted(photos), others
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    """The files below a folder. Every folder is looked into once: its own place comes before links to it.
+    """The files below a folder and links that lead nowhere, relative to it.
 
-    Links back up, to a folder that this one lies in, are not followed.
+    Every folder is looked into once: its own place comes before links to it. Links back up, to a folder that this one
+    lies in, are not followed.
     """
-    folders, links, seen = [folder], [], set(folder.resolve().parents)
+    folders, links, seen = [Path()], [], set(folder.resolve().parents)
     while folders or links:
         current = folders.pop() if folders else links.pop(0)
-        place = current.resolve()
+        place = (folder / current).resolve()
         if place in seen or (leave_out and place.is_relative_to(leave_out)):
             continue
         seen.add(place)
         try:
-            content = sorted(current.iterdir())
+            with os.scandir(folder / current) as content:
+                entries = sorted(content, key=lambda entry: entry.name)
         except OSError as error:
-            if current == folder:
+            if current == Path():
                 raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
             continue  # such as lost+found
-        for path in content:
-            if path.name.startswith("."):
+        for entry in entries:
+            if entry.name.startswith("."):
                 continue
-            linked = path.is_symlink()
-            if path.is_dir():
-                (links if linked else folders).append(path)
-            elif not linked:
-                if path.is_file():  # not a pipe, say
+            path = current / entry.name
+            if not entry.is_symlink():  # known without another look at the disk
+                if entry.is_dir():
+                    folders.append(path)
+                elif entry.is_file():  # not a pipe, say
                     yield path
-            elif (path.is_file() or not path.exists()) and not (leave_out and _target(path).is_relative_to(leave_out)):
+                continue
+            link = folder / path
+            if link.is_dir():
+                links.append(path)
+            elif (link.is_file() or not link.exists()) and not (leave_out and _target(link).is_relative_to(leave_out)):
                 yield path
 
 
@@ -84,9 +90,10 @@ def result_names(photos: list[Path]) -> dict[Path, Path]:
     def key(path: Path) -> str:
         return str(path).lower()
 
-    taken = Counter(key(photo.with_suffix("")) for photo in photos)
-    taken.update(key(photo) for photo in photos)  # so that a file called a.jpg.png does not get a's name
-    return {photo: photo.with_suffix("") if taken[key(photo.with_suffix(""))] == 1 else photo for photo in photos}
+    names = {photo: photo.with_suffix("") for photo in photos}
+    taken = Counter(map(key, names.values()))
+    taken.update(map(key, photos))  # so that a file called a.jpg.png does not get a's name
+    return {photo: name if taken[key(name)] == 1 else photo for photo, name in names.items()}
 
 
 def bare_names(photos: list[Path]) -> dict[Path, Path]:

@@ -5,6 +5,7 @@ label for each (images.csv). It has no masks. This script writes:
 
     products.csv          a label table in iMaterialist's layout
     products_full.csv     the same of the garments that are full body, for a share of their own
+    products_others.csv   the same of shoes and hats, which are background
     products_tags.csv     what the garments of unknown class can be
     products_val.csv      one photo in 25, of known class, which stands in none of the others: for validation
 
@@ -100,7 +101,7 @@ def main(options: PrepareProductsOptions) -> None:
         values = (np.asarray(small, np.float32) / 255 - MEAN) / STD
         return values.transpose(2, 0, 1), photo.size[::-1]
 
-    rows, full_rows, validation_rows, tags, left_out = [], [], [], [], Counter()
+    rows, full_rows, other_rows, validation_rows, tags, left_out = [], [], [], [], [], Counter()
     with ThreadPoolExecutor(2) as pool, tqdm(total=len(labels), unit="photo") as progress:
         loading = ahead(pool, load, labels, 2 * options.batchSize)
         for batch in batches(loading, options.batchSize, left_out):
@@ -112,7 +113,7 @@ def main(options: PrepareProductsOptions) -> None:
                 if reason := doubt(mask, probability):
                     left_out[reason] += 1
                     continue
-                table = full_rows if label in FULL_BODY else rows
+                table = full_rows if label in FULL_BODY else other_rows if label in BACKGROUND else rows
                 if CATEGORIES[label] == "clothes":
                     tags.append((name, label))
                 elif for_validation(name):
@@ -123,11 +124,12 @@ def main(options: PrepareProductsOptions) -> None:
     for name, header, lines in (
         ("products", COLUMNS, rows),
         ("products_full", COLUMNS, full_rows),
+        ("products_others", COLUMNS, other_rows),
         ("products_val", COLUMNS, validation_rows),
         ("products_tags", ("ImageId", "Tags"), tags),
     ):
         write_csv(output / f"{name}.csv", [header, *lines])
-    every = dict.fromkeys(row[0] for row in rows + full_rows + validation_rows)
+    every = dict.fromkeys(row[0] for row in rows + full_rows + other_rows + validation_rows)
     found = Counter(labels[name] for name in every)
     kept = len(dict.fromkeys(row[0] for row in validation_rows))
     print(f"wrote {output}: {len(every)} photographs ({shown(found)}), {kept} of them for validation")

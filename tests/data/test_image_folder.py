@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.image_folder import bare_names, find_photos, passed_over, result_names
+from data.image_folder import bare_names, find_photos, list_folder, result_names
 from utils.errors import UserError
 
 
@@ -44,9 +44,7 @@ def test_files_that_cannot_be_photographs_are_passed_over_and_counted(tmp_path, 
     folder_with_photo(tmp_path)
     for name in (f"x{suffix}", f"y{suffix.upper()}", "README"):
         (tmp_path / name).touch()
-    photos = find_photos(tmp_path)
-    assert photos == [Path("a.jpg")]
-    assert passed_over(tmp_path, photos) == Counter({suffix: 2, "without a suffix": 1})
+    assert list_folder(tmp_path) == ([Path("a.jpg")], Counter({suffix: 2, "without a suffix": 1}))
 
 
 def test_no_folder_and_no_photographs_are_one_line(tmp_path):
@@ -97,9 +95,8 @@ def test_results_below_the_photographs_are_left_out(tmp_path):
     photos = folder_with_photo(tmp_path / "photos")
     folder_with_photo(photos / "results" / "mask_upper")
     folder_with_photo(photos / "results2")
-    others = find_photos(photos, leave_out=photos / "results")
-    assert others == [Path("a.jpg"), Path("results2/a.jpg")]
-    assert not passed_over(photos, others, leave_out=photos / "results")
+    found = list_folder(photos, leave_out=photos / "results")
+    assert found == ([Path("a.jpg"), Path("results2/a.jpg")], Counter())
     with pytest.raises(UserError, match="no photographs in"):
         find_photos(folder_with_photo(tmp_path / "o" / "i").parent, leave_out=tmp_path / "o" / "i")
 

@@ -52,19 +52,21 @@ def test_real_photographs_give_tables_that_training_reads(clone, saliency_onnx, 
     folder = str(clone / "images")
     products = read_table(str(tmp_path / "out/products.csv"), folder, CLOTHES)
     full = read_table(str(tmp_path / "out/products_full.csv"), folder, CLOTHES)
+    others = read_table(str(tmp_path / "out/products_others.csv"), folder, CLOTHES)
     kept = read_table(str(tmp_path / "out/products_val.csv"), folder, CLOTHES)
     assert not products.skipped.count and not full.skipped.count
-    assert len(products) + len(full) + len(kept) >= 10  # at most two are doubtful
+    assert len(products) + len(full) + len(others) + len(kept) >= 10  # at most two are doubtful
     assert len(kept) == 1 and all(for_validation(path.name) for path in kept.files)
     assert not any(for_validation(path.name) for path in full.files)
     with (clone / "images.csv").open(newline="") as file:
         label_of = {f"{row['image']}.jpg": row["label"] for row in csv.DictReader(file)}
     expected = {"T-Shirt": 1, "Pants": 2, "Dress": 3, "Body": 3, "Outwear": SOME_CLOTHES}
-    for table in (products, full):
+    for table in (products, full, others):
         for photo in range(len(table)):
             found = table.label_map(photo)
             label = label_of[table.files[photo].name]
             assert (label in ("Dress", "Body")) == (table is full)
+            assert (label == "Shoes") == (table is others)
             assert set(np.unique(found)) <= {0, UNKNOWN, expected.get(label, 0)}
             if label in expected:
                 assert 0.05 < (found == expected[label]).mean() < 0.9

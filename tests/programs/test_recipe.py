@@ -26,7 +26,8 @@ def recipe(tiny_checkpoint, tmp_path):
     tags = [("ImageId", "Tags"), *((path.name, "shirt jeans") for path in image_folder.iterdir())]
     for name in ("ccp/tagged", "products/products_tags"):
         write_csv(tmp_path / f"{name}.csv", tags)
-    for name in ("ccp/train", "ccp/val", "products/products", "products/products_full", "products/products_val"):
+    products = [f"products/products{part}" for part in ("", "_full", "_others", "_val")]
+    for name in ("ccp/train", "ccp/val", *products):
         (tmp_path / f"{name}.csv").symlink_to(df_path)
     shutil.copy(tiny_checkpoint, tmp_path / "u2netp.onnx")  # the file tells what it is, not its name
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
