@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the included weights, then weights of all sources:
+# Trains the included weights, then those for single garments:
 #     bash scripts/train_included_weights.sh [DATA [option of train.py ...]]
 #
 # DATA (default: .) holds the clones clothing-co-parsing and clothing-dataset, and the saliency weights u2netp.onnx; the
@@ -38,17 +38,18 @@ export_last() { # RECIPE FILE
 }
 
 prepare prepare_ccp.py ccp --ccp "$data/clothing-co-parsing"
-prepare prepare_products.py products --products "$data/clothing-dataset" --saliency "$data/u2netp.onnx" --size 192
+prepare prepare_products.py products --products "$data/clothing-dataset" --saliency "$data/u2netp.onnx" --size 256
 
 # The included weights: labelled street photographs alone. They label those that only have tags.
 train street "$data/u2netp.onnx"
 export_last street cloth_segm_u2netp.pth
 if [ ! -f "$data/ccp/tagged_labels.csv" ]; then
     python "$repository/scripts/pseudo_label.py" --checkpoint_path "$(last street)" --fine_width 288 --fine_height 288 \
-        --image_folder "$data/ccp/tagged" --tags "$data/ccp/tagged.csv" --tag_map "$repository/recipes/tags.yml" \
-        --output "$data/ccp/tagged_labels.csv"
+        --flip --image_folder "$data/ccp/tagged" --tags "$data/ccp/tagged.csv" --output "$data/ccp/tagged_labels.csv" \
+        --tag_map "$repository/recipes/tags.yml"
 fi
 
-# All sources.
+# All sources, in two trainings.
 train all_sources "$(last street)"
-export_last all_sources garments_u2netp.pth
+train garments "$(last all_sources)"
+export_last garments garments_u2netp.pth

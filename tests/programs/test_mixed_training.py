@@ -90,8 +90,9 @@ def test_mistakes_in_a_recipe_are_one_line_before_anything_starts(recipe, tmp_pa
     assert_one_line_error(run_here("train.py", "--options", tmp_path / "wrong.yml"), "sources: dolls", "shares")
 
 
-def test_the_recipe_of_all_sources_can_be_read():
-    options = TrainOptions.parse(["--options", str(ROOT / "recipes/all_sources.yml"), "--data_root", "data"])
+@pytest.mark.parametrize("recipe", ["all_sources", "garments"])
+def test_the_recipes_of_several_sources_can_be_read(recipe):
+    options = TrainOptions.parse(["--options", str(ROOT / f"recipes/{recipe}.yml"), "--data_root", "data"])
     sources = {source.name: source for source in options.training_sources()}
     assert sum(source.share for source in sources.values()) == pytest.approx(1)
     assert sources["tagged"].image_folder == "data/ccp/tagged"

@@ -45,7 +45,7 @@ def recipe(tiny_checkpoint, tmp_path):
 def test_the_recipe_ends_in_weights_and_continues_where_it_was(recipe, tmp_path):
     first = recipe(1)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("optimizer=adamw") == 2 and "sources: street (0.46" in first.stdout
+    assert first.stdout.count("optimizer=adamw") == 3 and "sources: street (0.46" in first.stdout
     assert "2 of 2 photographs" in first.stdout
     for name in ("cloth_segm_u2netp.pth", "garments_u2netp.pth"):
         _, info = load_network(tmp_path / name)
