@@ -45,7 +45,7 @@ class Segmentation:
         """The most probable class of each pixel: H x W uint8."""
         labels = np.empty(self._shape, np.uint8)
         for rows, logits in self._strips():
-            labels[rows] = logits.argmax(0)
+            labels[rows] = _most_probable(logits)
         return labels
 
     def probability(self, category: str) -> np.ndarray:
@@ -135,3 +135,13 @@ class Segmentation:
             lines = lines.reshape(lines.shape[0], w, classes)
             wide = cv2.resize(lines, (width, lines.shape[0]), interpolation=cv2.INTER_LINEAR)
             yield rows, wide.reshape(-1, width, classes)[:, left:right].transpose(2, 0, 1)
+
+
+def _most_probable(logits: np.ndarray) -> np.ndarray:
+    """argmax of C x rows x W float32 over the classes, as uint8; NumPy's own takes three times as long here."""
+    best = logits[0].copy()
+    labels = np.zeros(best.shape, np.uint8)
+    for value, plane in enumerate(map(np.ascontiguousarray, logits[1:]), 1):
+        np.maximum(labels, (plane > best).view(np.uint8) * np.uint8(value), out=labels)
+        np.maximum(best, plane, out=best)
+    return labels

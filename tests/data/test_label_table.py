@@ -77,8 +77,11 @@ def private_megabytes() -> float:
     return sum(int(line.split()[1]) for line in text if line.startswith("Private_")) / 1024
 
 
+DRAWN = 4  # every so many photographs: to draw all of these takes long
+
+
 def worker_memory(photos: TrainingPhotos, queue) -> None:
-    for i in range(len(photos)):
+    for i in range(0, len(photos), DRAWN):
         photos[Draw(0, i, 0)]
     queue.put(private_megabytes())
 
@@ -115,4 +118,4 @@ def test_loader_workers_share_the_table(method, tmp_path):
         worker.join()
     megabytes = photos * runs.nbytes / 1e6
     assert megabytes > 100
-    assert used[0] - used[1] < 0.3 * megabytes
+    assert used[0] - used[1] < 0.3 * megabytes / DRAWN
