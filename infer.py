@@ -130,9 +130,11 @@ def make_plan(options: InferOptions) -> Plan:
             raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
     names = bare_names(photos) if options.preset else result_names(photos)
 
+    paths, summarised = options.layout.paths, bool(summaries(options))
+
     def results_of(name: Path) -> dict[tuple[str, str], Path]:
-        paths = options.layout.paths(result_dir, name)
-        return paths | ({SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summaries(options) else {})
+        results = paths(result_dir, name)
+        return results | {SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summarised else results
 
     check_names(names, results_of, folder, result_dir)
     mine = options.part.of(list(names.items()))
@@ -150,7 +152,7 @@ def check_names(names: dict[Path, Path], results_of: Callable[[Path], dict], fol
 
     names: of the results, by photo. Looks at single files only where that can be: there may be a million.
     """
-    kinds = {path.parent.name for path in results_of(Path("a")).values() if path.parent != result_dir}
+    kinds = {path.relative_to(result_dir).parts[0] for path in results_of(Path("a")).values()}
     like_kinds = any(name.parts[0] in kinds for name in names.values())
     around = folder.resolve().is_relative_to(result_dir.resolve())
     if not (like_kinds or around):

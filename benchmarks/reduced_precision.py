@@ -1,7 +1,7 @@
 """What int8 and fp16 would give on the CPU: python -m benchmarks.reduced_precision --photos FOLDER
 
 Static int8: weights per channel, activations by the range they have on a part of the photographs. "corrected": biases
-make up for the rounded weights, and the first convolution and those that yield logits stay as they are. Labels are
+make up for the rounded weights, and the first convolution and those of the side maps stay as they are. Labels are
 compared with those of fp32 on the other photographs, each model on the same prepared ones; seconds of one photo are
 medians of one process, in turn. Needs onnxruntime and openvino.
 """
@@ -97,9 +97,9 @@ def as_int8(weight: Tensor) -> Tensor:
 
 
 def sensitive(model: onnx.ModelProto) -> list[str]:
-    """Names of the first convolution and of those that yield logits."""
+    """Names of the first convolution and of those of the side maps."""
     first, *others = (node.name for node in model.graph.node if node.op_type == "Conv")
-    return [first, *(name for name in others if "side" in name or "outconv" in name)]
+    return [first, *(name for name in others if "side" in name)]
 
 
 def quantise(content: bytes, target: Path, calibration: list[np.ndarray], kept=lambda model: []) -> None:

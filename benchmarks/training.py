@@ -2,7 +2,7 @@
 
 Each way runs in processes of its own, in turn; seconds are of one batch. "published" is the published loop, written
 afresh: fp32, Adam, cross-entropy of all seven maps. "train.py" is utils.training_step with the defaults, and the others
-add one option each.
+add the options in their names.
 """
 
 import argparse

@@ -11,6 +11,7 @@ import shutil
 import sys
 import warnings
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -95,9 +96,7 @@ class OpenVinoEngine:
 
     def __init__(self, model: bytes | Path, size: tuple[int, int], precision: str, threads: int | None = None):
         """model: ONNX as networks/converted.py makes it, or an OpenVINO .xml. size: (h, w). precision: fp32 or bf16."""
-        import openvino
-
-        core = openvino.Core()
+        core = openvino_core()
         settings = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",
@@ -123,13 +122,19 @@ class OpenVinoEngine:
         return np.concatenate([self._request.infer({0: image[None]})[0] for image in images])
 
 
+@cache
+def openvino_core():
+    """OpenVINO's Core, once: each one loads the plugin of the CPU anew."""
+    import openvino
+
+    return openvino.Core()
+
+
 def openvino_precision(device: str, precision: str) -> str:
     """'fp32' or 'bf16', of what was asked for. Raises UserError for what OpenVINO cannot do here."""
     if device not in ("auto", "cpu"):
         raise UserError(f"--engine openvino runs on the CPU, not on {device}; use --engine torch")
-    import openvino
-
-    capable = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capable = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "auto":
         return "bf16" if capable else "fp32"
     if precision not in ("fp32", "bf16") or (precision == "bf16" and not capable):

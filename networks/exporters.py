@@ -15,7 +15,7 @@ from networks.checkpoint import load_network, save_checkpoint
 from networks.checkpoint_info import METADATA_KEY, CheckpointInfo
 from networks.engines import Engine, OnnxRuntimeEngine, OpenVinoEngine, choose_engine
 from networks.folding import fold
-from networks.rounding import as_bf16, round_weights
+from networks.rounding import as_dtype, round_weights
 from networks.torch_engine import TorchEngine
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -91,7 +91,7 @@ def onnx_for_engines(network: nn.Module, info: CheckpointInfo, bf16: bool = Fals
     """ONNX of the fused map in its cheaper form (``fused``). bf16: the network is changed, for engines in bf16."""
     if bf16:
         fold(network)
-        round_weights(network, as_bf16)
+        round_weights(network, as_dtype(torch.bfloat16))
     return onnx_model(_Fused(network), info)
 
 

@@ -12,7 +12,8 @@ PROBE_SIZE = 64  # height and width of a grey picture
 def round_weights(network: nn.Module, rounded: Callable[[Tensor], Tensor]) -> None:
     """Round the weights of a folded network, and let the biases make up for it.
 
-    rounded: of a convolution's weights, those that will be computed with, in the same dtype; such as ``as_bf16``.
+    rounded: of a convolution's weights, those that will be computed with, in the same dtype; such as
+    ``as_dtype`` makes.
 
     A rounded convolution is off by (rounding error) * (input). The mean of that is the same at every pixel and can be
     added to the bias (bias correction: Nagel et al., "Data-free quantization through weight equalization and bias
@@ -26,9 +27,9 @@ def round_weights(network: nn.Module, rounded: Callable[[Tensor], Tensor]) -> No
         convolution.weight.copy_(weight)
 
 
-def as_bf16(weight: Tensor) -> Tensor:
-    """What bf16 makes of weights."""
-    return weight.to(torch.bfloat16).to(weight.dtype)
+def as_dtype(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """A function that gives what ``dtype`` makes of weights."""
+    return lambda weight: weight.to(dtype).to(weight.dtype)
 
 
 def _mean_inputs(network: nn.Module) -> dict[nn.Conv2d, Tensor]:

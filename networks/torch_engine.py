@@ -9,8 +9,8 @@ from torch import nn
 from networks.checkpoint import load_network
 from networks.checkpoint_info import CheckpointInfo
 from networks.folding import fold
-from networks.rounding import as_bf16, round_weights
-from utils.devices import autocast, describe, resolve_device, resolve_precision
+from networks.rounding import as_dtype, round_weights
+from utils.devices import AUTOCAST, autocast, describe, resolve_device, resolve_precision
 from utils.launcher import local_rank, local_world_size
 
 
@@ -20,8 +20,8 @@ class TorchEngine:
     def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32"):
         """network: taken over, put in eval mode and folded. precision: 'fp32', or 'bf16' or 'fp16' (autocast)."""
         fold(network.eval())
-        if precision == "bf16":
-            round_weights(network, as_bf16)
+        if precision in AUTOCAST:
+            round_weights(network, as_dtype(AUTOCAST[precision]))
         self.network = network.to(device, memory_format=torch.channels_last)
         self.device, self.precision = device, precision
         self.name = f"{describe(device)}, {precision}, PyTorch"

@@ -152,11 +152,12 @@ class Launched:
         self._process.start()
         self.pid = self._process.pid
 
-    @property
-    def returncode(self) -> int | None:
+    def poll(self) -> int | None:
         return self._process.exitcode
 
-    poll = returncode.fget
+    @property
+    def returncode(self) -> int | None:
+        return self.poll()
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)

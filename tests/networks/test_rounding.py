@@ -3,8 +3,10 @@ import copy
 import torch
 
 from networks.folding import fold
-from networks.rounding import as_bf16, round_weights
+from networks.rounding import as_dtype, round_weights
 from tests.helpers import trained_like
+
+as_bf16 = as_dtype(torch.bfloat16)
 
 
 def network_that_cancels_large_numbers():
