@@ -9,6 +9,7 @@ import os
 import runpy
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -196,6 +197,10 @@ class Launched:
 def _run_rank(words: list[str], setup: Callable[[], None]) -> None:
     """In a process of a launcher: run a program and end with its exit code; without an error, by returning."""
     sys.argv = words
+    # The launcher takes a rank for ended when no process holds its pipe any more, and a killed rank's loader workers
+    # live on for seconds. A rank that was started anew, as torchrun's are, has no such pipe to hand down.
+    pipes = list(filter(_is_pipe, range(3, 256)))
+    os.register_at_fork(after_in_child=lambda: [os.close(fd) for fd in pipes if _is_pipe(fd)])
     setup()
     try:
         runpy.run_path(words[0], run_name="__main__")
@@ -203,6 +208,13 @@ def _run_rank(words: list[str], setup: Callable[[], None]) -> None:
         if end.code:
             sys.stdout.flush()
             os._exit(end.code)
+
+
+def _is_pipe(fd: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
 
 
 def wait_for(path: Path, process: subprocess.Popen | Launched) -> None:

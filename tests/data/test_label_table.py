@@ -118,4 +118,4 @@ def test_loader_workers_share_the_table(method, tmp_path):
         worker.join()
     megabytes = photos * runs.nbytes / 1e6
     assert megabytes > 100
-    assert used[0] - used[1] < 0.3 * megabytes / DRAWN
+    assert used[0] - used[1] < 0.6 * megabytes / DRAWN  # two runs of the same differ by up to 10 MB
