@@ -42,10 +42,28 @@ class Segmentation:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """The most probable class of each pixel: H x W uint8."""
-        labels = np.empty(self._shape, np.uint8)
-        for rows, logits in self._strips():
-            labels[rows] = _most_probable(logits)
+        """The most probable class of each pixel: H x W uint8.
+
+        Logits are resized bilinearly. Between four neighbours that have the same most probable class, no pixel can have
+        another one; so only the pixels between others are computed, which takes a third of the time.
+        """
+        classes, h, w = self.logits.shape
+        best = _most_probable(self.logits)
+        around = np.pad(best, ((0, 1), (0, 1)), mode="edge")
+        mixed = (best != around[1:, :-1]) | (best != around[:-1, 1:]) | (best != around[1:, 1:])
+        logits = self.logits.reshape(classes, h * w).T.copy()
+        (above, below, down), (left, right, across) = _neighbours(self.size[0], h), _neighbours(self.size[1], w)
+        labels = np.empty(self.size, np.uint8)
+        for rows in _strips_of(*self.size, classes):
+            strip = best.take(above[rows], 0).take(left, 1)
+            y, x = np.nonzero(mixed.take(above[rows], 0).take(left, 1))
+            upper, lower = above[rows][y] * w, below[rows][y] * w
+            share = across[x, None]
+            top = logits.take(upper + left[x], 0) * (1 - share) + logits.take(upper + right[x], 0) * share
+            bottom = logits.take(lower + left[x], 0) * (1 - share) + logits.take(lower + right[x], 0) * share
+            share = down[rows][y, None]
+            strip[y, x] = _most_probable((top * (1 - share) + bottom * share).T)
+            labels[rows] = strip
         return labels
 
     def probability(self, category: str) -> np.ndarray:
@@ -120,25 +138,35 @@ class Segmentation:
         classes, h, w = self.logits.shape
         height, width = self.size
         left, top, right, bottom = self.box
-        # Source row of each target row, pixel centres aligned, clamped at the edges.
-        target = np.arange(top, bottom, every)
-        source = ((target + 0.5) * (h / height) - 0.5).clip(0, h - 1).astype(np.float32)
-        above = source.astype(np.intp)
-        below = np.minimum(above + 1, h - 1)
-        part = source - above
+        above, below, down = (of_row[top:bottom:every] for of_row in _neighbours(height, h))
         by_row = np.ascontiguousarray(self.logits.transpose(1, 2, 0))  # h x w x C, as OpenCV has it
-        step = max(1, STRIP_BYTES // (classes * width * by_row.itemsize))
-        for first in range(0, len(target), step):
-            rows = slice(first, min(first + step, len(target)))
-            share = part[rows, None, None]
+        for rows in _strips_of(len(above), width, classes):
+            share = down[rows, None, None]
             lines = by_row[above[rows]] * (1 - share) + by_row[below[rows]] * share
             lines = lines.reshape(lines.shape[0], w, classes)
             wide = cv2.resize(lines, (width, lines.shape[0]), interpolation=cv2.INTER_LINEAR)
             yield rows, wide.reshape(-1, width, classes)[:, left:right].transpose(2, 0, 1)
 
 
+def _neighbours(length: int, known: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each of ``length`` pixels in a row: the two of ``known`` values it lies between, and the second one's share.
+
+    Pixel centres are aligned and clamped at the edges, as torch's interpolate(align_corners=False) and OpenCV do it.
+    """
+    source = ((np.arange(length) + 0.5) * (known / length) - 0.5).clip(0, known - 1).astype(np.float32)
+    before = source.astype(np.intp)
+    return before, np.minimum(before + 1, known - 1), source - before
+
+
+def _strips_of(height: int, width: int, classes: int) -> Iterator[slice]:
+    """Rows from top to bottom, as many at a time as have STRIP_BYTES of float32 logits."""
+    step = max(1, STRIP_BYTES // (classes * width * 4))
+    for first in range(0, height, step):
+        yield slice(first, min(first + step, height))
+
+
 def _most_probable(logits: np.ndarray) -> np.ndarray:
-    """argmax of C x rows x W float32 over the classes, as uint8; NumPy's own takes three times as long here."""
+    """argmax of C x ... float32 over the classes, as uint8; NumPy's own takes three times as long here."""
     best = logits[0].copy()
     labels = np.zeros(best.shape, np.uint8)
     for value, plane in enumerate(map(np.ascontiguousarray, logits[1:]), 1):
