@@ -41,8 +41,8 @@ def main(options: EvaluateOptions) -> None:
         make_writable_folder(Path(options.json).parent)
     if options.report_dir:
         make_writable_folder(Path(options.report_dir))
-    keep_freed_memory()
     predictor = Predictor.load(**options.predictor)
+    keep_freed_memory()
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
     table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=number == 1)
     if number == 1:

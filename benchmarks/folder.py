@@ -12,6 +12,7 @@ import io
 import resource
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -62,8 +63,9 @@ def main() -> None:
 
 def measure(options: InferOptions, rounds: int) -> None:
     jobs = make_plan(options).jobs
-    keep_freed_memory()
     predictor = Predictor.load(**options.predictor)
+    if "torch" in sys.modules:  # as infer.py does it
+        keep_freed_memory()
     sample = [job.photo for job in jobs[:SAMPLE]]
     inputs = np.stack([predictor.prepare(open_photo(path)) for path in sample])
     batches = [

@@ -23,12 +23,12 @@ class ClothSegmentationHandler:
         self.limits = Limits(**own["limits"])
         gpu = context.system_properties.get("gpu_id")  # TorchServe counts Apple's GPU as number 0
         device = "cpu" if gpu is None else "mps" if sys.platform == "darwin" else f"cuda:{gpu}"
-        keep_freed_memory()
         weights = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
         # Workers that each use every core wait for one another.
         threads = None if "OMP_NUM_THREADS" in os.environ else share_of_cores(settings["maxWorkers"])
         chosen = {name: own[name] for name in ("engine", "precision", "height", "width", "flip")}
         self.predictor = Predictor.load(weights, device, threads=threads, **chosen)
+        keep_freed_memory()
 
     def handle(self, data: list[dict], context) -> list[bytes]:
         """Bodies of the replies, in order; status and content type are set in the context."""

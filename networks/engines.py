@@ -6,10 +6,12 @@ PyTorch, OpenVINO and ONNX Runtime are imported here alone for prediction, each 
 import importlib.metadata
 import importlib.util
 import io
+import itertools
 import os
 import shutil
 import sys
 import warnings
+from collections import deque
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +23,7 @@ from networks.checkpoint_info import CheckpointInfo
 from networks.converted import converted_onnx, read_info
 from utils.cache import cached, digest
 from utils.errors import UserError
-from utils.launcher import local_rank, local_world_size, share_of_cores
+from utils.launcher import cores, local_rank, local_world_size, share_of_cores
 
 # OpenVINO and ONNX Runtime report their use over the network and write into the home folder, unless they are told
 # otherwise before they are imported.
@@ -79,12 +81,14 @@ def load_engine(
 def choose_engine(engine: str, device: str) -> str:
     """The engine that was asked for, or with 'auto' the fastest that is installed. Raises UserError.
 
-    PyTorch serves GPUs. On a CPU, ONNX Runtime is taken where the processor has no bf16, which it does not use.
-    OpenVINO runs only when it is asked for: in one process with training it ended the process (seen with 2026.4).
+    PyTorch serves GPUs. On a CPU it is OpenVINO; without it, ONNX Runtime where the processor has no bf16, which it
+    does not use, else PyTorch.
     """
     if engine == "auto":
         if device not in ("auto", "cpu") or (device == "auto" and _may_have_gpu()):
             return "torch"
+        if _installed("openvino"):
+            return "openvino"
         return "onnxruntime" if _installed("onnxruntime") and not _cpu_has_bf16() else "torch"
     if not _installed(engine):
         raise UserError(f"--engine {engine} is not installed: pip install {engine}")
@@ -92,34 +96,58 @@ def choose_engine(engine: str, device: str) -> str:
 
 
 class OpenVinoEngine:
-    """OpenVINO on the CPU, one image at a time on all cores: a batch is no faster and takes more memory."""
+    """OpenVINO on the CPU: one image on all cores, or several at a time, each on its share of them.
+
+    Cores that work on images of their own do not wait for one another. One input of several images is no faster than
+    one image after the other, and takes more memory.
+    """
 
     def __init__(self, model: bytes | Path, size: tuple[int, int], precision: str, threads: int | None = None):
         """model: ONNX as networks/converted.py makes it, or an OpenVINO .xml. size: (h, w). precision: fp32 or bf16."""
         core = openvino_core()
         settings = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-            "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # a pinned thread waits where another program has its core
         }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
+        version = importlib.metadata.version("openvino")
+        machine = digest(core.get_property("CPU", "FULL_DEVICE_NAME").encode())[:8]
+        name = f"{digest(model)}.{size[0]}x{size[1]}.{precision}.openvino-{version}.{machine}.blob"
 
         def compile_model() -> bytes:
             network = core.read_model(model)
             network.reshape([1, 3, *size])
             return core.compile_model(network, "CPU", settings).export_model().getvalue()
 
-        version = importlib.metadata.version("openvino")
-        machine = digest(core.get_property("CPU", "FULL_DEVICE_NAME").encode())[:8]
-        name = f"{digest(model)}.{size[0]}x{size[1]}.{precision}.openvino-{version}.{machine}.blob"
-        compiled = core.import_model(io.BytesIO(cached(name, compile_model)), "CPU", settings)
-        self._request = compiled.create_infer_request()
+        def requests(at_a_time: int) -> list:
+            hint = {"NUM_STREAMS": at_a_time} if at_a_time > 1 else {"PERFORMANCE_HINT": "LATENCY"}
+            network = core.import_model(io.BytesIO(cached(name, compile_model)), "CPU", settings | hint)
+            return [network.create_infer_request() for _ in range(at_a_time)]
+
+        self._requests = cache(requests)  # made when they are needed
+        self._cores, self._at_a_time = threads or cores(), 1
         self.name = f"cpu, {precision}, OpenVINO"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See Engine."""
-        return np.concatenate([self._request.infer({0: image[None]})[0] for image in images])
+        self._at_a_time = max(self._at_a_time, min(len(images), self._cores))  # the last batch of a folder is smaller
+        requests = self._requests(self._at_a_time if len(images) > 1 else 1)
+        logits, running = [], deque()
+
+        def finish_one() -> None:
+            request = running.popleft()
+            request.wait()
+            logits.append(request.get_output_tensor().data.copy())
+
+        for image, request in zip(images, itertools.cycle(requests), strict=False):
+            if len(running) == len(requests):
+                finish_one()
+            request.start_async({0: image[None]})
+            running.append(request)
+        while running:
+            finish_one()
+        return np.concatenate(logits)
 
 
 @cache

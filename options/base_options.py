@@ -142,7 +142,7 @@ class PredictorOptions(NetworkOptions):
     )
     engine: str = option(
         "auto",
-        "auto takes PyTorch, or ONNX Runtime if it is installed and suits the processor",
+        "auto takes the fastest that is installed: PyTorch on GPUs, OpenVINO on CPUs",
         ("auto", "torch", "openvino", "onnxruntime"),
     )
     flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")

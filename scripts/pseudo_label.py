@@ -34,12 +34,12 @@ from utils.memory import keep_freed_memory
 
 
 def main(options: PseudoLabelOptions) -> int:
-    keep_freed_memory()
     classes = load_class_table(options.class_map)
     tags = read_tags(options.tags, classes, options.tag_map) if options.tags else None
     folder = Path(options.image_folder)
     photos = find_photos(folder)
     predictor = Predictor.load(**options.predictor)
+    keep_freed_memory()
     if predictor.class_names != classes.names:
         raise UserError(
             f"{options.checkpoint_path} has the classes {', '.join(predictor.class_names)}, the class map has "

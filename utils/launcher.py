@@ -26,10 +26,12 @@ def share_of_cores(processes: int | None = None) -> int | None:
     processes: default: those of the run on this machine.
     """
     processes = processes or local_world_size()
-    if processes == 1:
-        return None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // processes)
+    return None if processes == 1 else max(1, cores() // processes)
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Shard(NamedTuple):

@@ -89,6 +89,31 @@ def test_weights_of_any_form_and_size_run_on_an_engine(engine, tiny_checkpoint, 
 
 
 @pytest.mark.parametrize("engine", OTHERS)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_images_of_a_batch_come_back_in_order_and_as_they_come_alone(engine, count, tiny_checkpoint):
+    """OpenVINO has several under way at a time, and the last batch of a folder is smaller than those before."""
+    loaded, _ = engines.load_engine(tiny_checkpoint, engine, "cpu", "fp32", 64, 64)
+    images = np.random.default_rng(count).standard_normal((count, 3, 64, 64), np.float32)
+    expected = np.concatenate([loaded(image[None]) for image in images])
+    assert len({array.tobytes() for array in expected}) == count
+    for part in (slice(count), slice(2), slice(1, count)):
+        np.testing.assert_allclose(loaded(images[part]), expected[part], atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", OTHERS[:1])
+def test_openvino_works_on_several_images_at_a_time_where_a_batch_has_them(engine, tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr(engines, "cores", lambda: 3)
+    loaded, _ = engines.load_engine(tiny_checkpoint, engine, "cpu", "fp32", 64, 64)
+    images = np.zeros((4, 3, 64, 64), np.float32)
+    widths = []
+    for count in (1, 2, 4, 2, 1):
+        loaded(images[:count])
+        widths.append(loaded._at_a_time)
+    assert widths == [1, 2, 3, 3, 3]
+    assert [len(loaded._requests(width)) for width in (1, 3)] == [1, 3]
+
+
+@pytest.mark.parametrize("engine", OTHERS)
 def test_the_second_start_needs_no_pytorch(engine, tiny_checkpoint, photo):
     Predictor.load(tiny_checkpoint, engine=engine, device="cpu")(photo)
     code = (
@@ -153,7 +178,9 @@ def test_processes_of_a_machine_share_its_cores(engine, tiny_checkpoint, launche
     launched(RANK=0, WORLD_SIZE=2, LOCAL_RANK=0, LOCAL_WORLD_SIZE=2)
     loaded, _ = engines.load_engine(tiny_checkpoint, engine, "cpu")
     if engine == "openvino":
-        given.append(loaded._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
+        request, *others = loaded._requests(1)
+        assert others == []
+        given.append(request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
     elif engine == "onnxruntime":
         given.append(loaded._session.get_session_options().intra_op_num_threads)
     assert given == [1]
@@ -178,15 +205,15 @@ def test_an_engine_that_is_not_installed_is_named_with_its_install_line(monkeypa
 @pytest.mark.parametrize(
     ("device", "gpu", "bf16", "installed", "expected"),
     [
-        ("auto", False, False, {"openvino", "onnxruntime"}, "onnxruntime"),
-        ("cpu", True, True, {"openvino", "onnxruntime"}, "torch"),
+        ("auto", False, False, {"openvino", "onnxruntime"}, "openvino"),
+        ("cpu", True, True, {"openvino", "onnxruntime"}, "openvino"),
         ("auto", False, False, {"onnxruntime"}, "onnxruntime"),
         ("auto", False, True, {"onnxruntime"}, "torch"),
         ("auto", False, False, set(), "torch"),
         ("auto", True, False, {"openvino", "onnxruntime"}, "torch"),
         ("cuda", True, False, {"openvino", "onnxruntime"}, "torch"),
         ("mps", True, False, {"openvino"}, "torch"),
-        ("cpu", False, True, {"openvino"}, "torch"),
+        ("cpu", False, True, {"openvino"}, "openvino"),
     ],
 )
 def test_auto_takes_the_fastest_engine_for_the_device(monkeypatch, device, gpu, bf16, installed, expected):

@@ -241,6 +241,7 @@ def test_processes_of_torchrun_measure_together_what_one_process_measures(few, t
     flags = [
         "--device", "cpu", "--precision", "fp32", "--image_folder", few.image_folder, "--df_path", few.df_path,
         "--checkpoint_path", tiny_checkpoint,
+        "--engine", "torch",  # OpenVINO does not survive the fork of Launched
     ]  # fmt: skip
     alone = run_here("evaluate.py", *flags, "--json", tmp_path / "1.json", "--report_dir", tmp_path / "1")
     process = Launched("evaluate.py", *flags, "--json", tmp_path / "2.json", "--report_dir", tmp_path / "2")
