@@ -19,9 +19,10 @@ from data.photos import EvaluationPhotos
 from data.preprocessing import denormalise
 from networks.checkpoint import save_checkpoint
 from networks.checkpoint_info import CheckpointInfo
-from networks.losses import deep_supervision_loss
+from networks.losses import TrainingLoss
 from networks.predictor import Predictor
 from networks.surgery import check_start, start_from
+from networks.teacher import Teacher
 from networks.torch_engine import TorchEngine
 from networks.u2net import build_network
 from utils.devices import describe, resolve_device, resolve_precision
@@ -63,19 +64,18 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
     if options.continue_train and not options.resume:
         check_start(options.unet_checkpoint)  # before the labels are read, which takes minutes
     classes = load_class_table(options.class_map)
+    info = CheckpointInfo(classes.names, options.fine_height, options.fine_width, options.mean, options.std)
+    loss_of = TrainingLoss(
+        Teacher(options.teacher, info, device, precision) if options.teacher else None,
+        class_weights=torch.tensor(options.loss_weights(len(classes.names)), device=device),
+        **{name: getattr(options, name) for name in ("fused_weight", "side_weight", "iou_weight", "teacher_weight")},
+    )
     data = training_data(options, classes)
     val_sets = {
         each.name: EvaluationPhotos(load_table(each.df_path, each.image_folder, classes), each.close_ups)
         for each in options.validation_sets()
     }
     size_at = partial(image_size, total=options.iter, full=options.size, stages=options.size_stages)
-    loss_of = partial(
-        deep_supervision_loss,
-        class_weights=torch.tensor(options.loss_weights(len(classes.names)), device=device),
-        fused_weight=options.fused_weight,
-        side_weight=options.side_weight,
-        iou_weight=options.iou_weight,
-    )
 
     network = build_network(options.model, len(classes.names))
     if options.continue_train and not options.resume:
@@ -92,7 +92,6 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
         forward = DistributedDataParallel(forward, device_ids=[device] if device.type == "cuda" else None)
 
     write_record(options, state, run_dir)
-    info = CheckpointInfo(classes.names, options.fine_height, options.fine_width, options.mean, options.std)
     kept, bad_steps, size = KeptBuffers(network), BadSteps(options.max_bad_steps), None
     with Visualizer(options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen) as visualizer:
         while state.iteration < options.iter and not interruption.stops_before(state.iteration, device):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.harness import compare, print_table, report_call
-from networks.losses import deep_supervision_loss
+from networks.losses import TrainingLoss
 from networks.u2net import build_network
 from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device, resolve_precision
@@ -94,11 +94,9 @@ def our_step(network, images, label, device, precision="auto", accumulate=1, cha
     state = build_state(network, "adam", 0.001, 0.0, ema_decay=0.0, precision=precision)
     forward, kept = torch.compile(network) if compiled else network, KeptBuffers(network)
     present = torch.ones(len(images), 4, dtype=torch.bool, device=device)
-    batches = [(images, label, torch.ones(len(images), device=device), present)] * accumulate
-    weights = torch.tensor(CLASS_WEIGHTS, device=device)
-
-    def loss_of(outputs, *targets):
-        return deep_supervision_loss(outputs, *targets, class_weights=weights)
+    trust = torch.ones(len(images), device=device)
+    batches = [(images, label, trust, present, trust)] * accumulate
+    loss_of = TrainingLoss(class_weights=torch.tensor(CLASS_WEIGHTS, device=device))
 
     def step() -> None:
         train_step(state, forward, batches, loss_of, 0.001, 5, kept, precision)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from networks.losses import deep_supervision_loss
+from networks.losses import TrainingLoss
 from networks.u2net import build_network
 from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device
@@ -50,12 +50,10 @@ def measure(model: str, batch: int, size: int, device: torch.device, repeats: in
         torch.randint(0, 4, (batch, size, size), device=device),
         torch.ones(batch, device=device),
         torch.ones(batch, 4, dtype=torch.bool, device=device),
+        torch.zeros(batch, device=device),
     )
     batches = [(torch.randn(batch, 3, size, size, device=device), *targets)]
-    class_weights = torch.tensor(TrainOptions().loss_weights(4), device=device)
-
-    def loss_of(outputs: tuple, *sample: torch.Tensor):
-        return deep_supervision_loss(outputs, *sample, class_weights=class_weights)
+    loss_of = TrainingLoss(class_weights=torch.tensor(TrainOptions().loss_weights(4), device=device))
 
     set_gradients(network.parameters())
     set_gradients(by_tensor.param_groups[0]["params"])

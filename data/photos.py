@@ -28,13 +28,15 @@ class Sample(NamedTuple):
     """One training sample; collated, each field has a batch dimension in front.
 
     image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1, UNKNOWN or SOME_CLOTHES. weight: how far the
-    labels are trusted, 0..1. present: C bool, the classes that the photo can contain.
+    labels are trusted, 0..1. present: C bool, the classes that the photo can contain. teacher_trust: how far a
+    teacher's answers are trusted, 0..1.
     """
 
     image: Tensor
     label: Tensor
     weight: Tensor
     present: Tensor
+    teacher_trust: Tensor
 
 
 class TrainingPhotos(Dataset):
@@ -52,10 +54,11 @@ class TrainingPhotos(Dataset):
         seed: int = 0,
         weight: float = 1.0,
         tags: TagTable | None = None,
+        teacher_trust: float = 1.0,
     ):
         """classes: C, background included. weight: how far the labels are trusted. tags: None if all is labelled."""
         self.table, self.transform, self.seed, self.tags = table, transform, seed, tags
-        self.weight = torch.tensor(weight)
+        self.weight, self.teacher_trust = torch.tensor(float(weight)), torch.tensor(float(teacher_trust))
         self.everything = torch.ones(classes, dtype=torch.bool)
 
     def __len__(self) -> int:
@@ -69,7 +72,7 @@ class TrainingPhotos(Dataset):
             if chance(self.transform.pastes):
                 photo, label = self._with_another_on_top(photo, label)
             image, label = self.transform(photo, label, self.table.size(index))
-        return Sample(image, label, self.weight, present)
+        return Sample(image, label, self.weight, present, self.teacher_trust)
 
     def _open(self, wanted: int) -> tuple[int, Image.Image, np.ndarray]:
         """(index, photo, label map) of the photo ``wanted``, or of the next one that can be decoded.

@@ -39,7 +39,8 @@ class Source:
     """Photographs with labels, of one kind.
 
     df_path: label table. tags, tag_map: table of tags, and the file that says what they mean; without them every class
-    can be on every photo. share: of the samples, in any unit. trust: 0..1, of its labels. how: the augmentation.
+    can be on every photo. share: of the samples, in any unit. trust: 0..1, of its labels. teacher_trust: 0..1, of the
+    answers of the run's teacher, if it has one. how: the augmentation.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Source:
     df_path: str
     share: float = 1.0
     trust: float = 1.0
+    teacher_trust: float = 1.0
     tags: str | None = None
     tag_map: str | None = None
     how: Augmentation = field(default_factory=Augmentation)
@@ -78,8 +80,8 @@ def read_sources(content: dict, how: Augmentation, root: str | None = None) -> l
         source = Source(name, **_at_root(rest, root), how=replace(how, **own))
         if source.share <= 0 or math.isinf(source.share):
             raise UserError(f"{where}: share is {source.share}, it must be over 0")
-        shares = {"trust": source.trust} | {key: getattr(source.how, key) for key in AUGMENTATION}
-        for key, value in shares.items():
+        shares = {key: getattr(source.how, key) for key in AUGMENTATION}
+        for key, value in ({"trust": source.trust, "teacher_trust": source.teacher_trust} | shares).items():
             if not 0 <= value <= 1:
                 raise UserError(f"{where}: {key} is {value}, it must be in 0..1")
         if (source.tags is None) != (source.tag_map is None):

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.photos import Sample
+from networks.teacher import Teacher
 from utils.labels import SOME_CLOTHES, UNKNOWN
 
 
@@ -18,15 +20,19 @@ def deep_supervision_loss(
     fused_weight: float = 1.5,
     side_weight: float = 1.0,
     iou_weight: float = 0.0,
+    teacher_weight: float = 1.0,
+    taught: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Weighted loss of every output map: fused_weight * d0 + side_weight * (d1 + ... + d6).
 
-    A map's loss is its cross-entropy, plus the absent-class loss, plus iou_weight times the soft IoU loss.
+    A map's loss is its cross-entropy, plus the absent-class loss, plus iou_weight times the soft IoU loss, plus
+    teacher_weight times the distillation loss.
     outputs: d0..d6, each N x C x H x W logits. label: N x H x W int64 in 0..C-1, UNKNOWN or SOME_CLOTHES. weight: N
     floats in 0..1, how far each sample is trusted. present: N x C bool, the classes that each photo can contain.
-    class_weights: C. Returns the total (scalar) and the seven losses before they are weighted. With every pixel known
-    and every weight 1 it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights of
-    the published clothes training.
+    class_weights: C. taught: a teacher's logits (N x C x H x W), and how far they are trusted (N floats in 0..1).
+    Returns the total (scalar) and the seven losses before they are weighted. With every pixel known, every weight 1
+    and no teacher it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights of the
+    published clothes training.
     """
     restricted = not bool(present.all())  # else the absent-class loss is 0 everywhere
     clothes = present & (torch.arange(present.shape[1], device=present.device) > 0)  # the candidates of SOME_CLOTHES
@@ -39,8 +45,22 @@ def deep_supervision_loss(
             loss = loss + absent_class_loss(logits, label, weight, present)
         if iou_weight:
             loss = loss + iou_weight * soft_iou_loss(logits, label, weight)
+        if taught:
+            loss = loss + teacher_weight * distillation_loss(logits, *taught)
         losses.append(loss)
     return fused_weight * losses[0] + side_weight * sum(losses[1:]), losses
+
+
+class TrainingLoss:
+    """deep_supervision_loss of a batch, with the weights of a run and the answers of its teacher, if it has one."""
+
+    def __init__(self, teacher: Teacher | None = None, **weights):
+        self.teacher, self.weights = teacher, weights
+
+    def __call__(self, outputs: Sequence[Tensor], batch: Sample) -> tuple[Tensor, list[Tensor]]:
+        image, *targets, teacher_trust = batch
+        taught = (self.teacher(image, teacher_trust), teacher_trust) if self.teacher else None
+        return deep_supervision_loss(outputs, *targets, taught=taught, **self.weights)
 
 
 def cross_entropy(
@@ -106,3 +126,13 @@ def soft_iou_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     seen = pixels > 0
     loss = 1 - hits / union.where(seen, 1)
     return (loss * seen).sum() / seen.sum().clamp(min=1)
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor, trust: Tensor) -> Tensor:
+    """Mean over pixels of trust * KL(q || p), with q the teacher's probabilities: scalar, 0 where both agree.
+
+    logits, teacher: N x C x H x W. trust: N floats. Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a
+    neural network" (2015), with temperature 1.
+    """
+    divergence = F.kl_div(logits.log_softmax(1), teacher.log_softmax(1), reduction="none", log_target=True).sum(1)
+    return (divergence * trust[:, None, None]).mean()

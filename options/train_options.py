@@ -90,6 +90,8 @@ class TrainOptions(TableOptions, NetworkOptions):
     fused_weight: float = option(1.5, "loss weight of the fused map d0", at_least=0)
     side_weight: float = option(1.0, "loss weight of each side map d1..d6", at_least=0)
     iou_weight: float = option(0.0, "weight of the soft IoU loss beside the cross-entropy, in each map", at_least=0)
+    teacher: str | None = option(None, "weights whose answers are learned beside the labels (distillation)")
+    teacher_weight: float = option(1.0, "weight of the teacher's answers beside the labels, in each map", at_least=0)
     max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1, on_resume=True)
 
     # Machine
@@ -211,6 +213,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     def resolve(self) -> "TrainOptions":
         super().resolve()
         self.unet_checkpoint = in_repository(self.unet_checkpoint)
+        self.teacher = self.teacher and in_repository(self.teacher)
         self.logs_dir = self.logs_dir or f"logs/{self.name}"
         self.save_dir = self.save_dir or f"results/{self.name}"
         if (self.val_image_folder is None) != (self.val_df_path is None):

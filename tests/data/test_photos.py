@@ -43,12 +43,12 @@ def samples(table: LabelTable, size=(32, 32), augment="full", close_ups=0.0, see
 
 def test_a_sample_is_image_label_full_trust_and_all_classes(tmp_path):
     table = noisy_photos(tmp_path, suffix=".png")
-    image, label, weight, present = samples(table, (40, 30), "none")[Draw(0, 1, 0)]
+    image, label, weight, present, teacher_trust = samples(table, (40, 30), "none")[Draw(0, 1, 0)]
     assert (image.shape, image.dtype, label.shape, label.dtype) == ((3, 40, 30), torch.float32, (40, 30), torch.int64)
     assert np.array_equal(label, table.label_map(1))
     photo = torch.from_numpy(np.array(Image.open(table.files[1]))).permute(2, 0, 1) / 255
     torch.testing.assert_close(image, (photo - 0.5) / 0.5)
-    assert weight == 1 and present.tolist() == [True] * 4
+    assert weight == teacher_trust == 1 and present.tolist() == [True] * 4
 
 
 def test_a_photo_without_clothes_is_a_sample_of_background(tmp_path):

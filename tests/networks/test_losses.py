@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from networks.losses import absent_class_loss, cross_entropy, deep_supervision_loss, soft_iou_loss
+from networks.losses import absent_class_loss, cross_entropy, deep_supervision_loss, distillation_loss, soft_iou_loss
 from utils.labels import UNKNOWN
 
 CLASS_WEIGHTS = torch.tensor([1, 1.5, 1.5, 1.5])
@@ -53,6 +53,26 @@ def test_iou_weight_adds_the_soft_iou_loss_to_every_map(outputs, label):
     extra = [0.5 * soft_iou_loss(output, label, TRUSTED) for output in outputs]
     torch.testing.assert_close(torch.stack(both) - torch.stack(plain), torch.stack(extra))
     torch.testing.assert_close(total, 1.5 * both[0] + sum(both[1:]))
+
+
+def test_the_distillation_loss_is_the_mean_divergence_from_the_teacher(outputs):
+    teacher, logits = outputs[:2]
+    q, p = teacher.softmax(1), logits.softmax(1)
+    by_hand = (q * (q / p).log()).sum(1)
+    torch.testing.assert_close(distillation_loss(logits, teacher, TRUSTED), by_hand.mean())
+    torch.testing.assert_close(distillation_loss(logits, teacher, torch.tensor([0, 0.5])), by_hand[1].mean() / 4)
+    assert distillation_loss(teacher, teacher, TRUSTED) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_teacher_is_followed_by_every_map_and_where_no_label_is_known(outputs, label):
+    teacher = torch.randn(2, 4, 8, 8)
+    _, plain = loss_of(outputs, label)
+    total, both = loss_of(outputs, label, teacher_weight=0.5, taught=(teacher, TRUSTED))
+    extra = [0.5 * distillation_loss(output, teacher, TRUSTED) for output in outputs]
+    torch.testing.assert_close(torch.stack(both) - torch.stack(plain), torch.stack(extra))
+    torch.testing.assert_close(total, 1.5 * both[0] + sum(both[1:]))
+    _, unlabelled = loss_of(outputs, torch.full_like(label, UNKNOWN), taught=(teacher, TRUSTED))
+    torch.testing.assert_close(torch.stack(unlabelled), 2 * torch.stack(extra))
 
 
 def test_soft_iou_is_the_iou_where_the_network_is_sure():

@@ -40,12 +40,15 @@ def recipe(dolls, tiny_checkpoint, tmp_path_factory):
     content = {
         "sources": {
             "dolls": here | {"share": 2, "portraits": 0.3},
-            "tagged": here | {"df_path": str(folder / "labels.csv"), "trust": 0.5, "turns": 0.5, "pastes": 0.5} | tags,
+            "tagged": here
+            | {"df_path": str(folder / "labels.csv"), "trust": 0.5, "teacher_trust": 0, "turns": 0.5, "pastes": 0.5}
+            | tags,
         },
         "validation": {"whole": here, "near": here | {"close_ups": True}},
         "data_root": str(dolls.image_folder.parent),
         "model": "u2netp", "continue_train": False, "fine_width": 64, "fine_height": 64, "batchSize": 2, "nThreads": 0,
         "device": "cpu", "precision": "fp32", "augment": "full", "iou_weight": 1.0, "seed": 3,
+        "teacher": str(tiny_checkpoint), "teacher_weight": 0.5,
         "print_freq": 1, "save_freq": 2, "val_freq": 4, "image_log_freq": 2,
     }  # fmt: skip
     path = folder / "recipe.yml"

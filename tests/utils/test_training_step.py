@@ -27,7 +27,8 @@ class OneMap(nn.Module):
         return (self.layers(images),)
 
 
-def loss_of(outputs: tuple[Tensor], label: Tensor) -> tuple[Tensor, list[Tensor]]:
+def loss_of(outputs: tuple[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
+    _, label = batch
     loss = (outputs[0] * label).mean()
     return loss, [loss]
 

@@ -1,0 +1,38 @@
+"""A network that another one learns from."""
+
+import torch
+from torch import Tensor
+
+from networks.checkpoint import load_network
+from networks.checkpoint_info import CheckpointInfo
+from networks.folding import fold
+from utils.devices import autocast
+from utils.errors import UserError
+
+
+class Teacher:
+    """Weights whose answers a network in training learns to give as well."""
+
+    def __init__(self, path: str, student: CheckpointInfo, device: torch.device, precision: str):
+        """student: what is trained; it must have the classes and the normalisation of the file. Raises UserError."""
+        network, info = load_network(path)
+        for name in ("class_names", "mean", "std"):
+            its, wanted = getattr(info, name), getattr(student, name)
+            if its != wanted:
+                raise UserError(f"--teacher {path} has {name} {its}, but {wanted} is trained; take other weights")
+        fold(network)
+        self.network = network.to(device, memory_format=torch.channels_last).requires_grad_(False)
+        self.precision = precision
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, trust: Tensor) -> Tensor:
+        """Logits of the fused map, N x C x h x w float32; 0 for samples of trust 0, which are not computed.
+
+        images: N x 3 x h x w, normalised. trust: N floats.
+        """
+        chosen = trust > 0
+        logits = images.new_zeros(len(images), self.network.outconv.out_channels, *images.shape[2:])
+        if chosen.any():
+            with autocast(images.device, self.precision):
+                logits[chosen] = self.network.fused(images[chosen]).float()
+        return logits
