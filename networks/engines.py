@@ -56,18 +56,21 @@ def load_engine(
     height: int | None = None,
     width: int | None = None,
     threads: int | None = None,
+    compiled: bool = False,
 ) -> tuple[Engine, CheckpointInfo]:
     """An engine that runs a weight file, and what the file says of itself, at another size if that is given.
 
     engine: 'auto' or one of ENGINES. device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: 'auto', 'fp32' or
     'bf16'. threads: on the CPU; default: under a launcher this process's share of the cores, else what the engine
-    takes. Raises UserError.
+    takes. compiled: with torch.compile, by PyTorch alone. Raises UserError.
     """
-    engine, threads = choose_engine(engine, device), threads or share_of_cores()
+    if compiled and engine not in ("auto", "torch"):
+        raise UserError(f"--compile is for PyTorch; leave it out with --engine {engine}")
+    engine, threads = choose_engine("torch" if compiled else engine, device), threads or share_of_cores()
     if engine == "torch":
         from networks.torch_engine import load_torch_engine
 
-        built, info = load_torch_engine(path, device, precision, threads)
+        built, info = load_torch_engine(path, device, precision, threads, compiled)
         return built, replace(info, height=height or info.height, width=width or info.width)
     info = read_info(path)
     info = replace(info, height=height or info.height, width=width or info.width)

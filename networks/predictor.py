@@ -42,13 +42,14 @@ class Predictor:
         flip: bool = False,
         engine: str = "auto",
         threads: int | None = None,
+        compiled: bool = False,
     ) -> "Predictor":
         """Predictor of a weight file; by default the included one.
 
         height, width: of what the network sees, in place of what the file says. The rest: see load_engine.
         Raises UserError.
         """
-        return cls(*load_engine(path, engine, device, precision, height, width, threads), flip)
+        return cls(*load_engine(path, engine, device, precision, height, width, threads, compiled), flip)
 
     def __call__(self, photo: Image.Image | str | Path) -> Segmentation:
         """Segment one photograph: an RGB image, or a file (turned upright by its EXIF). Raises PhotoError."""

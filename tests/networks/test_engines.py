@@ -100,6 +100,17 @@ def test_images_of_a_batch_come_back_in_order_and_as_they_come_alone(engine, cou
         np.testing.assert_allclose(loaded(images[part]), expected[part], atol=1e-4)
 
 
+def test_a_network_is_compiled_when_that_is_asked_for_and_by_pytorch_alone(tiny_checkpoint, photo, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    expected = Predictor.load(tiny_checkpoint, engine="torch", device="cpu", precision="fp32")(photo)
+    assert not compiled
+    found = Predictor.load(tiny_checkpoint, device="cpu", precision="fp32", compiled=True)(photo)
+    assert len(compiled) == 1 and np.array_equal(found.labels, expected.labels)
+    with pytest.raises(UserError, match="--compile is for PyTorch; leave it out with --engine onnxruntime"):
+        Predictor.load(tiny_checkpoint, engine="onnxruntime", compiled=True)
+
+
 @pytest.mark.parametrize("engine", OTHERS[:1])
 def test_openvino_works_on_several_images_at_a_time_where_a_batch_has_them(engine, tiny_checkpoint, monkeypatch):
     monkeypatch.setattr(engines, "cores", lambda: 3)
