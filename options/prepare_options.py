@@ -1,6 +1,7 @@
 """Options of the scripts that turn public data sets into tables."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from networks.checkpoint_info import GARMENT_WEIGHTS
 from options.base_options import CLASS_MAP_HELP, BaseOptions, NetworkOptions, PredictorOptions, option
@@ -48,6 +49,26 @@ class PseudoLabelOptions(PredictorOptions):
         super().resolve()
         if (self.tags is None) != (self.tag_map is None):
             raise UserError("--tags and --tag_map belong together")
+        return self
+
+
+@dataclass
+class MeanOptions(BaseOptions):
+    """Write the mean of several weight files of one network."""
+
+    weights: list[str] = option(help="weight files: .pth of any published form, .safetensors or .onnx")
+    shares: list[float] | None = option(None, "share of each, in any unit; default: all the same", at_least=0)
+    output: str = option(help="file to write (.pth)")
+
+    def resolve(self) -> "MeanOptions":
+        super().resolve()
+        self.shares = self.shares or [1.0] * len(self.weights)
+        if len(self.shares) != len(self.weights) or not sum(self.shares):
+            raise UserError(f"--shares needs {len(self.weights)} numbers, one for each file, not all zero")
+        if Path(self.output).suffix != ".pth":
+            raise UserError(f"--output {self.output} must end in .pth")
+        if Path(self.output).exists():
+            raise UserError(f"{self.output} exists; remove it first, or choose another --output")
         return self
 
 

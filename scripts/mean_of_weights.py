@@ -1,0 +1,44 @@
+"""The mean of weight files: python scripts/mean_of_weights.py --weights A.pth B.pth --output C.pth (see --help).
+
+Networks that were trained on from the same weights often lie so near to each other that the mean of their weights
+predicts well (Wortsman et al., "Model soups", ICML 2022), and is a good start for further training.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from options.prepare_options import MeanOptions
+
+if __name__ == "__main__":
+    options = MeanOptions.from_command_line()  # before the imports that take seconds
+
+from dataclasses import replace
+
+from networks.checkpoint import check_keys, load_network, save_checkpoint
+from utils.errors import UserError, run_program
+
+
+def main(options: MeanOptions) -> None:
+    network, info = load_network(options.weights[0])
+    shares = [share / sum(options.shares) for share in options.shares]
+    mean = {key: shares[0] * tensor for key, tensor in network.state_dict().items()}
+    for path, share in zip(options.weights[1:], shares[1:], strict=True):
+        other, its = load_network(path)
+        for name in ("class_names", "mean", "std"):
+            if getattr(its, name) != getattr(info, name):
+                raise UserError(
+                    f"{path} has {name} {getattr(its, name)}, not {getattr(info, name)}; give similar files"
+                )
+        check_keys(other.state_dict(), network, path)
+        for key, tensor in other.state_dict().items():
+            mean[key] += share * tensor
+    network.load_state_dict(mean)
+    save_checkpoint(Path(options.output), network, replace(info, metrics=None))
+    parts = (f"{share:.2f} x {path}" for share, path in zip(shares, options.weights, strict=True))
+    print(f"wrote {options.output}: {' + '.join(parts)}")
+
+
+if __name__ == "__main__":
+    run_program(main, options)
