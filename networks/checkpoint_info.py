@@ -8,7 +8,6 @@ from data.published import MEAN, SIZE, STD
 from utils.errors import UserError
 
 INCLUDED_WEIGHTS = Path(__file__).parents[1] / "trained_checkpoint/cloth_segm_u2netp.pth"
-GARMENT_WEIGHTS = INCLUDED_WEIGHTS.with_name("garments_u2netp.pth")  # for single garments
 METADATA_KEY = "cloth_segmentation"  # of the one JSON text in formats whose metadata is text
 MAX_SIDE = 8192  # of the input that a checkpoint or an option may ask for
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks.checkpoint_info import GARMENT_WEIGHTS
 from options.base_options import CLASS_MAP_HELP, BaseOptions, NetworkOptions, PredictorOptions, option
 from utils.errors import UserError
 
@@ -75,5 +74,3 @@ class MeanOptions(BaseOptions):
 @dataclass
 class SamplesOptions(PredictorOptions):
     """Make samples.md and its pictures anew."""
-
-    checkpoint_path: str = option(str(GARMENT_WEIGHTS), "weights: .pth of any published form, .safetensors or .onnx")

@@ -31,9 +31,9 @@ RIGHT = 0.8  # least IoU of what counts as right
 FALSE_ALARM = 0.01  # share of a photo without clothes that may be called clothes
 INTRODUCTION = f"""# Samples
 
-What `{{weights}}`, the included weights for single garments, make of {{count}} photographs: photo, photo under
-the colours, mask. Upper body is red, lower body green, full body yellow. `python scripts/make_samples.py` makes this
-page and its pictures anew; nothing is picked afterwards.
+What the included weights make of {{count}} photographs: photo, photo under the colours, mask. Upper body is red, lower
+body green, full body yellow. `python scripts/make_samples.py` makes this page and its pictures anew; nothing is picked
+afterwards.
 
 A mask is right if its IoU with the label map in [docs/samples/labels](docs/samples/labels) is at least {RIGHT}; where
 there are no clothes, if at most {100 * FALSE_ALARM:g} % of the photo is called clothes. The label maps of single
@@ -59,7 +59,7 @@ def main(options: SamplesOptions) -> None:
     credits = "\n".join(f"| [{s['photo']}]({s['photo']}) | {s['source']} | {s['rights']} |" for s in sources)
     page = "\n".join(
         [
-            INTRODUCTION.format(count=len(sources), weights=Path(options.checkpoint_path).name),
+            INTRODUCTION.format(count=len(sources)),
             f"## Right: {len(sections[True])}\n", *sections[True],
             f"## Failures: {len(sections[False])}\n", *sections[False],
             f"## Sources\n\n| file | source | rights |\n|---|---|---|\n{credits}\n",

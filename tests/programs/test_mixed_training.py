@@ -93,7 +93,7 @@ def test_mistakes_in_a_recipe_are_one_line_before_anything_starts(recipe, tmp_pa
     assert_one_line_error(run_here("train.py", "--options", tmp_path / "wrong.yml"), "sources: dolls", "shares")
 
 
-@pytest.mark.parametrize("recipe", ["all_sources", "garments"])
+@pytest.mark.parametrize("recipe", ["all_sources", "garments", "included_weights"])
 def test_the_recipes_of_several_sources_can_be_read(recipe):
     options = TrainOptions.parse(["--options", str(ROOT / f"recipes/{recipe}.yml"), "--data_root", "data"])
     sources = {source.name: source for source in options.training_sources()}
