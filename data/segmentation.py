@@ -155,7 +155,7 @@ def _neighbours(length: int, known: int) -> tuple[np.ndarray, np.ndarray, np.nda
     """
     source = ((np.arange(length) + 0.5) * (known / length) - 0.5).clip(0, known - 1).astype(np.float32)
     before = source.astype(np.intp)
-    return before, np.minimum(before + 1, known - 1), source - before
+    return before, np.minimum(before + 1, known - 1), source - before.astype(np.float32)
 
 
 def _strips_of(height: int, width: int, classes: int) -> Iterator[slice]:

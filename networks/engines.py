@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -66,7 +67,7 @@ def load_engine(
     """
     if compiled and engine not in ("auto", "torch"):
         raise UserError(f"--compile is for PyTorch; leave it out with --engine {engine}")
-    engine, threads = choose_engine("torch" if compiled else engine, device), threads or share_of_cores()
+    engine, threads = choose_engine("torch" if compiled else engine, device, precision), threads or share_of_cores()
     if engine == "torch":
         from networks.torch_engine import load_torch_engine
 
@@ -81,18 +82,19 @@ def load_engine(
     return OnnxRuntimeEngine(converted_onnx(path), device, precision, threads), info
 
 
-def choose_engine(engine: str, device: str) -> str:
+def choose_engine(engine: str, device: str, precision: str = "auto") -> str:
     """The engine that was asked for, or with 'auto' the fastest that is installed. Raises UserError.
 
     PyTorch serves GPUs. On a CPU it is OpenVINO; without it, ONNX Runtime where the processor has no bf16, which it
-    does not use, else PyTorch.
+    does not use, else PyTorch. Where one of them cannot compute in ``precision``, it is the next.
     """
     if engine == "auto":
         if device not in ("auto", "cpu") or (device == "auto" and _may_have_gpu()):
             return "torch"
-        if _installed("openvino"):
+        usual, bf16 = precision in ("auto", "fp32"), _cpu_has_bf16()
+        if _installed("openvino") and (usual or (precision == "bf16" and bf16)):
             return "openvino"
-        return "onnxruntime" if _installed("onnxruntime") and not _cpu_has_bf16() else "torch"
+        return "onnxruntime" if _installed("onnxruntime") and usual and not bf16 else "torch"
     if not _installed(engine):
         raise UserError(f"--engine {engine} is not installed: pip install {engine}")
     return engine
@@ -130,10 +132,15 @@ class OpenVinoEngine:
 
         self._requests = cache(requests)  # made when they are needed
         self._cores, self._at_a_time = threads or cores(), 1
+        self._in_use = Lock()  # a request serves one caller at a time
         self.name = f"cpu, {precision}, OpenVINO"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See Engine."""
+        with self._in_use:
+            return self._logits(images)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
         self._at_a_time = max(self._at_a_time, min(len(images), self._cores))  # the last batch of a folder is smaller
         requests = self._requests(self._at_a_time if len(images) > 1 else 1)
         logits, running = [], deque()

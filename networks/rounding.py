@@ -17,9 +17,9 @@ def round_weights(network: nn.Module, rounded: Callable[[Tensor], Tensor]) -> No
 
     A rounded convolution is off by (rounding error) * (input). The mean of that is the same at every pixel and can be
     added to the bias (bias correction: Nagel et al., "Data-free quantization through weight equalization and bias
-    correction", ICCV 2019). It matters where a large input hardly varies: of the included weights in four of 112
-    blocks, which take 744 and less from nearly the same number. Such inputs have nearly the same mean in every picture,
-    so that of a grey one serves.
+    correction", ICCV 2019). It matters where a large input hardly varies: of weights that were included earlier in four
+    of 112 blocks, which take 744 and less from nearly the same number. Such inputs have nearly the same mean in every
+    picture, so that of a grey one serves.
     """
     for convolution, inputs in _mean_inputs(network).items():
         weight = rounded(convolution.weight)

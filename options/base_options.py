@@ -145,7 +145,6 @@ class PredictorOptions(NetworkOptions):
         "auto takes the fastest that is installed: PyTorch on GPUs, OpenVINO on CPUs",
         ("auto", "torch", "openvino", "onnxruntime"),
     )
-    compile: bool = option(False, "torch.compile the network: takes minutes, and is faster on GPUs from then on")
     flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
 
     @property
@@ -159,7 +158,6 @@ class PredictorOptions(NetworkOptions):
             "width": self.fine_width,
             "flip": self.flip,
             "engine": self.engine,
-            "compiled": self.compile,
         }
 
 

@@ -46,6 +46,7 @@ class InferOptions(PostprocessOptions, PredictorOptions):
     shard: str | None = option(
         None, "I/N: take the I-th of every N photographs, where N runs share a folder; torchrun does it by itself"
     )
+    compile: bool = option(False, "torch.compile the network: takes minutes, and is faster on GPUs from then on")
     batchSize: int = option(4, "photographs through the network at once", at_least=1)
     nThreads: int = option(2, "threads that decode photographs and write results", at_least=1)
     max_megapixels: float = option(100.0, "larger photographs are refused", at_least=0.001)
@@ -82,6 +83,11 @@ class InferOptions(PostprocessOptions, PredictorOptions):
             changed = [name for name, value in self.postprocess.items() if value]
             raise UserError(f"--{changed[0]} changes masks, not probabilities; add another output")
         return self
+
+    @property
+    def predictor(self) -> dict[str, object]:
+        """Arguments of Predictor.load."""
+        return super().predictor | {"compiled": self.compile}
 
     @property
     def part(self) -> Shard:

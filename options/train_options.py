@@ -90,7 +90,9 @@ class TrainOptions(TableOptions, NetworkOptions):
     fused_weight: float = option(1.5, "loss weight of the fused map d0", at_least=0)
     side_weight: float = option(1.0, "loss weight of each side map d1..d6", at_least=0)
     iou_weight: float = option(0.0, "weight of the soft IoU loss beside the cross-entropy, in each map", at_least=0)
-    teacher: str | None = option(None, "weights whose answers are learned beside the labels (distillation)")
+    teacher: str | None = option(
+        None, "weights whose answers are learned beside the labels (distillation)", on_resume=True
+    )
     teacher_weight: float = option(1.0, "weight of the teacher's answers beside the labels, in each map", at_least=0)
     max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1, on_resume=True)
 

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from data.outputs import jpeg, overlay_image
+from networks.checkpoint_info import INCLUDED_WEIGHTS
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
@@ -31,7 +32,7 @@ RIGHT = 0.8  # least IoU of what counts as right
 FALSE_ALARM = 0.01  # share of a photo without clothes that may be called clothes
 INTRODUCTION = f"""# Samples
 
-What the included weights make of {{count}} photographs: photo, photo under the colours, mask. Upper body is red, lower
+What {{weights}} make of {{count}} photographs: photo, photo under the colours, mask. Upper body is red, lower
 body green, full body yellow. `python scripts/make_samples.py` makes this page and its pictures anew; nothing is picked
 afterwards.
 
@@ -56,10 +57,12 @@ def main(options: SamplesOptions) -> None:
         overlay.thumbnail(SIZE, Image.Resampling.LANCZOS)
         write_atomically(ROOT / picture, jpeg(overlay, quality=85))
         sections[right].append(f"**{source['shows']}**: {verdict}\n\n![{source['shows']}]({picture.as_posix()})\n")
+    included = options.checkpoint_path == str(INCLUDED_WEIGHTS)
+    weights = "the included weights" if included else f"the weights of {Path(options.checkpoint_path).name}"
     credits = "\n".join(f"| [{s['photo']}]({s['photo']}) | {s['source']} | {s['rights']} |" for s in sources)
     page = "\n".join(
         [
-            INTRODUCTION.format(count=len(sources)),
+            INTRODUCTION.format(count=len(sources), weights=weights),
             f"## Right: {len(sections[True])}\n", *sections[True],
             f"## Failures: {len(sections[False])}\n", *sections[False],
             f"## Sources\n\n| file | source | rights |\n|---|---|---|\n{credits}\n",

@@ -17,6 +17,7 @@ if __name__ == "__main__":
 from dataclasses import replace
 
 from networks.checkpoint import check_keys, load_network, save_checkpoint
+from networks.folding import is_folded
 from utils.errors import UserError, run_program
 
 
@@ -28,14 +29,14 @@ def main(options: MeanOptions) -> None:
         other, its = load_network(path)
         for name in ("class_names", "mean", "std"):
             if getattr(its, name) != getattr(info, name):
-                raise UserError(
-                    f"{path} has {name} {getattr(its, name)}, not {getattr(info, name)}; give similar files"
-                )
+                raise UserError(f"{path} has {name} {getattr(its, name)}, not {getattr(info, name)}")
         check_keys(other.state_dict(), network, path)
+        if is_folded(other) != is_folded(network):
+            raise UserError(f"of {options.weights[0]} and {path}, one has its batch norm folded, as ONNX files do")
         for key, tensor in other.state_dict().items():
             mean[key] += share * tensor
     network.load_state_dict(mean)
-    save_checkpoint(Path(options.output), network, replace(info, metrics=None))
+    save_checkpoint(Path(options.output), network, replace(info, iteration=0, metrics=None))
     parts = (f"{share:.2f} x {path}" for share, path in zip(shares, options.weights, strict=True))
     print(f"wrote {options.output}: {' + '.join(parts)}")
 

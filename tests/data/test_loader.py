@@ -49,7 +49,7 @@ def test_a_table_is_told_with_what_was_skipped(tmp_path, capsys):
 
 def test_batches_have_a_batch_dimension_in_front(dolls):
     (batch,) = batches(training_data(dolls), 1)
-    assert [tuple(tensor.shape) for tensor in batch] == [(4, 3, *SIZE), (4, *SIZE), (4,), (4, 4)]
+    assert [tuple(tensor.shape) for tensor in batch] == [(4, 3, *SIZE), (4, *SIZE), (4,), (4, 4), (4,)]
     assert (batch.image.dtype, batch.label.dtype, batch.present.dtype) == (torch.float32, torch.int64, torch.bool)
     (batch,) = batches(training_data(dolls, channels_last=True), 1)
     assert batch.image.is_contiguous(memory_format=torch.channels_last)

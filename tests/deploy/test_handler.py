@@ -84,7 +84,12 @@ def test_a_server_runs_the_engine_of_its_settings(tiny_checkpoint, threads, monk
 def test_torchserves_number_of_a_gpu_is_the_systems_device(tiny_checkpoint, threads, monkeypatch, system, gpu, device):
     asked = []
     monkeypatch.setattr(handler, "sys", types.SimpleNamespace(platform=system))
-    monkeypatch.setattr(handler.Predictor, "load", lambda *given, **chosen: asked.append((*given, chosen)))
+
+    def load(*given, **chosen):
+        asked.append((*given, chosen))
+        return lambda photo: None
+
+    monkeypatch.setattr(handler.Predictor, "load", load)
     handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint, gpu=gpu))
     settings = {"engine": "torch", "precision": "auto", "height": None, "width": None, "flip": False}
     assert asked == [(tiny_checkpoint, device, settings | {"threads": 4})]

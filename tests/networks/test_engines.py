@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -232,6 +233,26 @@ def test_auto_takes_the_fastest_engine_for_the_device(monkeypatch, device, gpu, 
     monkeypatch.setattr(engines, "_cpu_has_bf16", lambda: bf16)
     monkeypatch.setattr(engines, "_installed", lambda package: package in installed)
     assert choose_engine("auto", device) == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "bf16", "expected"),
+    [("bf16", True, "openvino"), ("bf16", False, "torch"), ("fp16", True, "torch"), ("fp32", False, "openvino")],
+)
+def test_auto_passes_over_an_engine_that_cannot_compute_in_the_precision(monkeypatch, precision, bf16, expected):
+    monkeypatch.setattr(engines, "_cpu_has_bf16", lambda: bf16)
+    monkeypatch.setattr(engines, "_installed", lambda package: True)
+    assert choose_engine("auto", "cpu", precision) == expected
+
+
+@pytest.mark.parametrize("engine", ["torch", *OTHERS])
+def test_threads_that_share_an_engine_each_get_their_own_logits(engine, tiny_checkpoint):
+    loaded, _ = engines.load_engine(tiny_checkpoint, engine, "cpu", "fp32", 64, 64)
+    batches = np.random.default_rng(0).standard_normal((12, 2, 3, 64, 64), np.float32)
+    expected = [loaded(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(loaded, batches), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def test_every_tensor_is_the_mean_by_the_shares(shares, first, files, tmp_path):
 
 
 def test_mistakes_are_one_line_and_nothing_is_written_over(files, tmp_path):
+    trained = build_network("u2netp", 4)
+    trained.stage1.rebnconvin.bn_s1.running_mean += 1  # it has seen data, and the others have not
     for wrong, words in (({"shares": [1.0]}, "--shares needs 2 numbers"), ({"shares": [0.0, 0.0]}, "not all zero")):
         with pytest.raises(UserError, match=words):
             MeanOptions(weights=files, output=str(tmp_path / "c.pth"), **wrong).resolve()
@@ -49,6 +51,9 @@ def test_mistakes_are_one_line_and_nothing_is_written_over(files, tmp_path):
         MeanOptions(weights=files, output=files[0]).resolve()
     save_checkpoint(tmp_path / "b.pth", build_network("u2netp", 3), CheckpointInfo(("background", "x", "y")))
     with pytest.raises(UserError, match="b.pth has class_names"):
+        mean_of(files, tmp_path / "c.pth")
+    save_checkpoint(tmp_path / "b.pth", trained, CheckpointInfo(CLOTHES))
+    with pytest.raises(UserError, match="batch norm folded"):
         mean_of(files, tmp_path / "c.pth")
     save_checkpoint(tmp_path / "b.pth", build_network("u2net", 4), CheckpointInfo(CLOTHES))
     with pytest.raises(UserError, match="b.pth does not fit"):
