@@ -148,7 +148,7 @@ class OpenVinoEngine:
         def finish_one() -> None:
             request = running.popleft()
             request.wait()
-            logits.append(request.get_output_tensor().data.copy())
+            logits.append(request.get_output_tensor(0).data.copy())
 
         for image, request in zip(images, itertools.cycle(requests), strict=False):
             if len(running) == len(requests):
