@@ -48,8 +48,8 @@ CSS = """
 
 
 def main(options: AppOptions) -> None:
-    keep_freed_memory()
     predictor = Predictor.load(**options.predictor)
+    keep_freed_memory()
     bypass_proxy(options.host)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: with its folder removed
     with tempfile.TemporaryDirectory(prefix="cloth-segmentation-page-") as folder:

@@ -83,8 +83,7 @@ class Outcome:
 def main(options: InferOptions) -> int:
     plan = make_plan(options)  # finds the user's mistakes before the weights are read
     predictor = Predictor.load(**options.predictor)
-    if "torch" in sys.modules:  # other engines only take more with it
-        keep_freed_memory()  # from here on: what loading frees goes back
+    keep_freed_memory()
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
     if options.part.count > 1:
         print(f"shard {options.part.number} of {options.part.count}: {len(plan.photographs)} photograph(s)")

@@ -12,7 +12,6 @@ import io
 import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -64,8 +63,7 @@ def main() -> None:
 def measure(options: InferOptions, rounds: int) -> None:
     jobs = make_plan(options).jobs
     predictor = Predictor.load(**options.predictor)
-    if "torch" in sys.modules:  # as infer.py does it
-        keep_freed_memory()
+    keep_freed_memory()
     sample = [job.photo for job in jobs[:SAMPLE]]
     inputs = np.stack([predictor.prepare(open_photo(path)) for path in sample])
     batches = [

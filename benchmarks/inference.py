@@ -40,8 +40,7 @@ def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
         from utils.memory import keep_freed_memory
 
         engine, _ = load_engine(checkpoint, way, "cpu", height=size, width=size)
-        if way == "torch":  # as infer.py does it
-            keep_freed_memory()
+        keep_freed_memory()
         report_call(lambda: engine(images), repeats)
 
 

@@ -38,7 +38,8 @@ def main() -> None:
                     seconds[name].append(measured)
     print(f"{'':<34}{'mask':>8}{'end':>8}")
     for name, rows in seconds.items():
-        print(f"{name:<34}" + "".join(f"{statistics.median(column):>6.2f} s" for column in zip(*rows[1:], strict=True)))
+        medians = (f"{statistics.median(column):>6.2f} s" for column in zip(*rows[1:], strict=True))
+        print(f"{name:<34}" + ("".join(medians) if rows else "not installed"))
 
 
 def run(command: list[str], mask: Path) -> tuple[float, float] | None:

@@ -38,3 +38,10 @@ class CheckpointInfo:
             raise UserError(f"{path} describes itself wrongly (height, width, mean, std or class_names)")
         info.class_names = tuple(names) if names is not None else None
         return info
+
+    def check_like(self, other: "CheckpointInfo", what: str) -> None:
+        """Raise UserError where classes or normalisation are not those of ``other``. what: begins the message."""
+        for name in ("class_names", "mean", "std"):
+            its, wanted = getattr(self, name), getattr(other, name)
+            if its != wanted:
+                raise UserError(f"{what} has {name} {its}, not {wanted}; give other weights")

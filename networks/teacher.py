@@ -7,7 +7,6 @@ from networks.checkpoint import load_network
 from networks.checkpoint_info import CheckpointInfo
 from networks.folding import fold
 from utils.devices import autocast
-from utils.errors import UserError
 
 
 class Teacher:
@@ -16,10 +15,7 @@ class Teacher:
     def __init__(self, path: str, student: CheckpointInfo, device: torch.device, precision: str):
         """student: what is trained; it must have the classes and the normalisation of the file. Raises UserError."""
         network, info = load_network(path)
-        for name in ("class_names", "mean", "std"):
-            its, wanted = getattr(info, name), getattr(student, name)
-            if its != wanted:
-                raise UserError(f"--teacher {path} has {name} {its}, but {wanted} is trained; take other weights")
+        info.check_like(student, f"--teacher {path}")
         fold(network)
         self.network = network.to(device, memory_format=torch.channels_last).requires_grad_(False)
         self.precision = precision

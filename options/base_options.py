@@ -219,6 +219,12 @@ def in_repository(path: str) -> str:
     return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)
 
 
+def refuse_existing(output: str) -> None:
+    """Raise UserError where the file that --output names exists."""
+    if Path(output).exists():
+        raise UserError(f"{output} exists; remove it first, or choose another --output")
+
+
 def check_limits(item, value: object) -> None:
     """Raise UserError where an option's value is not a finite number or outside its limits. item: its field."""
     for number in value if isinstance(value, list) else [value]:

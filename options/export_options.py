@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
-from options.base_options import BaseOptions, in_repository, option
+from options.base_options import BaseOptions, in_repository, option, refuse_existing
 from utils.errors import UserError
 
 SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
@@ -34,8 +34,7 @@ class ExportOptions(BaseOptions):
             raise UserError(f"--output {self.output} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
         if self.preset == "rembg" and Path(self.output).suffix != ".onnx":
             raise UserError(f"--preset rembg writes an .onnx file, not {self.output}")
-        if Path(self.output).exists():
-            raise UserError(f"{self.output} exists; remove it first, or choose another --output")
+        refuse_existing(self.output)
         return self
 
 

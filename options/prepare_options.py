@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from options.base_options import CLASS_MAP_HELP, BaseOptions, NetworkOptions, PredictorOptions, option
+from options.base_options import (
+    CLASS_MAP_HELP,
+    BaseOptions,
+    NetworkOptions,
+    PredictorOptions,
+    option,
+    refuse_existing,
+)
 from utils.errors import UserError
 
 
@@ -66,8 +73,7 @@ class MeanOptions(BaseOptions):
             raise UserError(f"--shares needs {len(self.weights)} numbers, one for each file, not all zero")
         if Path(self.output).suffix != ".pth":
             raise UserError(f"--output {self.output} must end in .pth")
-        if Path(self.output).exists():
-            raise UserError(f"{self.output} exists; remove it first, or choose another --output")
+        refuse_existing(self.output)
         return self
 
 

@@ -27,9 +27,7 @@ def main(options: MeanOptions) -> None:
     mean = {key: shares[0] * tensor for key, tensor in network.state_dict().items()}
     for path, share in zip(options.weights[1:], shares[1:], strict=True):
         other, its = load_network(path)
-        for name in ("class_names", "mean", "std"):
-            if getattr(its, name) != getattr(info, name):
-                raise UserError(f"{path} has {name} {getattr(its, name)}, not {getattr(info, name)}")
+        its.check_like(info, path)
         check_keys(other.state_dict(), network, path)
         if is_folded(other) != is_folded(network):
             raise UserError(f"of {options.weights[0]} and {path}, one has its batch norm folded, as ONNX files do")

@@ -1,6 +1,7 @@
 """Set up the process's memory for speed on the CPU."""
 
 import ctypes
+import sys
 
 
 def keep_freed_memory() -> None:
@@ -8,9 +9,12 @@ def keep_freed_memory() -> None:
 
     A network on the CPU frees and takes the same blocks at every layer; getting them from the system anew
     means clearing every page of them. Worth up to a factor of 2 (benchmarks/memory_reuse.py), for a higher
-    peak. It changes the whole process, so programs call it, not the library. Does nothing where the C
-    library is another one.
+    peak. It changes the whole process, so programs call it, not the library, and after the weights are loaded: what
+    loading frees goes back. Does nothing without PyTorch, because other engines only take more with it, and where the
+    C library is another one.
     """
+    if "torch" not in sys.modules:
+        return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
