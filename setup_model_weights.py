@@ -1,6 +1,6 @@
 """Fit published saliency weights with a clothes head: python setup_model_weights.py (see --help)."""
 
-from options.setup_options import SetupOptions
+from options.setup_options import START_WEIGHTS, SetupOptions
 
 if __name__ == "__main__":
     options = SetupOptions.from_command_line()  # before the imports that take seconds
@@ -19,25 +19,21 @@ from utils.errors import UserError, run_program
 
 GOOGLE_DRIVE = "https://drive.google.com/uc?id="
 REASON_LENGTH = 600  # characters
-# (Google Drive id, name of the result) of the weights that U-2-Net publishes
-PUBLISHED = {
-    "u2net": ("1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ", "cloth_segm_unet_surgery.pth"),
-    "u2netp": ("1rbSTGKAE-MTxBYHd-51l2hMOQPT_7EPy", "cloth_segm_u2netp_surgery.pth"),
-}
+# Google Drive ids of the weights that U-2-Net publishes
+PUBLISHED = {"u2net": "1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ", "u2netp": "1rbSTGKAE-MTxBYHd-51l2hMOQPT_7EPy"}
 
 
 def main(options: SetupOptions) -> None:
     save_dir = Path(options.save_dir)
-    drive_id, result_name = PUBLISHED[options.model]
     weights = Path(options.weights) if options.weights else save_dir / f"{options.model}.pth"
     if not options.weights and not weights.exists():
-        download(drive_id, weights)
+        download(PUBLISHED[options.model], weights)
 
     classes = load_class_table(options.class_map)
     torch.manual_seed(options.seed)
     network = build_network(options.model, len(classes.names))
     copied, left = initialise(network, weights)
-    result = save_dir / result_name
+    result = save_dir / Path(START_WEIGHTS[options.model]).name
     if result.exists():
         print(f"replacing {result}")
     save_checkpoint(result, network, CheckpointInfo(classes.names))

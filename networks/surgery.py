@@ -29,8 +29,8 @@ def check_start(path: str) -> None:
     """Raise UserError where there are no weights to start training from."""
     if not Path(path).is_file():
         raise UserError(
-            f"there are no weights to start from at {path}; run python setup_model_weights.py, set --unet_checkpoint, "
-            "or start from scratch with --no-continue_train"
+            f"there are no weights to start from at {path}; run python setup_model_weights.py "
+            "(with the same --model), set --unet_checkpoint, or start from scratch with --no-continue_train"
         )
 
 

@@ -10,6 +10,7 @@ from data.published import MEAN, SIZE, SMALLEST_CROP, STD
 from data.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
 from networks.checkpoint_info import MAX_SIDE
 from options.base_options import NetworkOptions, TableOptions, in_repository, option, read_options_file
+from options.setup_options import START_WEIGHTS
 from utils.errors import UserError
 
 RECORD = "training_options.yml"  # in the run's folder
@@ -60,11 +61,12 @@ class TrainOptions(TableOptions, NetworkOptions):
     serial_batches: bool = option(False, "take the photographs in the table's order")
 
     # Network and start
-    model: str = option("u2net", "network", ("u2net", "u2netp"))
+    model: str = option("u2net", "network", tuple(START_WEIGHTS))
     continue_train: bool = option(True, "start from unet_checkpoint; --no-continue_train starts from scratch")
-    unet_checkpoint: str = option(
-        "prev_checkpoints/cloth_segm_unet_surgery.pth",
-        "weights to start from: .pth of any published form, .safetensors or .onnx",
+    unet_checkpoint: str | None = option(
+        None,
+        "weights to start from: .pth of any published form, .safetensors or .onnx; default: those that "
+        "setup_model_weights.py writes for the model",
         on_resume=True,
     )
     resume: bool = option(
@@ -214,7 +216,7 @@ class TrainOptions(TableOptions, NetworkOptions):
 
     def resolve(self) -> "TrainOptions":
         super().resolve()
-        self.unet_checkpoint = in_repository(self.unet_checkpoint)
+        self.unet_checkpoint = in_repository(self.unet_checkpoint or START_WEIGHTS[self.model])
         self.teacher = self.teacher and in_repository(self.teacher)
         self.logs_dir = self.logs_dir or f"logs/{self.name}"
         self.save_dir = self.save_dir or f"results/{self.name}"

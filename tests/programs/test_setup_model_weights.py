@@ -2,6 +2,7 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import gdown
 import pytest
@@ -11,6 +12,7 @@ import setup_model_weights
 from networks.checkpoint import load_network, read_weights
 from networks.u2net import build_network
 from options.setup_options import SetupOptions
+from options.train_options import TrainOptions
 from tests.helpers import assert_one_line_error, run_script
 from utils.errors import UserError
 
@@ -33,6 +35,13 @@ def test_surgery_of_a_pth_for_another_class_map(tmp_path):
     (tmp_path / "map.yml").write_text("a: [0]\nb: [1]\n")
     run("--weights", tmp_path / "u2net.pth", "--save_dir", tmp_path / "out", "--class_map", tmp_path / "map.yml")
     assert load_network(tmp_path / "out" / "cloth_segm_unet_surgery.pth")[1].class_names == ("background", "a", "b")
+
+
+def test_training_of_a_network_starts_from_its_own_surgery(saliency_onnx, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("--model", "u2netp", "--weights", saliency_onnx)
+    start = Path(TrainOptions.parse(["--model", "u2netp"]).unet_checkpoint)
+    assert not start.is_absolute() and start.is_file()
 
 
 def test_broken_weights_are_one_line_and_leave_nothing(tmp_path):
