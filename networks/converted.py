@@ -1,6 +1,8 @@
 """Weight files as ONNX that engines run: with this project's description inside, made once and cached."""
 
 import json
+import mmap
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,10 +41,22 @@ def converted_onnx(path: str | Path, bf16: bool = False) -> bytes:
 
 
 def _digest(path: Path) -> str:
+    """Of a weight file, and of the files beside it that an ONNX graph keeps its weights in."""
     try:
-        return digest(path)
+        return digest(path, *_external_files(path))
     except OSError:
         from networks.weight_files import kind_of
 
         kind_of(path)  # says what is wrong with it
         raise
+
+
+def _external_files(path: Path) -> list[Path]:
+    """The files beside it whose names an ONNX graph with external weights contains, found without reading the graph."""
+    if path.stat().st_size == 0:
+        return []
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"location") < 0:  # the key of every external tensor
+            return []
+        names = sorted(other.name for other in path.parent.iterdir() if other != path)
+        return [path.with_name(name) for name in names if content.find(os.fsencode(name)) >= 0]

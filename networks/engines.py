@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections import deque
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -61,9 +61,9 @@ def load_engine(
 ) -> tuple[Engine, CheckpointInfo]:
     """An engine that runs a weight file, and what the file says of itself, at another size if that is given.
 
-    engine: 'auto' or one of ENGINES. device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: 'auto', 'fp32' or
-    'bf16'. threads: on the CPU; default: under a launcher this process's share of the cores, else what the engine
-    takes. compiled: with torch.compile, by PyTorch alone. Raises UserError.
+    engine: 'auto' or one of ENGINES. device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: 'auto', 'fp32',
+    'bf16' or 'fp16'. threads: on the CPU; default: under a launcher this process's share of the cores, else what the
+    engine takes. compiled: with torch.compile, by PyTorch alone. Raises UserError.
     """
     if compiled and engine not in ("auto", "torch"):
         raise UserError(f"--compile is for PyTorch; leave it out with --engine {engine}")
@@ -118,7 +118,9 @@ class OpenVinoEngine:
             settings["INFERENCE_NUM_THREADS"] = threads
         version = importlib.metadata.version("openvino")
         machine = digest(core.get_property("CPU", "FULL_DEVICE_NAME").encode())[:8]
-        name = f"{digest(model)}.{size[0]}x{size[1]}.{precision}.openvino-{version}.{machine}.blob"
+        # An .xml keeps its weights in the .bin beside it.
+        parts = [model] if isinstance(model, bytes) else [model, model.with_suffix(".bin")]
+        name = f"{digest(*parts)}.{size[0]}x{size[1]}.{precision}.openvino-{version}.{machine}.blob"
 
         def compile_model() -> bytes:
             network = core.read_model(model)
@@ -130,7 +132,8 @@ class OpenVinoEngine:
             network = core.import_model(io.BytesIO(cached(name, compile_model)), "CPU", settings | hint)
             return [network.create_infer_request() for _ in range(at_a_time)]
 
-        self._requests = cache(requests)  # made when they are needed
+        # Made when they are needed. Kept are those for single images and those for the largest batch.
+        self._requests = lru_cache(2)(requests)
         self._cores, self._at_a_time = threads or cores(), 1
         self._in_use = Lock()  # a request serves one caller at a time
         self.name = f"cpu, {precision}, OpenVINO"
@@ -190,8 +193,9 @@ class OnnxRuntimeEngine:
         import onnxruntime
 
         kind, _, index = device.partition(":")
-        if kind == "auto":
-            kind = "cuda" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
+        if kind == "auto":  # the providers are those that were built in, with or without a GPU
+            built_in = onnxruntime.get_available_providers()
+            kind = "cuda" if "CUDAExecutionProvider" in built_in and _may_have_gpu() else "cpu"
         providers = {
             "cpu": "CPUExecutionProvider",
             "cuda": ("CUDAExecutionProvider", {"device_id": int(index or local_rank())}),

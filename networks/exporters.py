@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from networks.checkpoint import load_network, save_checkpoint
 from networks.checkpoint_info import METADATA_KEY, CheckpointInfo
-from networks.engines import Engine, OnnxRuntimeEngine, OpenVinoEngine, choose_engine
+from networks.engines import Engine, OnnxRuntimeEngine, OpenVinoEngine, choose_engine, openvino_core
 from networks.folding import fold
 from networks.rounding import as_dtype, round_weights
 from networks.torch_engine import TorchEngine
@@ -67,7 +67,7 @@ def export_openvino(network: nn.Module, info: CheckpointInfo, target: Path) -> N
     choose_engine("openvino", "cpu")
     import openvino
 
-    openvino.save_model(openvino.Core().read_model(onnx_model(network, info)), target, compress_to_fp16=False)
+    openvino.save_model(openvino_core().read_model(onnx_model(network, info)), target, compress_to_fp16=False)
 
 
 def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None:

@@ -35,6 +35,8 @@ class ExportOptions(BaseOptions):
         if self.preset == "rembg" and Path(self.output).suffix != ".onnx":
             raise UserError(f"--preset rembg writes an .onnx file, not {self.output}")
         refuse_existing(self.output)
+        if Path(self.output).suffix == ".xml":  # OpenVINO's weights lie in a file of their own
+            refuse_existing(str(Path(self.output).with_suffix(".bin")))
         return self
 
 

@@ -24,14 +24,16 @@ def cache_folder() -> Path:
     return base / "cloth-segmentation"
 
 
-def digest(content: bytes | Path) -> str:
-    """SHA-256 of bytes, or of a file's content, as text."""
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
+def digest(*contents: bytes | Path) -> str:
+    """SHA-256 of bytes and of files' contents, one after the other, as text."""
     result = hashlib.sha256()
-    with content.open("rb") as file:
-        while block := file.read(1 << 20):
-            result.update(block)
+    for content in contents:
+        if isinstance(content, bytes):
+            result.update(content)
+            continue
+        with content.open("rb") as file:
+            while block := file.read(1 << 20):
+                result.update(block)
     return result.hexdigest()
 
 

@@ -112,7 +112,12 @@ def test_the_included_weights_keep_the_label_maps_of_real_photographs(tmp_path):
 
 def test_what_is_missing_or_there_already_is_one_line(tiny_checkpoint, tmp_path):
     assert_one_line_error(run_script("export.py", "--output", tmp_path / "b.pth"), "--checkpoint_path")
-    for output, words in ((tiny_checkpoint, "exists"), (tmp_path / "a.h5", "must end in .pth, .safetensors, .onnx")):
+    (tmp_path / "pytorch_model.bin").touch()
+    for output, words in (
+        (tiny_checkpoint, "exists"),
+        (tmp_path / "pytorch_model.xml", "pytorch_model.bin exists"),
+        (tmp_path / "a.h5", "must end in .pth, .safetensors, .onnx"),
+    ):
         with pytest.raises(UserError, match=words):
             ExportOptions.parse(["--checkpoint_path", str(tiny_checkpoint), "--output", str(output)])
 
