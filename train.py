@@ -26,7 +26,7 @@ from networks.teacher import Teacher
 from networks.torch_engine import TorchEngine
 from networks.u2net import build_network
 from utils.devices import describe, resolve_device, resolve_precision
-from utils.distributed import log, process_group, rank, world_size
+from utils.distributed import log, process_group, rank, share_buffers, world_size
 from utils.errors import UserError, run_program
 from utils.evaluation import validate
 from utils.files import write_atomically
@@ -44,16 +44,11 @@ from utils.visualizer import Visualizer
 def main(options: TrainOptions) -> int:
     keep_freed_memory()
     device = resolve_device(options.device, local_rank(), local_world_size())
-    with (
-        remedies(options.batchSize, options.size, options.nThreads),
-        process_group(device, options.distributed),
-        Interruption() as interruption,
-        no_worker_left(),
-    ):
-        return train(options, device, interruption)
+    with remedies(options.batchSize, options.size, options.nThreads), process_group(device, options.distributed):
+        return train(options, device)
 
 
-def train(options: TrainOptions, device: torch.device, interruption: Interruption) -> int:
+def train(options: TrainOptions, device: torch.device) -> int:
     torch.manual_seed(options.seed)
     precision = resolve_precision(options.precision, device)
     log(f"device: {describe(device)}, {precision}, {world_size()} process(es); options: {options.changed()}")
@@ -68,7 +63,10 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
     loss_of = TrainingLoss(
         Teacher(options.teacher, info, device, precision) if options.teacher else None,
         class_weights=torch.tensor(options.loss_weights(len(classes.names)), device=device),
-        **{name: getattr(options, name) for name in ("fused_weight", "side_weight", "iou_weight", "teacher_weight")},
+        fused_weight=options.fused_weight,
+        side_weight=options.side_weight,
+        iou_weight=options.iou_weight,
+        teacher_weight=options.teacher_weight,
     )
     data = training_data(options, classes)
     val_sets = {
@@ -93,7 +91,8 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
 
     write_record(options, state, run_dir)
     kept, bad_steps, size = KeptBuffers(network), BadSteps(options.max_bad_steps), None
-    with Visualizer(options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen) as visualizer:
+    visualizer = Visualizer(options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen)
+    with visualizer, Interruption() as interruption, no_worker_left():
         while state.iteration < options.iter and not interruption.stops_before(state.iteration, device):
             lr = learning_rate(state.iteration, options.iter, options.lr, options.schedule, options.warmup_iter)
             if size_at(state.iteration) != size:
@@ -112,6 +111,7 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
                 photos = denormalise(batches[-1].image.cpu().numpy(), options.mean, options.std)
                 visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
             if val_sets and (state.iteration % options.val_freq == 0 or state.iteration == options.iter):
+                share_buffers(state.weights)
                 predictor = Predictor(TorchEngine(copy.deepcopy(state.weights), device, precision), info)
                 metrics = validate_all(predictor, val_sets, device, interruption)
                 if not interruption.on_any_rank(device):  # or the figures are of part of the photographs
@@ -120,8 +120,8 @@ def train(options: TrainOptions, device: torch.device, interruption: Interruptio
             if state.iteration % options.save_freq == 0:
                 save(state, info, run_dir, options.model)
 
-    if state.iteration % options.save_freq:
-        save(state, info, run_dir, options.model)
+        if state.iteration % options.save_freq or not state.iteration:
+            save(state, info, run_dir, options.model)
     if state.iteration < options.iter:
         log(f"stopped by {interruption.name} at iteration {state.iteration}; continue with --resume")
         return interruption.exit_code
@@ -160,12 +160,13 @@ def validate_all(
 
 
 def keep_best(state: TrainingState, info: CheckpointInfo, run_dir: Path) -> None:
-    """Save the weights that ``info.metrics`` are of, if none before were better."""
+    """Save the weights that ``info.metrics`` are of, if none before were better, and the state that knows of them."""
     log(f"iteration {state.iteration}: {', '.join(f'{name} {value:.4f}' for name, value in info.metrics.items())}")
     if info.metrics["miou"] > state.best_miou:
         state.best_miou = info.metrics["miou"]
         if rank() == 0:
             save_checkpoint(run_dir / "checkpoints/best.pth", state.weights, info)
+            state.save(run_dir / "latest.pth")
 
 
 def save(state: TrainingState, info: CheckpointInfo, run_dir: Path, model: str) -> None:

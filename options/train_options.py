@@ -57,7 +57,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     nThreads: int = option(
         2, "loader processes of each process; 0 loads in the training process", at_least=0, on_resume=True
     )
-    max_dataset_size: float = option(math.inf, "use at most this many photographs", at_least=1)
+    max_dataset_size: float = option(math.inf, "use at most this many photographs of each source", at_least=1)
     serial_batches: bool = option(False, "take the photographs in the table's order")
 
     # Network and start
@@ -138,8 +138,10 @@ class TrainOptions(TableOptions, NetworkOptions):
         if local_rank is not None:
             os.environ.setdefault("LOCAL_RANK", str(local_rank))
         values = read_options_file(cls, path) if path else {}
+        if values.get("sources") and (twice := {"image_folder", "df_path"} & given.keys()):
+            raise UserError(f"--{min(twice)} and the sources of {path} exclude each other; name the photographs there")
         if "name" in given:  # a new run with the options of another one, whose folders are its own
-            values = {name: value for name, value in values.items() if name not in ("save_dir", "logs_dir")}
+            values = {name: value for name, value in values.items() if name not in ("save_dir", "logs_dir", "resume")}
         values |= given
         if values.get("resume"):
             values = cls._recorded(values)
@@ -222,6 +224,8 @@ class TrainOptions(TableOptions, NetworkOptions):
         self.save_dir = self.save_dir or f"results/{self.name}"
         if (self.val_image_folder is None) != (self.val_df_path is None):
             raise UserError("validation needs both --val_image_folder and --val_df_path")
+        if self.data_root and not (self.sources or self.validation):
+            raise UserError("--data_root is where the sources and validation of an options file start; there are none")
         if self.validation is not None and self.val_df_path:
             raise UserError("--val_df_path and the options file's validation exclude each other")
         self.training_sources(), self.validation_sets()

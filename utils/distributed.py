@@ -67,6 +67,13 @@ def sum_over_ranks(counts: np.ndarray, device: torch.device) -> np.ndarray:
     return total.cpu().numpy()
 
 
+def share_buffers(network: torch.nn.Module) -> None:
+    """Give every rank the buffers of rank 0: batch norm's statistics follow each rank's own batches."""
+    if dist.is_initialized():
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def gather(value: object) -> list:
     """The value of every rank, by rank; for gloo."""
     if not dist.is_initialized():

@@ -93,6 +93,29 @@ def test_mistakes_in_a_recipe_are_one_line_before_anything_starts(recipe, tmp_pa
     assert_one_line_error(run_here("train.py", "--options", tmp_path / "wrong.yml"), "sources: dolls", "shares")
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--image_folder", "mine", "--df_path", "mine.csv"], "--df_path and the sources of"),
+        (["--name", "mine", "--resume"], "no run to resume"),
+        (["--name", "mine"], None),  # the record's own "resume" is not the new run's
+    ],
+)
+def test_the_command_line_beside_a_recipe(recipe, flags, words, tmp_path):
+    path = tmp_path / "record.yml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(recipe.read_text()) | {"resume": True}))
+    if words:
+        with pytest.raises(UserError, match=words):
+            TrainOptions.parse(["--options", str(path), *flags])
+    else:
+        assert not TrainOptions.parse(["--options", str(path), *flags]).resume
+
+
+def test_a_root_of_paths_that_nothing_starts_at_is_refused():
+    with pytest.raises(UserError, match="--data_root"):
+        TrainOptions.parse(["--data_root", "/data"])
+
+
 @pytest.mark.parametrize("recipe", ["all_sources", "garments", "included_weights"])
 def test_the_recipes_of_several_sources_can_be_read(recipe):
     options = TrainOptions.parse(["--options", str(ROOT / f"recipes/{recipe}.yml"), "--data_root", "data"])

@@ -318,6 +318,26 @@ def test_interrupted_runs_save_say_so_and_keep_the_record_when_resumed(number, d
     assert (code, "is at iteration 6 of 6 already; raise --iter" in out) == (0, True)
 
 
+def test_a_signal_before_the_first_step_leaves_a_run_that_can_be_resumed(dolls, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "no_worker_left", lambda: signal.raise_signal(signal.SIGINT) or contextlib.nullcontext())
+    code, out = run_training(dolls, tmp_path / "run", **SMALL, iter=2)
+    assert code == 130 and "at iteration 0; continue with --resume" in out
+    monkeypatch.undo()
+    assert resume(tmp_path / "run")[0] == 0
+    assert state_of(tmp_path / "run")["iteration"] == 2
+
+
+def test_the_best_weights_are_never_replaced_by_worse_ones_after_a_kill(dolls, tmp_path, monkeypatch):
+    figures = iter([0.6, 0.5])
+    monkeypatch.setattr(train, "validate", lambda *_: {"miou": next(figures)})
+    monkeypatch.setattr(train, "save", lambda *_: None)  # as if killed before the next state is saved
+    sets = {"val_image_folder": dolls.image_folder, "val_df_path": dolls.df_path}
+    run_training(dolls, tmp_path / "run", **SMALL, **sets, iter=1)
+    assert load_network(tmp_path / "run/checkpoints/best.pth")[1].metrics["miou"] == 0.6
+    assert resume(tmp_path / "run", iter=2)[0] == 0
+    assert load_network(tmp_path / "run/checkpoints/best.pth")[1].metrics["miou"] == 0.6
+
+
 def test_iterations_lost_with_a_kill_are_hidden_when_training_resumes(dolls, tmp_path):
     save_dir = tmp_path / "run"
     run_training(dolls, save_dir, **SMALL, iter=1, print_freq=1)
