@@ -12,6 +12,8 @@ import os
 import signal
 import tempfile
 import time
+from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -34,6 +36,7 @@ from utils.memory import keep_freed_memory
 
 MEGABYTE = 1_000_000
 VISITORS = 8  # whose photographs are held in memory, for another category or output
+LEFTOVER_AGE = 60  # seconds
 PREVIEW = 720  # pixels, the longer side of the pictures on the page; results have the photo's size
 CSS = """
 .card { display: grid; grid-template-columns: 1fr 1fr 13em; gap: 1em; padding: 1em 0; align-items: start;
@@ -83,10 +86,10 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
         f"{VISITORS} visitors while the program runs."
     )
 
-    def answer(paths: list[str] | None, photos: dict[str, bytes | None], category: str, output: str):
+    def answer(paths: list[str] | None, photos: dict[str, bytes | str], category: str, output: str):
         """Segment the photographs that were dropped now, or else those that were dropped before."""
         if paths:
-            photos = take(paths, folder, options.max_megabytes)
+            photos = take(paths, folder, options.max_photos, options.max_megabytes)
         if not photos:
             return None, photos, legend, gr.DownloadButton("Download", interactive=False)
         started = time.perf_counter()
@@ -118,22 +121,33 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
     return page
 
 
-def take(paths: list[str], folder: Path, max_megabytes: int) -> dict[str, bytes | None]:
-    """The uploaded files by name, no two alike, None for one that is too large; they are removed from the disk."""
+def take(paths: list[str], folder: Path, max_photos: int, max_megabytes: int) -> dict[str, bytes | str]:
+    """The uploaded files by name, no two alike, or why one is not taken; they are removed from the disk."""
     photos = {}
-    for number, path in enumerate(map(Path, paths), 1):
-        name = path.name if path.name not in photos else f"{number}_{path.name}"
-        photos[name] = path.read_bytes() if path.stat().st_size <= max_megabytes * MEGABYTE else None
+    for number, path in enumerate(map(Path, paths)):
+        name = next(n for n in chain([path.name], (f"{i}_{path.name}" for i in count(2))) if n not in photos)
+        try:
+            if number >= max_photos:
+                photos[name] = f"left out: the limit is {max_photos} photographs at once"
+            elif path.stat().st_size > max_megabytes * MEGABYTE:
+                photos[name] = f"over the limit of {max_megabytes} MB; shrink the photo"
+            else:
+                photos[name] = path.read_bytes()
+        except OSError:  # the same photo, dropped on another page at the same time, has the same path
+            photos[name] = "could not be read; drop it again"
     for path in paths:
         Path(path).unlink(missing_ok=True)  # one that was dropped twice has one path
-    for leftover in folder.iterdir():  # an empty file for each upload, which gradio forgets
-        if leftover.is_file():
-            leftover.unlink(missing_ok=True)
+    # gradio forgets an empty file for each upload. A newer one may be somebody's upload that begins.
+    for leftover in folder.iterdir():
+        with suppress(OSError):
+            about = leftover.stat()
+            if leftover.is_file() and not about.st_size and time.time() - about.st_mtime > LEFTOVER_AGE:
+                leftover.unlink()
     return photos
 
 
 def segment(
-    photos: dict[str, bytes | None],
+    photos: dict[str, bytes | str],
     category: str,
     output: str,
     predictor: Predictor,
@@ -142,19 +156,18 @@ def segment(
 ) -> tuple[list[str], Path | None]:
     """(HTML for each photograph, the file to download: a result, a zip of several, or None).
 
-    photos: encoded, by name; None is one that is too large. One that cannot be used has the reason on its card.
+    photos: encoded, or why not taken, by name. One that cannot be used has the reason on its card.
     """
     cards, results = [], Path(tempfile.mkdtemp(dir=folder))
     archive = results / f"{output}_{category}.zip"
     single = None
-    for number, (photo, name) in enumerate(result_names(list(map(Path, photos))).items()):
+    for photo, name in result_names(list(map(Path, photos))).items():
         started = time.perf_counter()
         try:
-            if number >= options.max_photos:
-                raise UserError(f"left out: the limit is {options.max_photos} photographs at once")
-            if photos[photo.name] is None:
-                raise UserError(f"over the limit of {options.max_megabytes} MB; shrink the photo")
-            image = open_photo(io.BytesIO(photos[photo.name]), max_megapixels=options.max_megapixels)
+            content = photos[photo.name]
+            if isinstance(content, str):
+                raise UserError(content)
+            image = open_photo(io.BytesIO(content), max_megapixels=options.max_megapixels)
             result = predictor.predict([image])[0]
             content = FORMATS[output].encode(result.only(category))
         except (PhotoError, UserError) as error:

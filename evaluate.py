@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data.classes import ClassTable, load_class_table
+from data.classes import check_classes, load_class_table
 from data.labels import read_labels
 from data.photos import EvaluationPhotos
 from data.postprocess import Postprocess
@@ -80,19 +80,6 @@ def main(options: EvaluateOptions) -> None:
         save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
         save_picture(best_and_worst(result, predict, photos, names), folder / "contact_sheet.png")
         print(f"\npictures in {folder}")
-
-
-def check_classes(classes: ClassTable, known: tuple[str, ...], checkpoint: str) -> tuple[str, ...]:
-    """Class names by label. Raises UserError unless table and checkpoint have the same classes in the same order;
-    a checkpoint that has only numbers for its classes takes the table's names.
-    """
-    numbered = all(name.isdigit() for name in known)
-    if len(known) != len(classes.names) or not (numbered or known == classes.names):
-        raise UserError(
-            f"{checkpoint} has the {len(known)} classes {', '.join(known)}, but the truth would have the "
-            f"{len(classes.names)} classes {', '.join(classes.names)}; set --class_map to the map it was trained with"
-        )
-    return classes.names
 
 
 def as_figures(result: Evaluation, names: tuple[str, ...]) -> dict:

@@ -92,7 +92,7 @@ def main(options: InferOptions) -> int:
         print(f"{plan.existing} photograph(s) have results in {shown(options.result_dir)} already: {kept}")
 
     try:
-        with remedies(options.batchSize, predictor.size, options.nThreads):
+        with remedies(options.batchSize, predictor.size):
             tally = segment(plan.jobs, predictor, options)
     except FullDiskError as error:
         raise UserError(f"{error}; free some space, then go on with --skip_existing") from None

@@ -15,7 +15,8 @@ from networks.checkpoint import read_weights, save_checkpoint
 from networks.checkpoint_info import CheckpointInfo
 from networks.surgery import initialise
 from networks.u2net import build_network
-from utils.errors import UserError, run_program
+from utils.errors import UserError, one_line, run_program
+from utils.files import make_writable_folder
 
 GOOGLE_DRIVE = "https://drive.google.com/uc?id="
 REASON_LENGTH = 600  # characters
@@ -45,7 +46,7 @@ def download(drive_id: str, target: Path) -> None:
     """Fetch published weights to a temporary name, check that they load, rename. Raises UserError."""
     url = GOOGLE_DRIVE + drive_id
     by_hand = f"download {url} in a browser, then run python setup_model_weights.py --weights FILE"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_writable_folder(target.parent)
     temporary = target.with_name(f"{target.stem}.download.pth")
     try:
         gdown.download(url, str(temporary))
@@ -62,7 +63,7 @@ def download(drive_id: str, target: Path) -> None:
 
 def reason_of(error: Exception) -> str:
     """All that an error says, in one line: gdown gives the reason (a quota, a missing permission) below its heading."""
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = one_line(error)
     return words if len(words) <= REASON_LENGTH else f"{words[:REASON_LENGTH]} ..."
 
 

@@ -77,13 +77,31 @@ def imaterialist_category(name: str) -> int | None:
     return _BY_NAME.get(folded(name))
 
 
+def is_class_name(name: object) -> bool:
+    """Whether a class can have this name: it is shown, becomes part of file names, and ``any`` means all clothes."""
+    return isinstance(name, str) and name not in ("", "any") and name.isprintable() and not set(name) & set("/\\")
+
+
 def _is_class(name: object, ids: object) -> bool:
-    named = isinstance(name, str) and name not in ("", "any", "background")
+    named = is_class_name(name) and name != "background"
     return named and isinstance(ids, list) and bool(ids) and all(map(_is_category, ids))
 
 
 def _is_category(category: object) -> bool:
     return (type(category) is int and category >= 0) or (isinstance(category, str) and folded(category) != "")
+
+
+def check_classes(classes: ClassTable, known: tuple[str, ...], checkpoint: str) -> tuple[str, ...]:
+    """Class names by label. Raises UserError unless table and checkpoint have the same classes in the same order;
+    a checkpoint that has only numbers for its classes takes the table's names.
+    """
+    numbered = all(name.isdigit() for name in known)
+    if len(known) != len(classes.names) or not (numbered or known == classes.names):
+        raise UserError(
+            f"{checkpoint} has the {len(known)} classes {', '.join(known)}, but the class map has the "
+            f"{len(classes.names)} classes {', '.join(classes.names)}; set --class_map to the map it was trained with"
+        )
+    return classes.names
 
 
 def load_class_table(path: str | None) -> ClassTable:
@@ -106,7 +124,7 @@ def load_class_table(path: str | None) -> ClassTable:
     if not valid or not all(_is_class(name, ids) for name, ids in content.items()):
         raise UserError(
             f"the class map {path} must map 1 to {MAX_CLASSES} class names (background is implied) to lists of "
-            "category ids or names, for example {upper: [0, 1], lower: [pants, shorts]}"
+            "category ids or names, for example {upper: [0, 1], lower: [pants, shorts]}; a name is text without slashes"
         )
     flat = [folded(i) if isinstance(i, str) else i for ids in content.values() for i in ids]
     twice = sorted({i for i in flat if flat.count(i) > 1}, key=str)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from data.classes import CLOTHES, ClassTable, folded, imaterialist_category
 from data.label_table import LabelTable, TableRow
 from data.photo_finder import MOST_PIXELS, FoundPhoto, PhotoFinder, disagreement, fit
-from utils.errors import UserError
+from utils.errors import UserError, one_line
 
 LARGEST_FILE = 4e9  # bytes; as Python objects it is several times as large
 LONGEST_OUTLINE = 1_000_000  # pixels of a polygon; the library's time and memory grow with it
@@ -69,7 +69,7 @@ def _load(df_path: str) -> tuple[list, list, dict]:
     except OSError as error:
         raise UserError(f"cannot read the label file {df_path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{df_path} is not valid JSON: {' '.join(str(error).split())}") from None
+        raise UserError(f"{df_path} is not valid JSON: {one_line(error)}") from None
     except MemoryError:
         raise UserError(f"{df_path} does not fit into memory; split it") from None
     lists = [content.get(name) for name in ("images", "annotations")] if isinstance(content, dict) else [None]

@@ -69,9 +69,14 @@ def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
                     yield path
                 continue
             link = folder / path
-            if link.is_dir():
-                links.append(path)
-            elif (link.is_file() or not link.exists()) and not (leave_out and _target(link).is_relative_to(leave_out)):
+            try:
+                if link.is_dir():
+                    links.append(path)
+                    continue
+                photo = link.is_file() or not link.exists()
+            except OSError:  # it leads to where one may not look: told when it is opened
+                photo = True
+            if photo and not (leave_out and _target(link).is_relative_to(leave_out)):
                 yield path
 
 

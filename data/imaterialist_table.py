@@ -19,7 +19,7 @@ from data.label_table import LabelTable, TableRow
 from data.photo_finder import PhotoFinder, disagreement, fit
 from data.published import where_to_get
 from data.rle import RunLengthError, parse_rle
-from utils.errors import UserError
+from utils.errors import UserError, one_line
 from utils.labels import SOME_CLOTHES, UNKNOWN
 
 COLUMNS = ["ImageId", "EncodedPixels", "Height", "Width", "ClassId"]
@@ -74,7 +74,7 @@ def read_rows(df_path: str, finder: PhotoFinder, known_ids: set[int], progress: 
     except FileNotFoundError:
         raise UserError(f"no label table at {df_path}{where_to_get(df_path)}") from None
     except (csv.Error, *BROKEN) as error:
-        raise UserError(f"cannot read {df_path} as CSV: {' '.join(str(error).split())}") from None
+        raise UserError(f"cannot read {df_path} as CSV: {one_line(error)}") from None
 
 
 def _open(df_path: str) -> io.TextIOWrapper:

@@ -1,7 +1,6 @@
 """Labels as a folder of label maps: a PNG for each photo whose grey or palette values are the classes."""
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +16,7 @@ from data.photo import MAX_MEGAPIXELS
 from data.photo_finder import FoundPhoto, PhotoFinder, disagreement, fit
 from utils.errors import UserError
 from utils.labels import UNKNOWN
+from utils.launcher import cores
 from utils.prefetch import ahead
 
 SCALED_BY = {"L;2": 85, "L;4": 17}  # Pillow spreads grey of 2 and 4 bits over 0 to 255
@@ -64,7 +64,7 @@ def read_folder(
 
     def rows() -> Iterator[TableRow]:
         usable = 0
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             read = ahead(pool, lambda item: _rows(Path(df_path), *item, classes), found(), limit=16)
             for _, future in tqdm(read, "reading label maps", len(maps), disable=not progress, leave=False):
                 rows_of_map = future.result()

@@ -42,7 +42,11 @@ class LoadedSource:
     def load(cls, source: Source, classes: ClassTable, max_photos: float = math.inf) -> "LoadedSource":
         """Raises UserError."""
         tags = read_tags(source.tags, classes, source.tag_map) if source.tags else None
-        return cls(source, load_table(source.df_path, source.image_folder, classes, max_photos), tags)
+        table = load_table(source.df_path, source.image_folder, classes, max_photos)
+        if tags:
+            tagged = tags.check((path.name for path in table.files), source.tags)
+            log(f"{source.tags}: tags of {tagged} of these photographs")
+        return cls(source, table, tags)
 
 
 @dataclass

@@ -155,7 +155,8 @@ def warning(result: Segmentation) -> str | None:
         return "empty"
     if area[1:].sum() > NEARLY_FULL * area.sum():
         return "nearly full"
-    low = result.has_probabilities and np.nansum(result.confidence * area) < LOW_CONFIDENCE * area[1:].sum()
+    known = area * np.isfinite(result.confidence)  # not where only rows between the sampled ones have the class
+    low = result.has_probabilities and np.nansum(result.confidence * known) < LOW_CONFIDENCE * known[1:].sum()
     return "low confidence" if low else None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from data.bare_image import without_metadata
+from utils.errors import one_line
 
 try:  # iPhone photographs
     from pi_heif import register_heif_opener
@@ -65,23 +66,23 @@ def open_photo(
     source: path or binary file. min_size: (height, width) that suffices; a larger JPEG is then decoded
     at a reduced scale that is not smaller. upright: apply the EXIF rotation. Greyscale, 16-bit, floating-point,
     palette and CMYK become RGB; transparency is laid over white. Metadata that cannot be read is ignored.
-    Raises PhotoError.
+    Raises PhotoError; MemoryError passes, as it is not the photo's fault.
     """
     try:
         try:
             return _decode(source, min_size, upright, max_megapixels)
-        except (PhotoError, FileNotFoundError):
+        except (PhotoError, FileNotFoundError, MemoryError):
             raise
         except Exception:
             for bare in without_metadata(_content(source)):
                 try:
                     return _decode(io.BytesIO(bare), min_size, upright, max_megapixels)
-                except PhotoError:
+                except (PhotoError, MemoryError):
                     raise
                 except Exception:  # then it is not the metadata: the first error is the one to tell
                     continue
             raise
-    except PhotoError:
+    except (PhotoError, MemoryError):
         raise
     except FileNotFoundError:
         raise PhotoError("no such file") from None
@@ -104,7 +105,7 @@ def orientation(photo: Image.Image) -> int:
 
 
 def _broken(error: Exception) -> str:
-    return f"broken image ({' '.join(str(error).split()) or type(error).__name__})"
+    return f"broken image ({one_line(error)})"
 
 
 def _content(source: str | Path | BinaryIO) -> bytes:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of U-2-Net's saliency network
 MEAN, STD = 0.5, 0.5  # normalisation of pixel values in 0..1, the same for R, G and B
 SIZE = 768  # pixels: height and width of its input
 DATA_SET = "https://www.kaggle.com/c/imaterialist-fashion-2019-FGVC6/data"  # said where its files are missing

@@ -1,5 +1,6 @@
 """report.csv and coco.json of a whole run, made from the JSON result of each of its photographs."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,23 +11,44 @@ from utils.files import write_atomically, write_csv
 
 REPORT, COCO = "report.csv", "coco.json"
 COLUMNS = ("file", "warning", "width", "height", "share", "confidence")
-INFO = {"description": "masks predicted by infer.py"}
-STARTS = {".csv": ",".join(COLUMNS), ".json": json.dumps({"info": INFO})[:-1]}  # how these files begin, by suffix
+SEAL = ', "info": {{"description": "masks predicted by infer.py", "sha256": "{}"}}}}\n'  # of all that is before it
+HEADER_BYTES = 1 << 20  # of a report's first line, at most
 FAILED = "failed"  # the warning of a photo that has no result
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise UserError where a file would be replaced that is not of an earlier run, such as corrected labels."""
-    start = STARTS[path.suffix].encode()
+    """Raise UserError where a file would be replaced that infer.py did not write so, such as corrected labels."""
     try:
-        with path.open("rb") as file:
-            ours = file.read(len(start)) == start
+        ours = (_is_report if path.suffix == ".csv" else _is_sealed)(path)
     except FileNotFoundError:
         return
     except OSError:
         ours = False
     if not ours:
-        raise UserError(f"{path} was not written by infer.py; move it, or choose another --result_dir")
+        raise UserError(
+            f"{path} was not written by infer.py, or was changed since; move it, or choose another --result_dir"
+        )
+
+
+def _is_report(path: Path) -> bool:
+    """Whether the columns are those of a report, whatever the classes."""
+    with path.open("rb") as file:
+        columns = file.readline(HEADER_BYTES).decode(errors="replace").strip().split(",")
+    others = columns[len(COLUMNS) :]
+    return tuple(columns[: len(COLUMNS)]) == COLUMNS and all(
+        name.startswith(("share_", "confidence_")) for name in others
+    )
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a coco.json ends with the digest of the rest, and so is as infer.py wrote it."""
+    length = len(SEAL.format("0" * 64))
+    result, left = hashlib.sha256(), path.stat().st_size - length
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, 1 << 20))):
+            result.update(block)
+            left -= len(block)
+        return file.read() == SEAL.format(result.hexdigest()).encode()
 
 
 def write_report(path: Path, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:
@@ -46,7 +68,8 @@ def _row(name: str, content: dict) -> list[object]:
     classes = content["classes"].values()
     area = sum(entry["area"] for entry in classes)
     known = [(entry["area"], entry["confidence"]) for entry in classes if entry["confidence"] is not None]
-    mean = round(sum(size * confidence for size, confidence in known) / area, 4) if known else ""
+    total = sum(size for size, _ in known)
+    mean = round(sum(size * confidence for size, confidence in known) / total, 4) if total else ""
     size = content["width"], content["height"]
     cells = [cell for entry in classes for cell in (entry["share"], entry["confidence"])]
     row = [name, content["warning"], *size, round(area / (size[0] * size[1]), 6), mean, *cells]
@@ -64,7 +87,13 @@ def write_coco(path: Path, results: dict[str, Path | None], class_names: tuple[s
 
 def _write_coco(file: BinaryIO, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:
     categories = [{"id": value, "name": name} for value, name in enumerate(class_names[1:], 1)]
-    file.write(f'{STARTS[".json"]}, "categories": {json.dumps(categories)}, "annotations": ['.encode())
+    seal = hashlib.sha256()
+
+    def write(text: str) -> None:
+        file.write(text.encode())
+        seal.update(text.encode())
+
+    write(f'{{"categories": {json.dumps(categories)}, "annotations": [')
     images, count = [], 0
     for name, result in results.items():
         if not result:
@@ -75,8 +104,9 @@ def _write_coco(file: BinaryIO, results: dict[str, Path | None], class_names: tu
         for annotation in _annotations(content):
             count += 1
             where = {"id": count, "image_id": len(images)}
-            file.write(("\n" if count == 1 else ",\n").encode() + json.dumps(where | annotation).encode())
-    file.write(f'\n], "images": {json.dumps(images)}}}\n'.encode())
+            write(("\n" if count == 1 else ",\n") + json.dumps(where | annotation))
+    write(f'\n], "images": {json.dumps(images)}')
+    file.write(SEAL.format(seal.hexdigest()).encode())
 
 
 def _annotations(content: dict) -> Iterator[dict]:

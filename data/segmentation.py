@@ -73,6 +73,14 @@ class Segmentation:
             result[rows] = part
         return result
 
+    def probabilities(self) -> np.ndarray:
+        """How likely each pixel is of each class: C x H x W float32 in 0..1."""
+        result = np.empty((len(self.class_names), *self._shape), np.float32)
+        for rows, logits in self._strips():
+            odds = np.exp(logits - logits.max(0))
+            result[:, rows] = odds / odds.sum(0)
+        return result
+
     def probability_strips(self, category: str) -> Iterator[tuple[slice, np.ndarray]]:
         """The same from top to bottom in parts that take little memory: (rows, probability of those rows)."""
         for rows, logits in self._strips():

@@ -1,5 +1,6 @@
 """Tables of tags (CSV): which garments are somewhere on a photograph."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from data.classes import ClassTable
-from utils.errors import UserError
+from utils.errors import UserError, one_line
 
 COLUMNS = ["ImageId", "Tags"]
 
@@ -27,6 +28,17 @@ class TagTable:
         """The classes that a photo can contain; all of them for a photo without a row."""
         return self.present.get(image_id, self.everything)
 
+    def check(self, image_ids: Iterable[str], path: str) -> int:
+        """How many of the photographs have tags. Raises UserError where none has. path: of the table."""
+        image_ids = list(image_ids)
+        tagged = sum(image_id in self.present for image_id in image_ids)
+        if image_ids and not tagged:
+            raise UserError(
+                f"{path} has no tags for any of the photographs: it names {next(iter(self.present))}, they are called "
+                f"{image_ids[0]} and the like"
+            )
+        return tagged
+
     def __post_init__(self):
         self.everything = torch.ones_like(next(iter(self.present.values())))
 
@@ -42,7 +54,7 @@ def read_tags(path: str, classes: ClassTable, tag_map: str) -> TagTable:
     except FileNotFoundError:
         raise UserError(f"no table of tags at {path}") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"cannot read {path} as CSV: {' '.join(str(error).split())}") from None
+        raise UserError(f"cannot read {path} as CSV: {one_line(error)}") from None
     except ValueError as error:  # pandas names the columns that usecols did not find
         raise UserError(f"{path} lacks columns, it needs {', '.join(COLUMNS)}: {error}") from None
     present: dict[str, Tensor] = {}

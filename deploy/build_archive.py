@@ -21,6 +21,7 @@ import yaml
 
 from deploy.request import Limits
 from networks.checkpoint import load_network, save_checkpoint
+from networks.weight_files import kind_of
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
 
@@ -68,7 +69,7 @@ def _weights(checkpoint: Path) -> bytes:
     Other kinds may need packages that the server lacks, or weights in a file beside them.
     """
     network, info = load_network(checkpoint)  # refuses here what would only fail in the server
-    if checkpoint.suffix.lower() == ".pth":
+    if kind_of(checkpoint) == "torch":
         return checkpoint.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{NAME}.pth"

@@ -32,7 +32,7 @@ from data.image_folder import find_photos, result_names
 from data.outputs import FORMATS, JPEG_SIDE
 from data.photo import PhotoError, open_photo
 from data.segmentation import Segmentation
-from utils.errors import UserError, run_program, shown
+from utils.errors import UserError, one_line, run_program, shown
 from utils.files import FullDiskError, write_atomically
 
 ROUTE = "/predictions/cloth_seg"
@@ -96,7 +96,10 @@ def plan(options: ClientOptions) -> dict[Path, Path]:
             raise UserError(f"two photographs of --input are called {min(twice)}; give their folder instead")
         sources |= names
     suffix = FORMATS[options.format].suffix
-    if len(sources) == 1 and output.suffix:
+    given = output.suffix.lower().replace(".jpeg", ".jpg")
+    if len(sources) == 1 and given in {form.suffix for form in FORMATS.values()} and not output.is_dir():
+        if given != suffix:
+            raise UserError(f"--output {output}: --format {options.format} is written as {suffix}; name it so")
         targets = [output]
     else:
         targets = [output / f"{name}{suffix}" for name in result_names(list(sources)).values()]
@@ -252,7 +255,7 @@ def vertex(options: ClientOptions) -> Send:
 
 
 def _line(error: object) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return one_line(error)[:300]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from data.classes import is_class_name
 from data.published import MEAN, SIZE, STD
 from utils.errors import UserError
 
@@ -27,15 +28,17 @@ class CheckpointInfo:
     @classmethod
     def of(cls, content: dict, path: str | Path) -> "CheckpointInfo":
         """From the fields that a file has. Raises UserError where it describes itself with values no network has."""
-        known = {field.name for field in fields(cls)}
+        known = [field.name for field in fields(cls)]
         info = cls(**{key: value for key, value in content.items() if key in known})
         sizes_fit = all(type(side) is int and 32 <= side <= MAX_SIDE for side in (info.height, info.width))
         numbers = info.mean, info.std
         numbers_fit = all(isinstance(n, float | int) and math.isfinite(n) for n in numbers) and info.std > 0
         names = info.class_names
-        names_fit = names is None or (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names))
-        if not (sizes_fit and numbers_fit and names_fit):
-            raise UserError(f"{path} describes itself wrongly (height, width, mean, std or class_names)")
+        listed = isinstance(names, list | tuple)
+        names_fit = names is None or (listed and all(map(is_class_name, names)) and len(set(names)) == len(names))
+        history_fits = type(info.iteration) is int and (info.metrics is None or _are_figures(info.metrics))
+        if not (sizes_fit and numbers_fit and names_fit and history_fits):
+            raise UserError(f"{path} describes itself wrongly (one of {', '.join(known)})")
         info.class_names = tuple(names) if names is not None else None
         return info
 
@@ -45,3 +48,9 @@ class CheckpointInfo:
             its, wanted = getattr(self, name), getattr(other, name)
             if its != wanted:
                 raise UserError(f"{what} has {name} {its}, not {wanted}; give other weights")
+
+
+def _are_figures(metrics: object) -> bool:
+    return isinstance(metrics, dict) and all(
+        isinstance(name, str) and isinstance(value, float | int) for name, value in metrics.items()
+    )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data.published import IMAGENET_MEAN, IMAGENET_STD
 from networks.checkpoint import load_network, save_checkpoint
 from networks.checkpoint_info import METADATA_KEY, CheckpointInfo
 from networks.engines import Engine, OnnxRuntimeEngine, OpenVinoEngine, choose_engine, openvino_core
@@ -22,7 +23,6 @@ from utils.files import write_atomically
 
 HALF_MAX = torch.finfo(torch.float16).max
 REMBG_SIZE = 768  # height and width of the input that rembg feeds
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def export_half(network: nn.Module, info: CheckpointInfo, target: Path) -> None:

@@ -32,8 +32,16 @@ def read_onnx(path: Path) -> tuple[StateDict, dict]:
     graph = model.graph
     _refuse_converted(graph, path)
     description = description_of({entry.key: entry.value for entry in model.metadata_props}, path)
+    try:
+        return _weights(graph, path, prepares_input=bool(description)), description
+    except (IndexError, ValueError):
+        raise UserError(f"{path} is not a U2NET export (one of its nodes lacks inputs or outputs)") from None
+
+
+def _weights(graph: GraphProto, path: Path, prepares_input: bool) -> StateDict:
+    """Weights by their published names. Raises UserError, and IndexError or ValueError on a malformed node."""
     constants = _constants(graph)
-    convolutions, norms = _match(graph, constants, path, prepares_input=bool(description))
+    convolutions, norms = _match(graph, constants, path, prepares_input)
     state: StateDict = {}
     for name in convolution_names().values():
         weight, *bias = (_tensor(constants, value, path) for value in convolutions[name].input[1:])
@@ -41,7 +49,7 @@ def read_onnx(path: Path) -> tuple[StateDict, dict]:
         if name.endswith("conv_s1"):
             norm = _batch_norm(norms[name], constants, path) if name in norms else identity_norm(len(weight))
             state |= {f"{name.removesuffix('conv_s1')}bn_s1.{key}": value for key, value in norm.items()}
-    return state, description
+    return state
 
 
 def _refuse_converted(graph: GraphProto, path: Path) -> None:

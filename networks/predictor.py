@@ -56,7 +56,9 @@ class Predictor:
         return self.predict([photo if isinstance(photo, Image.Image) else open_photo(photo)])[0]
 
     def predict(self, photos: list[Image.Image]) -> list[Segmentation]:
-        """Segment RGB photographs of any sizes in one pass of the network."""
+        """Segment RGB photographs of any sizes in one pass of the network; none give an empty list."""
+        if not photos:
+            return []
         inputs = [self.prepare(photo) for photo in photos]
         sizes = [photo.size[::-1] for photo in photos]
         return self._segment(inputs, sizes, photos)

@@ -119,8 +119,11 @@ def _other_format(path: Path, head: bytes) -> str | None:
         return "a tar archive; unpack it and give the file inside"
     if not zipfile.is_zipfile(path):
         return None
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # zipfile raises what it likes on broken directories
+        return "damaged; get it anew"
     for pattern, name in OTHER_ARCHIVES.items():
         if any(re.fullmatch(pattern, entry) for entry in names):
             return name

@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-from options.base_options import BaseOptions, PredictorOptions, in_repository, option
+from options.base_options import BaseOptions, PredictorOptions, option
 from utils.errors import UserError
 
 
@@ -25,9 +25,10 @@ class AppOptions(PredictorOptions):
             with socket.socket(family, kind) as trial:
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 trial.bind(address)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
             place = f"{self.host}:{self.port}"
-            raise UserError(f"cannot listen at {place}: {error.strerror}; choose another --port or --host") from None
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot listen at {place}: {reason}; choose another --port or --host") from None
         return self
 
 
@@ -40,5 +41,5 @@ class ScreenshotOptions(BaseOptions):
 
     def resolve(self) -> "ScreenshotOptions":
         super().resolve()
-        self.output = in_repository(self.output)
+        self.find_defaults("output")
         return self

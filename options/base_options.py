@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
-from utils.errors import UserError, shown, speak_plainly
+from utils.errors import UserError, explained, speak_plainly
 from utils.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -51,8 +51,8 @@ class BaseOptions:
         speak_plainly()
         try:
             return cls.parse()
-        except UserError as error:
-            raise SystemExit(f"error: {shown(error)}") from None
+        except (UserError, OSError) as error:
+            raise SystemExit(explained(error)) from None
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
@@ -101,6 +101,12 @@ class BaseOptions:
             setattr(self, item.name, _plain(getattr(self, item.name)))
             check_limits(item, getattr(self, item.name))
         return self
+
+    def find_defaults(self, *names: str) -> None:
+        """Let paths that are still the default be found from any folder; a path that the user gives stays as it is."""
+        for item in fields(self):
+            if item.name in names and getattr(self, item.name) == item.default:
+                setattr(self, item.name, in_repository(item.default))
 
     def changed(self) -> str:
         """The options that differ from their defaults, as one line."""
@@ -207,7 +213,7 @@ class TableOptions(BaseOptions):
 
     def resolve(self):
         super().resolve()
-        self.image_folder, self.df_path = in_repository(self.image_folder), in_repository(self.df_path)
+        self.find_defaults("image_folder", "df_path")
         return self
 
 
@@ -223,6 +229,12 @@ def refuse_existing(output: str) -> None:
     """Raise UserError where the file that --output names exists."""
     if Path(output).exists():
         raise UserError(f"{output} exists; remove it first, or choose another --output")
+
+
+def refuse_filled(folder: str) -> None:
+    """Raise UserError where the folder that --output_dir names holds something, or is a file."""
+    if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
+        raise UserError(f"{folder} exists already and is not an empty folder; choose another --output_dir")
 
 
 def check_limits(item, value: object) -> None:

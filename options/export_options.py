@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
-from options.base_options import BaseOptions, in_repository, option, refuse_existing
+from options.base_options import BaseOptions, option, refuse_existing
 from utils.errors import UserError
 
 SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
@@ -29,7 +29,7 @@ class ExportOptions(BaseOptions):
 
     def resolve(self) -> "ExportOptions":
         super().resolve()
-        self.photos = in_repository(self.photos)
+        self.find_defaults("photos")
         if Path(self.output).suffix not in SUFFIXES:
             raise UserError(f"--output {self.output} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
         if self.preset == "rembg" and Path(self.output).suffix != ".onnx":

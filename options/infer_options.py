@@ -6,7 +6,7 @@ from PIL import ImageColor
 
 from data.outputs import FORMATS, OutputLayout
 from data.tryon import Margin, Preset, agnostic, viton
-from options.base_options import PostprocessOptions, PredictorOptions, in_repository, option
+from options.base_options import PostprocessOptions, PredictorOptions, option
 from utils.errors import UserError
 from utils.launcher import Shard
 
@@ -54,7 +54,7 @@ class InferOptions(PostprocessOptions, PredictorOptions):
     def resolve(self) -> "InferOptions":
         super().resolve()
         Shard.parse(self.shard)
-        self.image_dir = in_repository(self.image_dir)
+        self.find_defaults("image_dir")
         if self.overlay and "overlay" not in self.outputs:
             self.outputs = [*self.outputs, "overlay"]
         if self.preset and (self.outputs != ["mask"] or self.background is not None or self.crop):

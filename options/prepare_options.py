@@ -10,6 +10,7 @@ from options.base_options import (
     PredictorOptions,
     option,
     refuse_existing,
+    refuse_filled,
 )
 from utils.errors import UserError
 
@@ -20,6 +21,11 @@ class PrepareCcpOptions(BaseOptions):
 
     ccp: str = option(help="clone of https://github.com/bearpaw/clothing-co-parsing")
     output_dir: str = option(help="folder of the tables and photographs, new or empty")
+
+    def resolve(self) -> "PrepareCcpOptions":
+        super().resolve()
+        refuse_filled(self.output_dir)
+        return self
 
 
 @dataclass
@@ -33,6 +39,11 @@ class PrepareProductsOptions(NetworkOptions):
     batchSize: int = option(4, "photographs through the network at once", at_least=1)
     leave_out: str | None = option(None, "table whose photographs are left out, such as those kept for validation")
     max_dataset_size: float = option(float("inf"), "use at most so many photographs", at_least=1)
+
+    def resolve(self) -> "PrepareProductsOptions":
+        super().resolve()
+        refuse_filled(self.output_dir)
+        return self
 
 
 @dataclass
@@ -55,6 +66,7 @@ class PseudoLabelOptions(PredictorOptions):
         super().resolve()
         if (self.tags is None) != (self.tag_map is None):
             raise UserError("--tags and --tag_map belong together")
+        refuse_existing(self.output)
         return self
 
 

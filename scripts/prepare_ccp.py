@@ -97,13 +97,8 @@ RECIPE = {
 
 
 def main(options: PrepareCcpOptions) -> None:
-    prepare(Path(options.ccp), Path(options.output_dir))
-
-
-def prepare(clone: Path, output: Path) -> None:
-    """Write the three parts to ``output`` and report their counts. Raises UserError; then nothing is written."""
-    parts = split()
-    check_output(output)
+    """Write the three parts and report their counts. Raises UserError; then nothing is written."""
+    clone, output, parts = Path(options.ccp), Path(options.output_dir), split()
     check_clone(clone, parts)
     labels = read_labels(clone)
     with whole_or_absent(output) as folder:
@@ -123,11 +118,6 @@ def split() -> dict[str, list[int]]:
         "val": sorted(shuffled[PART_SIZE : 2 * PART_SIZE]),
         "tagged": sorted(set(TAGS) - {NOT_TAGGED}, key=file_name),
     }
-
-
-def check_output(output: Path) -> None:
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} exists already and is not an empty folder: choose another --output_dir")
 
 
 def check_clone(clone: Path, parts: dict[str, list[int]]) -> None:

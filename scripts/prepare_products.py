@@ -37,13 +37,14 @@ from tqdm import tqdm
 
 from data.imaterialist_table import COLUMNS
 from data.photo import PhotoError, open_photo
+from data.published import IMAGENET_MEAN, IMAGENET_STD
 from data.rle import encode_rle
 from networks.surgery import initialise
 from networks.torch_engine import TorchEngine
 from networks.u2net import build_network
 from utils.devices import resolve_device, resolve_precision
-from utils.errors import UserError, run_program
-from utils.files import write_csv
+from utils.errors import UserError, one_line, run_program
+from utils.files import make_writable_folder, write_csv
 from utils.memory import keep_freed_memory
 from utils.prefetch import ahead
 
@@ -71,8 +72,7 @@ CATEGORIES = {
 FULL_BODY = ("Dress", "Body")
 BACKGROUND = ("Hat", "Shoes")
 
-# The saliency network's normalisation, of pixel values in 0..1 (RGB): that of ImageNet.
-MEAN, STD = np.array((0.485, 0.456, 0.406), np.float32), np.array((0.229, 0.224, 0.225), np.float32)
+MEAN, STD = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
 SALIENT = 0.5  # probability from which a pixel belongs to the garment
 UNSURE = (0.3, 0.7)  # probabilities of unknown pixels
 LEAST_PART = 0.1  # of the largest part: smaller ones are dropped
@@ -85,14 +85,13 @@ CERTAIN, LEAST_CERTAIN = (0.2, 0.8), 0.85  # share of the pixels on and near the
 def main(options: PrepareProductsOptions) -> None:
     keep_freed_memory()
     clone, output = Path(options.products), Path(options.output_dir)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} exists already and is not an empty folder: choose another --output_dir")
     labels = read_labels(clone)
     if options.leave_out:
-        kept = set(pd.read_csv(options.leave_out, usecols=["ImageId"], dtype=str).ImageId)
+        kept = read_names(options.leave_out)
         labels = {name: label for name, label in labels.items() if name not in kept}
     labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
     engine = saliency_engine(options)
+    make_writable_folder(output)
     print(f"device: {engine.name}; {len(labels)} photographs with a label that is known here")
 
     def load(name: str) -> tuple[np.ndarray, tuple[int, int]]:
@@ -120,7 +119,6 @@ def main(options: PrepareProductsOptions) -> None:
                     table = validation_rows
                 table.extend(rows_of(name, label, mask, unsure))
             progress.update(len(batch))
-    output.mkdir(parents=True, exist_ok=True)
     for name, header, lines in (
         ("products", COLUMNS, rows),
         ("products_full", COLUMNS, full_rows),
@@ -132,8 +130,8 @@ def main(options: PrepareProductsOptions) -> None:
     every = dict.fromkeys(row[0] for row in rows + full_rows + other_rows + validation_rows)
     found = Counter(labels[name] for name in every)
     kept = len(dict.fromkeys(row[0] for row in validation_rows))
-    print(f"wrote {output}: {len(every)} photographs ({shown(found)}), {kept} of them for validation")
-    print(f"left out: {shown(left_out) or 'none'}")
+    print(f"wrote {output}: {len(every)} photographs ({listed(found)}), {kept} of them for validation")
+    print(f"left out: {listed(left_out) or 'none'}")
 
 
 def for_validation(name: str) -> bool:
@@ -157,10 +155,18 @@ def read_labels(clone: Path) -> dict[str, str]:
         table = pd.read_csv(clone / "images.csv", usecols=["image", "label"], dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{clone} is not a clone of the clothing data set ({' '.join(str(error).split())}): run git clone "
+            f"{clone} is not a clone of the clothing data set ({one_line(error)}): run git clone "
             f"{REPOSITORY} and pass its path"
         ) from None
     return {f"{image}.jpg": label for image, label in table.itertuples(index=False) if label in CATEGORIES}
+
+
+def read_names(table: str) -> set[str]:
+    """The photographs that a table names. Raises UserError."""
+    try:
+        return set(pd.read_csv(table, usecols=["ImageId"], dtype=str).ImageId)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--leave_out {table} is not a table with the column ImageId: {one_line(error)}") from None
 
 
 def batches(loading, size: int, left_out: Counter):
@@ -227,7 +233,7 @@ def rows_of(name: str, label: str, mask: np.ndarray, unsure: np.ndarray) -> list
     return [(name, text, height, width, category) for category, text in texts.items() if text]
 
 
-def shown(counts: Counter) -> str:
+def listed(counts: Counter) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
 

@@ -20,15 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from data.classes import load_class_table
+from data.classes import check_classes, load_class_table
 from data.image_folder import find_photos
 from data.imaterialist_table import COLUMNS
 from data.photo import PhotoError, open_photo
 from data.pseudo_labels import confident_labels, table_rows
 from data.tag_table import read_tags
 from networks.predictor import Predictor
-from utils.errors import UserError, run_program
-from utils.files import write_csv
+from utils.errors import run_program
+from utils.files import make_writable_folder, write_csv
 from utils.labels import SOME_CLOTHES, UNKNOWN
 from utils.memory import keep_freed_memory
 
@@ -38,13 +38,12 @@ def main(options: PseudoLabelOptions) -> int:
     tags = read_tags(options.tags, classes, options.tag_map) if options.tags else None
     folder = Path(options.image_folder)
     photos = find_photos(folder)
+    if tags:
+        print(f"{options.tags}: tags of {tags.check((photo.name for photo in photos), options.tags)} photographs")
+    make_writable_folder(Path(options.output).parent)
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
-    if predictor.class_names != classes.names:
-        raise UserError(
-            f"{options.checkpoint_path} has the classes {', '.join(predictor.class_names)}, the class map has "
-            f"{', '.join(classes.names)}; set --class_map to the map it was trained with"
-        )
+    check_classes(classes, predictor.class_names, options.checkpoint_path)
     rows, pixels, failed = [], Counter(), 0
     with ThreadPoolExecutor(options.nThreads) as pool:
         results = predictor.predict_stream(
@@ -56,8 +55,7 @@ def main(options: PseudoLabelOptions) -> int:
                 tqdm.write(f"skipped {folder / photo}: {result}", file=sys.stderr)
                 continue
             present = tags.of(photo.name).numpy() if tags else np.ones(len(classes.names), bool)
-            probability = np.stack([result.probability(name) for name in classes.names])
-            labels = confident_labels(probability, present, options.confidence, options.clothes_confidence)
+            labels = confident_labels(result.probabilities(), present, options.confidence, options.clothes_confidence)
             values, counts = np.unique(labels, return_counts=True)
             pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
             rows += table_rows(photo.as_posix(), labels, classes)

@@ -39,13 +39,15 @@ def main() -> None:
 
 def read(logs_dir: Path) -> pd.DataFrame:
     """Every scalar by iteration (rows) and name (columns). Raises UserError where there are none."""
+    if not logs_dir.is_dir():
+        raise UserError(f"there is no folder {logs_dir}; give the --logs_dir of a training")
     events = EventAccumulator(str(logs_dir), size_guidance={"scalars": 0})  # 0: keep all
     events.Reload()
     columns = {
         tag: pd.Series({event.step: event.value for event in events.Scalars(tag)}) for tag in events.Tags()["scalars"]
     }
-    if not columns:
-        raise UserError(f"no TensorBoard scalars in {logs_dir}; give the --logs_dir of a training")
+    if not {"total_loss", "lr"} <= columns.keys():
+        raise UserError(f"no losses of a training in {logs_dir}; give the --logs_dir of one that has logged some")
     return pd.DataFrame(columns).rename_axis("iteration")
 
 

@@ -13,24 +13,37 @@ class UserError(Exception):
 
 
 def run_program(main: Callable[..., int | None], *arguments) -> None:
-    """Run a program's main and end the process with its return value; after an error, with one line and code 1.
+    """Run a program's main and end the process with its return value; after an error, with what is ``explained`` of it
+    and code 1.
 
-    An error that is not a UserError is a fault of the program and ends it with its traceback, and code 1 too. After
-    an error the process ends at once: a normal exit waits for worker processes and for other ranks, which may be
+    After an error the process ends at once: a normal exit waits for worker processes and for other ranks, which may be
     waiting for this one.
     """
     try:
         sys.exit(main(*arguments))
-    except UserError as error:
-        message, code = f"error: {shown(error)}", 1
     except KeyboardInterrupt:
         message, code = "interrupted", 130
-    except Exception:
-        message, code = traceback.format_exc(), 1
+    except Exception as error:
+        message, code = explained(error), 1
     with suppress(OSError):  # nobody may be reading any more
         print(message, file=sys.stderr, flush=True)
         sys.stdout.flush()
     os._exit(code)
+
+
+def explained(error: Exception) -> str:
+    """One line about a UserError, or a file that the system does not give; another error is the program's own fault,
+    and this is its traceback."""
+    if isinstance(error, UserError):
+        return f"error: {shown(error)}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"error: {shown(error.filename)}: {error.strerror}"
+    return "".join(traceback.format_exception(error))
+
+
+def one_line(error: object) -> str:
+    """What an error says, or else its kind, as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def speak_plainly() -> None:

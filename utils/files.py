@@ -30,6 +30,9 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
         try:
             with temporary.open("xb") as file:
                 content(file) if callable(content) else file.write(content)
+                if callable(content):  # a checkpoint, not one of a million masks: it must outlive a power cut
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

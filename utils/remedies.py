@@ -1,4 +1,4 @@
-"""What a user can do about the errors that PyTorch and the system raise during training."""
+"""What a user can do about the errors that PyTorch and the system raise during a run."""
 
 import errno
 import re
@@ -9,10 +9,10 @@ from utils.errors import UserError
 
 
 @contextmanager
-def remedies(batch_size: int, size: tuple[int, int], workers: int) -> Iterator[None]:
+def remedies(batch_size: int, size: tuple[int, int], workers: int | None = None) -> Iterator[None]:
     """Turn errors with a known remedy into a UserError that names it; others pass through as they are.
 
-    batch_size, size (height, width), workers: what the run uses now.
+    batch_size, size (height, width), workers: what the run uses now. workers: loader processes; None: it has threads.
     """
     try:
         yield
@@ -26,7 +26,7 @@ def remedies(batch_size: int, size: tuple[int, int], workers: int) -> Iterator[N
         raise
 
 
-def remedy(error: BaseException, batch_size: int, size: tuple[int, int], workers: int) -> str | None:
+def remedy(error: BaseException, batch_size: int, size: tuple[int, int], workers: int | None = None) -> str | None:
     """One line that says what happened and what to do, or None where nothing is known. Parameters as in remedies."""
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None
@@ -34,9 +34,12 @@ def remedy(error: BaseException, batch_size: int, size: tuple[int, int], workers
     if type(error).__module__.startswith(("torch._inductor", "torch._dynamo", "triton")):
         return f"--compile failed ({reason(text)}); install a C++ compiler such as g++, or leave out --compile"
     if number == errno.EMFILE or "Too many open files" in text:
-        return "too many open files; raise the limit with ulimit -n, or load in the training process with --nThreads 0"
+        instead = "" if workers is None else ", or load in the training process with --nThreads 0"
+        return f"too many open files; raise the limit with ulimit -n{instead}"
     # PyTorch's files in /dev/shm are named torch_*. An error without a file name comes from a semaphore there.
-    if re.search(r"Bus error|</torch_", text) or (number == errno.ENOSPC and error.filename is None):
+    if workers is not None and (
+        re.search(r"Bus error|</torch_", text) or (number == errno.ENOSPC and error.filename is None)
+    ):
         return (
             "the loader workers are out of shared memory (/dev/shm is full); load in the training process with "
             "--nThreads 0, or give a Docker container more with --shm-size=8g"
@@ -47,7 +50,9 @@ def remedy(error: BaseException, batch_size: int, size: tuple[int, int], workers
             f"--batchSize (now {batch_size})"
         )
     if number in (errno.EAGAIN, errno.ENOMEM):
-        return f"the system cannot start the loader workers ({error.strerror}); lower --nThreads (now {workers})"
+        now = "" if workers is None else f" (now {workers})"
+        what = "more threads" if workers is None else "the loader workers"
+        return f"the system cannot start {what} ({error.strerror}); lower --nThreads{now}"
     out_of_memory = r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED"
     if isinstance(error, MemoryError) or re.search(out_of_memory, text):
         return f"out of memory; {less_memory}"

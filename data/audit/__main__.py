@@ -20,6 +20,7 @@ from data.labels import read_labels
 from data.photo import PhotoError, open_photo
 from data.photos import EvaluationPhotos
 from utils.errors import run_program
+from utils.files import make_writable_folder
 from utils.labels import PALETTE, SOME_CLOTHES, UNKNOWN
 from utils.metrics import ConfusionMatrix
 from utils.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
@@ -30,6 +31,8 @@ NAMED = 10  # files listed by name before "and N more"
 
 def main(options: AuditOptions) -> None:
     classes = load_class_table(options.class_map)
+    if options.report_dir:
+        make_writable_folder(Path(options.report_dir))
     rows = RowCounts()
     table = read_labels(options.df_path, options.image_folder, classes, progress=True, watch=rows.add)
     folder = Path(options.image_folder)

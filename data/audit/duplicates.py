@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.photo import PhotoError, open_photo
+from utils.launcher import cores
 from utils.prefetch import ahead
 
 THUMBNAIL = 32  # pixels a side
@@ -52,9 +52,11 @@ def read_fingerprints(files: list[Path]) -> Fingerprints:
     result = Fingerprints(
         [], np.zeros((len(files), THUMBNAIL, THUMBNAIL, 3), np.uint8), np.zeros((len(files), HASH_BYTES), np.uint8), {}
     )
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as pool, tqdm(total=len(files), desc="reading photographs", leave=False) as progress:
-        for row, (_, reading) in enumerate(ahead(pool, _digest_and_thumbnail, files, 4 * cores)):
+    with (
+        ThreadPoolExecutor(cores()) as pool,
+        tqdm(total=len(files), desc="reading photographs", leave=False) as progress,
+    ):
+        for row, (_, reading) in enumerate(ahead(pool, _digest_and_thumbnail, files, 4 * cores())):
             digest, thumbnail, fault = reading.result()
             result.content.append(digest)
             if fault:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, MAX_CLASSES, ClassTable, load_class_table
+from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, MAX_CLASSES, ClassTable, check_classes, load_class_table
 from utils.errors import UserError
 
 
@@ -59,6 +59,8 @@ def test_class_map_is_read_in_its_order_of_precedence(tmp_path, suffix):
         "{1: [1]}",
         "{background: [1]}",
         "{any: [1]}",
+        "{tops/shirts: [1]}",
+        "{'..\\\\x': [1]}",
         "{'': [1]}",
         "{upper: [0], lower: [0]}",
         "{upper: [0, 0]}",
@@ -86,3 +88,9 @@ def test_missing_binary_or_broken_class_map_is_a_one_line_error(tmp_path):
         with pytest.raises(UserError, match="class map") as caught:
             load_class_table(str(tmp_path / name))
         assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_numbers_its_classes_takes_as_many_names_from_the_table():
+    assert check_classes(CLOTHES, ("0", "1", "2", "3"), "x.pth") == CLOTHES.names
+    with pytest.raises(UserError, match="3 classes 0, 1, 2"):
+        check_classes(CLOTHES, ("0", "1", "2"), "x.pth")

@@ -62,9 +62,26 @@ def test_only_files_of_an_earlier_run_are_replaced(tmp_path, results):
         refuse_foreign(path)
         write(path, results, NAMES)
         refuse_foreign(path)
-        path.write_text('{"images": []}')  # as an annotation program exports it
-        with pytest.raises(UserError, match=f"{name} was not written by infer.py"):
-            refuse_foreign(path)
+        changed = ['{"images": []}', ""]  # as an annotation program exports it
+        if name == COCO:
+            content = json.loads(path.read_text())
+            content["annotations"].pop()
+            changed += [json.dumps(content), path.read_text().replace("sub/a.jpg", "sub/b.jpg"), path.read_text()[:-9]]
+        else:
+            changed += [path.read_text().replace("lower\n", "lower,remarks\n", 1)]
+        for text in changed:
+            path.write_text(text)
+            with pytest.raises(UserError, match=f"{name} was not written by infer.py, or was changed"):
+                refuse_foreign(path)
+
+
+def test_confidence_is_the_mean_of_the_classes_where_it_is_known(tmp_path, results):
+    content = json.loads(results["sub/a.jpg"].read_text())
+    content["classes"]["lower"]["confidence"] = None  # only between the rows that were looked at
+    results["sub/a.jpg"].write_text(json.dumps(content))
+    write_report(tmp_path / REPORT, results, NAMES)
+    with (tmp_path / REPORT).open(encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file))[1]["confidence"] == "0.9"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"classes": {"hat": {}}, "warning": null}', '{"classes": {}}'])

@@ -50,6 +50,7 @@ def test_probabilities_are_the_softmax_of_the_same_logits_and_add_up_to_1(size, 
     np.testing.assert_allclose(maps, expected, atol=2e-4)
     np.testing.assert_allclose(maps.sum(0), 1, atol=1e-5)
     np.testing.assert_allclose(found.probability("any"), 1 - maps[0], atol=1e-5)
+    np.testing.assert_array_equal(found.probabilities(), maps)
 
 
 def test_extreme_logits_give_probabilities_and_no_overflow(recwarn):

@@ -9,6 +9,8 @@ import yaml
 
 from deploy.build_archive import archive, contents, main
 from networks.checkpoint import load_network
+from networks.exporters import EXPORTERS
+from networks.weight_files import kind_of
 from options.deploy_options import ArchiveOptions
 from tests.helpers import ROOT, run_script
 from utils.errors import UserError
@@ -39,17 +41,26 @@ def test_the_same_inputs_make_the_same_bytes(tiny_checkpoint, tmp_path):
 
 def test_weights_of_another_kind_become_a_pth(tiny_checkpoint, tmp_path):
     """One that the server reads without the packages, or the files beside it, that the other kind needs."""
-    other = tmp_path / "weights.ckpt"
-    other.write_bytes(tiny_checkpoint.read_bytes())
+    network, info = load_network(tiny_checkpoint)
+    other = tmp_path / "weights.onnx"
+    EXPORTERS[".onnx"](network, info, other)
     files = contents(other, CONFIG)
     assert json.loads(files["MAR-INF/MANIFEST.json"])["model"]["serializedFile"] == "cloth_seg.pth"
     (tmp_path / "cloth_seg.pth").write_bytes(files["cloth_seg.pth"])
     packed, info = load_network(tmp_path / "cloth_seg.pth")
-    network, expected = load_network(tiny_checkpoint)
+    network, expected = load_network(other)
     assert info == expected
     for name, tensor in network.state_dict().items():
         assert torch.equal(packed.state_dict()[name], tensor)
     assert archive(files) == archive(contents(other, CONFIG))
+
+
+def test_the_kind_of_weights_is_told_by_their_content(tiny_checkpoint, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    network, _ = load_network(tiny_checkpoint)
+    safetensors.save_file(network.state_dict(), tmp_path / "w.pth")
+    (tmp_path / "packed.pth").write_bytes(contents(tmp_path / "w.pth", CONFIG)["cloth_seg.pth"])
+    assert kind_of(tmp_path / "w.pth") == "safetensors" and kind_of(tmp_path / "packed.pth") == "torch"
 
 
 def test_what_is_not_a_checkpoint_is_refused_before_anything_is_written(tmp_path):

@@ -140,6 +140,12 @@ def test_where_results_go(tmp_path):
     assert targets(folder / "a.png", folder / "b.png", form="overlay") == ["out/a.jpg", "out/b.jpg"]
     assert targets(folder / "a.png") == ["out/a.png"]
     assert targets(folder / "a.png", output=tmp_path / "mask.png") == ["mask.png"]
+    assert targets(folder / "a.png", output=tmp_path / "results.v2") == ["results.v2/a.png"]
+    assert targets(folder / "a.png", output=tmp_path / "o.JPEG", form="overlay") == ["o.JPEG"]
+    (tmp_path / "folder.png").mkdir()
+    assert targets(folder / "a.png", output=tmp_path / "folder.png") == ["folder.png/a.png"]
+    with pytest.raises(UserError, match="written as .png"):
+        targets(folder / "a.png", output=tmp_path / "mask.jpg")
     with pytest.raises(UserError, match="two photographs"):
         targets(folder / "a.png", folder / "sub/a.png")
     with pytest.raises(UserError, match="would replace the photograph"):

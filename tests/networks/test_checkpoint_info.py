@@ -22,7 +22,9 @@ def test_the_fields_of_a_file_are_taken():
     [
         {"height": "768"}, {"height": 31}, {"width": 10**9}, {"width": True}, {"std": 0.0}, {"std": -1.0},
         {"mean": "0.5"}, {"mean": float("nan")}, {"std": float("nan")}, {"std": float("inf")},
-        {"class_names": (1, 2, 3, 4)}, {"class_names": "upper"},
+        {"class_names": (1, 2, 3, 4)}, {"class_names": "upper"}, {"class_names": ("background", "../x")},
+        {"class_names": ("background", "a", "a")}, {"class_names": ("background", "any")},
+        {"class_names": ("background", "")}, {"iteration": "1"}, {"metrics": {"miou": "good"}}, {"metrics": [1]},
     ],
 )  # fmt: skip
 def test_a_file_that_describes_itself_wrongly_is_refused(wrong):

@@ -242,6 +242,16 @@ def test_weights_outside_the_files_own_folder_are_never_read(location, external)
         load_network(external)
 
 
+@pytest.mark.parametrize("operation", ["Conv", "Relu", "MaxPool"])
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_a_node_that_lacks_its_inputs_or_outputs_is_one_line(operation, field, model, tmp_path):
+    node = next(node for node in model.graph.node if node.op_type == operation)
+    for left in (1, 0):
+        del getattr(node, field)[left:]
+        if left == 0 or (operation, field) == ("Conv", "input"):  # a convolution of one input has no weight
+            assert "is not a U2NET export" in error_of(model, tmp_path / "a.onnx")
+
+
 def test_a_description_in_the_metadata_is_taken(model, tmp_path):
     text = '{"class_names": ["background", "a", "b", "c"], "height": 64, "width": 96, "mean": 0.4, "std": 0.3}'
     helper.set_model_props(model, {"cloth_segmentation": text})

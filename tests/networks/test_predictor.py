@@ -72,6 +72,10 @@ def test_any_engine_gets_images_normalised_as_its_file_says():
     assert predictor.name == "no device"
 
 
+def test_no_photographs_give_no_segmentations(tiny):
+    assert tiny.predict([]) == []
+
+
 def test_flip_makes_the_prediction_of_a_mirrored_photo_the_mirrored_prediction(tiny_checkpoint):
     photo = random_photos((64, 64))[0]
     mirrored = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

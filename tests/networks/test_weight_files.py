@@ -336,6 +336,14 @@ SOMETHING_ELSE: dict[str, tuple[bytes, str]] = {
 }
 
 
+def test_a_zip_with_a_broken_directory_is_one_line(state, tmp_path):
+    torch.save(state, tmp_path / "w.pth")
+    content = bytearray((tmp_path / "w.pth").read_bytes())
+    content[content.rindex(b"PK\x01\x02")] ^= 0xFF
+    (tmp_path / "w.pth").write_bytes(content)
+    assert "damaged" in error_of(tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".onnx"])
 @pytest.mark.parametrize(("content", "words"), SOMETHING_ELSE.values(), ids=SOMETHING_ELSE)
 def test_a_file_that_is_something_else_is_named(content, words, suffix, tmp_path):

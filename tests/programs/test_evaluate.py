@@ -224,12 +224,6 @@ def test_a_class_map_that_is_not_the_checkpoints_is_refused(class_map, words, tm
     assert_one_line_error(run(dolls, tiny_checkpoint, "--class_map", tmp_path / "map.yml"), *words)
 
 
-def test_a_checkpoint_that_numbers_its_classes_takes_as_many_names_from_the_table():
-    assert evaluate.check_classes(CLOTHES, ("0", "1", "2", "3"), "x.pth") == CLOTHES.names
-    with pytest.raises(evaluate.UserError, match="3 classes 0, 1, 2"):
-        evaluate.check_classes(CLOTHES, ("0", "1", "2"), "x.pth")
-
-
 @pytest.mark.parametrize("flag", ["--json", "--report_dir"])
 def test_a_place_for_figures_that_cannot_be_written_is_said_before_the_weights_are_read(flag, tmp_path, dolls):
     (tmp_path / "file").touch()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from data.rle import encode_rle, parse_rle
+from options.prepare_options import PrepareCcpOptions
 from scripts.prepare_ccp import (
     CATEGORIES,
     CATEGORY_OF,
@@ -18,7 +19,7 @@ from scripts.prepare_ccp import (
     categories,
     encode_labels,
     file_name,
-    prepare,
+    main,
     split,
 )
 from tests.helpers import assert_one_line_error, run_here, run_script, shared
@@ -27,6 +28,10 @@ from utils.errors import UserError
 SCRIPT = "scripts/prepare_ccp.py"
 # "null" is label 0; the others follow in alphabetical order, as in label_list.mat.
 LABELS = ["null", *sorted((set(CATEGORY_OF) | WITHOUT_CATEGORY) - {"null"})]
+
+
+def prepare(clone: Path, output: Path) -> None:
+    main(PrepareCcpOptions(ccp=str(clone), output_dir=str(output)).resolve())
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path, monkeypatch, c
     assert rows["val/miou"].dropna().index.tolist() == [10, 20]
     assert Image.open(picture).width > 500
     monkeypatch.setattr(sys, "argv", ["training_curve.py", "--logs_dir", str(tmp_path)])
-    with pytest.raises(UserError, match="no TensorBoard scalars"):
+    with pytest.raises(UserError, match="no losses of a training"):
         training_curve.main()
 
 

@@ -33,6 +33,12 @@ def test_a_users_mistake_is_one_line_and_code_1(obstacle):
     assert (result.returncode, result.stdout) == (1, "before\n")
 
 
+@pytest.mark.parametrize("call", ["open('/no/such/file')", "import os; os.mkdir('x' * 300)"])
+def test_a_file_that_the_system_does_not_give_is_one_line(call):
+    result = program(call)
+    assert_one_line_error(result, "error: ", "/no/such/file: No such file" if "open" in call else "File name too long")
+
+
 def test_a_fault_is_a_traceback_and_code_1_and_nothing_is_waited_for():
     start = time.perf_counter()
     result = program("hinder()\nraise ValueError('a fault')")

@@ -96,6 +96,13 @@ def test_workers_that_cannot_be_started_name_nthreads(number):
     assert "cannot start the loader workers" in message_for(OSError(number, os.strerror(number)))
 
 
+def test_without_loader_workers_none_are_spoken_of():
+    for error in (OSError(errno.EMFILE, "Too many open files"), OSError(errno.EAGAIN, "Resource unavailable")):
+        with pytest.raises(UserError) as caught, remedies(8, (256, 192)):
+            raise error
+        assert "worker" not in str(caught.value) and "training process" not in str(caught.value)
+
+
 def test_too_many_open_files_name_ulimit():
     assert "ulimit -n" in message_for(RuntimeError("Too many open files. Communication with the workers ..."))
     assert "ulimit -n" in message_for(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
