@@ -248,7 +248,8 @@ def write_summaries(plan: Plan, failed: set[str], class_names: tuple[str, ...], 
     """Write them from the JSON results of all photographs, also of those that an earlier run segmented."""
     for path in summaries(options):
         results = {job.name: None if job.name in failed else job.results[SUMMARISED] for job in plan.photographs}
-        (write_report if path.suffix == ".csv" else write_coco)(path, results, class_names)
+        write = write_report if path.suffix == ".csv" else write_coco
+        write(path, results, class_names)
         print(f"wrote {shown(path)}")
 
 

@@ -67,10 +67,10 @@ class LabelTable:
     by shared memory. A data frame or a list of a few 100,000 Python objects would be copied to each.
 
     files: path of each of P photographs. sizes: P x 2 int32 (height, width) that its run-lengths count pixels of.
-    row_offsets: P + 1 int64, photo p owns rows row_offsets[p] to row_offsets[p + 1]. class_of_row: R uint8, a class or
-    UNKNOWN; background rows are left out. run_offsets: R + 1 int64 into runs. runs: N x 2 int32, see parse_rle.
-    skipped: rows that could not be used. photo_sizes: P x 2 int32 (height, width) of the photo as it is opened,
-    another scale of ``sizes``; default: the same. upright: P bool, whether its EXIF rotation is applied then;
+    row_offsets: P + 1 int64, photo p owns rows row_offsets[p] to row_offsets[p + 1]. class_of_row: R uint8, a class,
+    SOME_CLOTHES or UNKNOWN; background rows are left out. run_offsets: R + 1 int64 into runs. runs: N x 2 int32, see
+    parse_rle. skipped: rows that could not be used. photo_sizes: P x 2 int32 (height, width) of the photo as it is
+    opened, another scale of ``sizes``; default: the same. upright: P bool, whether its EXIF rotation is applied then;
     default: never. unsettled: how many photographs have a rotation that the size does not settle. categories: (name,
     class) by the file's own category number. notes: what else the user should know of how the file was read.
     """

@@ -37,8 +37,9 @@ class Postprocess:
         labels = segmentation.labels.copy()
         if self.one_garment:
             _vote(labels)
-        for value in range(1, len(segmentation.class_names) if self.min_area else 0):
-            _absorb(labels, value, self.min_area)
+        if self.min_area:
+            for value in range(1, len(segmentation.class_names)):
+                _absorb(labels, value, self.min_area)
         if self.fill_holes:
             _absorb(labels, 0, self.fill_holes)
         if self.grow:

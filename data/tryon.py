@@ -22,7 +22,8 @@ REPLACED = {"upper": ("upper", "full"), "lower": ("lower", "full"), "full": ("up
 
 @dataclass(frozen=True)
 class Margin:
-    """How far a mask to inpaint reaches beyond the clothes: pixels, or per cent of the height of all clothes."""
+    """How far a mask to inpaint reaches beyond the clothes: pixels, or per cent of the person's height, which is
+    measured from the highest to the lowest pixel of clothes."""
 
     amount: float
     unit: str
