@@ -19,11 +19,11 @@ from utils.labels import PALETTE
 
 JPEG_SIDE = 65_500  # pixels, the format's limit
 FEATHER = 0.0015  # of the diagonal, at least 1.5 pixels: how far a soft edge reaches to either side of the label's edge
-# A photo with more clothes than this share is likely something else: on the validation photographs of CCP and of the
-# clothing data set, people and single garments, clothes took up to 0.61.
+# A photo with more clothes than this share is likely something else: on every third validation photograph of CCP
+# and of the clothing data set, people and single garments, the included weights found up to 0.74.
 NEARLY_FULL = 0.9
-# Of every third of the same photographs, the 16 of 87 below this mean probability agreed with the truth by 0.06 on
-# average, and the others by 0.52.
+# Of these 87 photographs, 8 are below this mean probability: 32 % of their clothes have the right class on average, and
+# 83 % of those of the others.
 LOW_CONFIDENCE = 0.75
 
 

@@ -39,7 +39,8 @@ afterwards.
 A mask is right if its IoU with the label map in [docs/samples/labels](docs/samples/labels) is at least {RIGHT}; where
 there are no clothes, if at most {100 * FALSE_ALARM:g} % of the photo is called clothes. The label maps of single
 garments were made with a saliency network and looked at, those of people were drawn by hand: about right, not exact.
-The recipes in this repository train on photographs of the same product data set, so expect a little less on your own.
+None of these photographs was trained on. The single garments are of the data set that the recipes train on, and among
+the 150 with which weights were chosen, so expect a little less on your own.
 """
 
 

@@ -51,7 +51,8 @@ if [ ! -f results/mean.pth ]; then
     python "$repository/scripts/mean_of_weights.py" --weights "$(last garments)" "$(last street)" --shares 0.6 0.4 \
         --output results/mean.pth
 fi
-train included_weights results/mean.pth --teacher "$(last street)"
+train people_and_garments results/mean.pth --teacher "$(last street)"
+train included_weights "$(last people_and_garments)" --teacher "$(last street)"
 if [ ! -f cloth_segm_u2netp.pth ]; then
     python "$repository/export.py" --checkpoint_path "$(last included_weights)" --output cloth_segm_u2netp.pth \
         --fine_width 288 --fine_height 288 --photos "$data/ccp/val"

@@ -56,7 +56,7 @@ def measured(engine: str, precision: str, photos: list) -> tuple[list[np.ndarray
 @pytest.fixture(scope="module")
 def reference(ccp_val):
     """(photographs with their truths, what PyTorch in fp32 makes of them)."""
-    table = read_labels(str(ccp_val.df_path), str(ccp_val.image_folder), CLOTHES, max_photos=12)
+    table = read_labels(str(ccp_val.df_path), str(ccp_val.image_folder), CLOTHES, max_photos=48)
     photos = list(EvaluationPhotos(table).load(range(len(table))))
     return photos, measured("torch", "fp32", photos)
 

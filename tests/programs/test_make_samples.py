@@ -28,6 +28,14 @@ def test_a_photo_without_clothes_is_right_if_next_to_none_are_found():
     assert compare(label_map(3, 1), label_map(0, 0), NAMES) == (False, "no clothes. Found: full 10.0 %.")
 
 
+def test_no_garment_of_the_samples_is_trained_on():
+    left_out = set((ROOT / "recipes/validation_garments.csv").read_text().split())
+    garments = [
+        source["source"].rpartition("/")[2] for source in read_sources() if "clothing-dataset" in source["source"]
+    ]
+    assert len(garments) == 17 and set(garments) <= left_out
+
+
 def test_every_source_has_its_photo_its_label_map_and_its_rights():
     sources = read_sources()
     assert len(sources) == 20

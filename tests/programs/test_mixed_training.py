@@ -116,7 +116,7 @@ def test_a_root_of_paths_that_nothing_starts_at_is_refused():
         TrainOptions.parse(["--data_root", "/data"])
 
 
-@pytest.mark.parametrize("recipe", ["all_sources", "garments", "included_weights"])
+@pytest.mark.parametrize("recipe", ["all_sources", "garments", "people_and_garments", "included_weights"])
 def test_the_recipes_of_several_sources_can_be_read(recipe):
     options = TrainOptions.parse(["--options", str(ROOT / f"recipes/{recipe}.yml"), "--data_root", "data"])
     sources = {source.name: source for source in options.training_sources()}

@@ -45,8 +45,8 @@ def recipe(tiny_checkpoint, tmp_path):
 def test_the_recipe_ends_in_weights_and_continues_where_it_was(recipe, tmp_path):
     first = recipe(1)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("optimizer=adamw") == 4 and "sources: street (0.46" in first.stdout
-    assert first.stdout.count("teacher=") == 1 and "wrote results/mean.pth: 0.60 x" in first.stdout
+    assert first.stdout.count("optimizer=adamw") == 5 and "sources: street (0.46" in first.stdout
+    assert first.stdout.count("teacher=") == 2 and "wrote results/mean.pth: 0.60 x" in first.stdout
     assert "2 of 2 photographs" in first.stdout
     included = tmp_path / "cloth_segm_u2netp.pth"
     _, info = load_network(included)
