@@ -36,7 +36,6 @@ from utils.memory import keep_freed_memory
 
 MEGABYTE = 1_000_000
 VISITORS = 8  # whose photographs are held in memory, for another category or output
-LEFTOVER_AGE = 60  # seconds
 PREVIEW = 720  # pixels, the longer side of the pictures on the page; results have the photo's size
 CSS = """
 .card { display: grid; grid-template-columns: 1fr 1fr 13em; gap: 1em; padding: 1em 0; align-items: start;
@@ -137,11 +136,10 @@ def take(paths: list[str], folder: Path, max_photos: int, max_megabytes: int) ->
             photos[name] = "could not be read; drop it again"
     for path in paths:
         Path(path).unlink(missing_ok=True)  # one that was dropped twice has one path
-    # gradio forgets an empty file for each upload. A newer one may be somebody's upload that begins.
+    # gradio forgets an empty file for each photo. One with content is somebody's upload under way.
     for leftover in folder.iterdir():
-        with suppress(OSError):
-            about = leftover.stat()
-            if leftover.is_file() and not about.st_size and time.time() - about.st_mtime > LEFTOVER_AGE:
+        with suppress(FileNotFoundError):
+            if leftover.is_file() and not leftover.stat().st_size:
                 leftover.unlink()
     return photos
 

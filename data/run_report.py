@@ -17,7 +17,10 @@ FAILED = "failed"  # the warning of a photo that has no result
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise UserError where a file would be replaced that infer.py did not write so, such as corrected labels."""
+    """Raise UserError where a file would be replaced that is not of an earlier run, such as corrected labels.
+
+    A coco.json must be as it was written; a report must have a report's columns.
+    """
     try:
         ours = (_is_report if path.suffix == ".csv" else _is_sealed)(path)
     except FileNotFoundError:

@@ -76,17 +76,20 @@ class Segmentation:
     def probabilities(self) -> np.ndarray:
         """How likely each pixel is of each class: C x H x W float32 in 0..1."""
         result = np.empty((len(self.class_names), *self._shape), np.float32)
-        for rows, logits in self._strips():
-            odds = np.exp(logits - logits.max(0))
+        for rows, odds in self._odds():
             result[:, rows] = odds / odds.sum(0)
         return result
 
     def probability_strips(self, category: str) -> Iterator[tuple[slice, np.ndarray]]:
         """The same from top to bottom in parts that take little memory: (rows, probability of those rows)."""
-        for rows, logits in self._strips():
-            odds = np.exp(logits - logits.max(0))
+        for rows, odds in self._odds():
             wanted = odds[1:].sum(0) if category == "any" else odds[self.class_names.index(category)]
             yield rows, wanted / odds.sum(0)
+
+    def _odds(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """(rows, C x rows x W float32) of which each class's share is its probability, from top to bottom."""
+        for rows, logits in self._strips():
+            yield rows, np.exp(logits - logits.max(0))
 
     @cached_property
     def confidence(self) -> np.ndarray:

@@ -96,9 +96,9 @@ def plan(options: ClientOptions) -> dict[Path, Path]:
             raise UserError(f"two photographs of --input are called {min(twice)}; give their folder instead")
         sources |= names
     suffix = FORMATS[options.format].suffix
-    given = output.suffix.lower().replace(".jpeg", ".jpg")
-    if len(sources) == 1 and given in {form.suffix for form in FORMATS.values()} and not output.is_dir():
-        if given != suffix:
+    named = output.suffix.lower().replace(".jpeg", ".jpg")
+    if len(sources) == 1 and named in {form.suffix for form in FORMATS.values()} and not output.is_dir():
+        if named != suffix:
             raise UserError(f"--output {output}: --format {options.format} is written as {suffix}; name it so")
         targets = [output]
     else:

@@ -58,5 +58,5 @@ def _external_files(path: Path) -> list[Path]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"location") < 0:  # the key of every external tensor
             return []
-        names = sorted(other.name for other in path.parent.iterdir() if other != path)
+        names = sorted(other.name for other in path.parent.iterdir() if other != path and other.is_file())
         return [path.with_name(name) for name in names if content.find(os.fsencode(name)) >= 0]

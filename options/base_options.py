@@ -17,7 +17,7 @@ from utils.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text (in quotes if it is a number)"}
-WEIGHTS_HELP = "weights: .pth of any published form, .safetensors or .onnx"
+WEIGHT_FILES = ".pth of any published form, .safetensors or .onnx"
 CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids or names; default: upper, lower, full"
 
 
@@ -140,7 +140,7 @@ class NetworkOptions(BaseOptions):
 class PredictorOptions(NetworkOptions):
     """Options of the programs that predict with a checkpoint."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), WEIGHTS_HELP)
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}")
     fine_width: int | None = option(
         None, "width the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
     )

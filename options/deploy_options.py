@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS
-from options.base_options import WEIGHTS_HELP, BaseOptions, option
+from options.base_options import WEIGHT_FILES, BaseOptions, option
 from utils.errors import UserError
 
 MODEL_CONFIG = Path(__file__).parents[1] / "deploy/model-config.yaml"
@@ -14,7 +14,7 @@ MODEL_CONFIG = Path(__file__).parents[1] / "deploy/model-config.yaml"
 class ArchiveOptions(BaseOptions):
     """Build the model archive that TorchServe loads."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), WEIGHTS_HELP)
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}")
     output_dir: str = option("deploy/model_store", "folder of the archive, cloth_seg.mar")
     model_config: str = option(str(MODEL_CONFIG), "batch size, workers, timeouts, precision, limits")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
-from options.base_options import WEIGHTS_HELP, BaseOptions, option, refuse_existing
+from options.base_options import WEIGHT_FILES, BaseOptions, option, refuse_existing
 from utils.errors import UserError
 
 SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
@@ -14,7 +14,7 @@ SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
 class ExportOptions(BaseOptions):
     """Write a checkpoint in another form and check it on photographs; the suffix of the output decides."""
 
-    checkpoint_path: str = option(help=WEIGHTS_HELP)
+    checkpoint_path: str = option(help=f"weights: {WEIGHT_FILES}")
     output: str = option(
         help="file to write: .pth or .safetensors (half precision), .onnx, .xml (OpenVINO), .pt (TorchScript)"
     )
@@ -44,5 +44,5 @@ class ExportOptions(BaseOptions):
 class TorchScriptOptions(ExportOptions):
     """Trace the network into a TorchScript file, for programs that load one; the archive does not need it."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), WEIGHTS_HELP)
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}")
     output: str = option("deploy/torchscript.pt", "file to write")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from options.base_options import (
     CLASS_MAP_HELP,
+    WEIGHT_FILES,
     BaseOptions,
     NetworkOptions,
     PredictorOptions,
@@ -74,7 +75,7 @@ class PseudoLabelOptions(PredictorOptions):
 class MeanOptions(BaseOptions):
     """Write the mean of several weight files of one network."""
 
-    weights: list[str] = option(help="weight files: .pth of any published form, .safetensors or .onnx")
+    weights: list[str] = option(help=f"weight files: {WEIGHT_FILES}")
     shares: list[float] | None = option(None, "share of each, in any unit; default: all the same", at_least=0)
     output: str = option(help="file to write (.pth)")
 

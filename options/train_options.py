@@ -9,7 +9,14 @@ from pathlib import Path
 from data.published import MEAN, SIZE, SMALLEST_CROP, STD
 from data.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
 from networks.checkpoint_info import MAX_SIDE
-from options.base_options import NetworkOptions, TableOptions, in_repository, option, read_options_file
+from options.base_options import (
+    WEIGHT_FILES,
+    NetworkOptions,
+    TableOptions,
+    in_repository,
+    option,
+    read_options_file,
+)
 from options.setup_options import START_WEIGHTS
 from utils.errors import UserError
 
@@ -65,8 +72,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     continue_train: bool = option(True, "start from unet_checkpoint; --no-continue_train starts from scratch")
     unet_checkpoint: str | None = option(
         None,
-        "weights to start from: .pth of any published form, .safetensors or .onnx; default: those that "
-        "setup_model_weights.py writes for the model",
+        f"weights to start from: {WEIGHT_FILES}; default: those that setup_model_weights.py writes for the model",
         on_resume=True,
     )
     resume: bool = option(

@@ -65,7 +65,8 @@ class TrainingState:
             self.best_miou = saved["best_miou"]
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
             raise UserError(
-                f"{path} does not fit the options in {path.parent}; was one of the two files replaced?"
+                f"{path} does not fit the options in {path.with_name('training_options.yml')}; "
+                "was one of the two files replaced?"
             ) from None
 
 

@@ -23,7 +23,7 @@ def test_weights_beside_an_onnx_graph_are_part_of_what_is_converted(tmp_path):
     converted = []
     for name, network in zip("ab", two_networks(), strict=True):
         path = tmp_path / name / "model.onnx"
-        path.parent.mkdir()
+        (path.parent / "model").mkdir(parents=True)  # a folder whose name the graph contains
         EXPORTERS[".onnx"](network, INFO, path)
         onnx.save(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
         converted.append(converted_onnx(path))

@@ -121,7 +121,7 @@ def test_nothing_but_the_result_is_left_on_the_disk(page, client, folder):
     (place,) = folder.glob("cloth-segmentation-page-*")
     before = set(place.rglob("*"))
     ask(client, page, {"shirt.jpg": SHIRT.read_bytes()})
-    left = [path for path in set(place.rglob("*")) - before if path.is_file() and path.stat().st_size]
+    left = [path for path in set(place.rglob("*")) - before if path.is_file()]
     assert [path.name for path in left] == ["shirt.png"]
     assert SHIRT.stat().st_size not in [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
 
@@ -130,9 +130,8 @@ def test_nothing_but_the_result_is_left_on_the_disk(page, client, folder):
 def test_uploads_are_told_apart_and_those_of_others_stay(tmp_path):
     from app import take
 
-    (tmp_path / "being uploaded").touch()
+    (tmp_path / "being uploaded").write_bytes(b"its first bytes")
     (tmp_path / "forgotten").touch()
-    os.utime(tmp_path / "forgotten", (0, 0))
     paths = [tmp_path / folder / name for folder, name in [("x", "2_a.jpg"), ("y", "a.jpg"), ("z", "a.jpg")]]
     for path in paths:
         path.parent.mkdir()
