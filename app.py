@@ -25,13 +25,13 @@ except ImportError as error:
     raise SystemExit(f"error: the page needs gradio ({error}): pip install -r requirements-app.txt") from None
 import numpy as np
 
-from data.image_folder import result_names
-from data.outputs import FORMATS, blended_image, jpeg, result_path
-from data.photo import PhotoError, open_photo
-from data.segmentation import Segmentation
+from data.label_values import PALETTE
+from data.photos.folder import result_names
+from data.photos.open import PhotoError, open_photo
+from data.results.formats import FORMATS, blended_image, jpeg, result_path
+from data.results.segmentation import Segmentation
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program
-from utils.labels import PALETTE
 from utils.memory import keep_freed_memory
 
 MEGABYTE = 1_000_000

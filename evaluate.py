@@ -15,20 +15,28 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.classes import check_classes, load_class_table
-from data.labels import read_labels
-from data.photos import EvaluationPhotos
-from data.postprocess import Postprocess
-from data.segmentation import Segmentation
+from data.label_values import PALETTE
+from data.labels.read import read_labels
+from data.results.postprocess import Postprocess
+from data.results.segmentation import Segmentation
+from data.training.samples import EvaluationPhotos
 from networks.predictor import Predictor
-from utils.distributed import PATIENCE, process_group
 from utils.errors import UserError, run_program
-from utils.evaluation import Evaluation, Predict, evaluate, pooled_over_ranks
+from utils.evaluation.compare import Evaluation, Predict, evaluate, pooled_over_ranks
+from utils.evaluation.metrics import BOUNDARY_TOLERANCE, SplitRate
+from utils.evaluation.pictures import (
+    Tile,
+    bright,
+    confusion_picture,
+    contact_sheet,
+    label_panel,
+    photo_panel,
+    save_picture,
+)
 from utils.files import make_writable_folder, write_atomically
-from utils.labels import PALETTE
-from utils.launcher import Shard
 from utils.memory import keep_freed_memory
-from utils.metrics import BOUNDARY_TOLERANCE, SplitRate
-from utils.pictures import Tile, bright, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
+from utils.process_group import PATIENCE, process_group
+from utils.ranks import Shard
 
 EXAMPLES = 6  # photographs in each section of the contact sheet
 

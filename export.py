@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.image_folder import find_photos
-from data.photo import PhotoError, open_photo
-from networks.checkpoint import load_network
+from data.photos.folder import find_photos
+from data.photos.open import PhotoError, open_photo
+from networks.engines.torch_engine import TorchEngine
 from networks.exporters import EXPORTERS, REMBG_SIZE, ForRembg, export_rembg, open_exported
 from networks.predictor import Predictor
-from networks.torch_engine import TorchEngine
+from networks.weights.checkpoint import load_network
 from utils.errors import UserError, run_program
 from utils.files import make_writable_folder
 from utils.memory import keep_freed_memory

@@ -16,21 +16,21 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from data.image_folder import bare_names, list_folder, result_names
-from data.outputs import OutputLayout, result_path, warning
-from data.photo import PhotoError, open_photo
-from data.postprocess import Postprocess
-from data.run_report import COCO, REPORT, refuse_foreign, write_coco, write_report
-from data.segmentation import Segmentation
-from data.tryon import Preset
-from networks.converted import read_info
+from data.photos.folder import bare_names, list_folder, result_names
+from data.photos.open import PhotoError, open_photo
+from data.results.formats import OutputLayout, result_path, warning
+from data.results.postprocess import Postprocess
+from data.results.run_report import COCO, REPORT, refuse_foreign, write_coco, write_report
+from data.results.segmentation import Segmentation
+from data.results.tryon import Preset
+from networks.engines.onnx_cache import read_info
 from networks.predictor import Predictor
-from utils.errors import UserError, run_program, shown
+from utils.errors import UserError, escape_unprintable, run_program
 from utils.files import FullDiskError, make_writable_folder, write_atomically
-from utils.launcher import is_launched
 from utils.memory import keep_freed_memory
-from utils.prefetch import ahead
-from utils.remedies import remedies
+from utils.prefetch import prefetch
+from utils.ranks import is_launched
+from utils.runtime_errors import explain_errors
 
 SUMMARISED = ("json", "any")  # the result of each photo that report.csv and coco.json are made from
 WARNINGS = {
@@ -74,7 +74,7 @@ class Tally:
 
 @dataclass
 class Outcome:
-    """What became of a job. faults: one line for each thing that could not be done. warning: see data/outputs.py."""
+    """What became of a job. faults: one line for each thing that failed. warning: see data/results/formats.py."""
 
     faults: list[str]
     warning: str | None = None
@@ -89,24 +89,24 @@ def main(options: InferOptions) -> int:
         print(f"shard {options.part.number} of {options.part.count}: {len(plan.photographs)} photograph(s)")
     if plan.existing:
         kept = "kept" if options.skip_existing else "replaced; --skip_existing keeps them"
-        print(f"{plan.existing} photograph(s) have results in {shown(options.result_dir)} already: {kept}")
+        print(f"{plan.existing} photograph(s) have results in {escape_unprintable(options.result_dir)} already: {kept}")
 
     try:
-        with remedies(options.batchSize, predictor.size):
+        with explain_errors(options.batchSize, predictor.size):
             tally = segment(plan.jobs, predictor, options)
     except FullDiskError as error:
         raise UserError(f"{error}; free some space, then go on with --skip_existing") from None
-    done, result_dir = len(plan.jobs) - len(tally.failed) - tally.elsewhere, shown(options.result_dir)
+    done, result_dir = len(plan.jobs) - len(tally.failed) - tally.elsewhere, escape_unprintable(options.result_dir)
     empty = tally.warnings["empty"]
     print(f"{done} of {len(plan.jobs)} photographs segmented into {result_dir}, {empty} without clothes")
     if tally.elsewhere:
         print(f"{tally.elsewhere} were segmented by another run meanwhile")
     if plan.passed_over:
-        kinds = ", ".join(f"{count} {shown(suffix)}" for suffix, count in plan.passed_over.most_common())
+        kinds = ", ".join(f"{count} {escape_unprintable(suffix)}" for suffix, count in plan.passed_over.most_common())
         print(f"other files, ignored: {kinds}")
     write_summaries(plan, tally.failed, predictor.class_names, options)
     if is_launched():  # an exit code of 1 would end the ranks that are at work
-        from utils.distributed import wait_for_ranks  # imports PyTorch
+        from utils.process_group import wait_for_ranks  # imports PyTorch
 
         wait_for_ranks()
     return 1 if tally.failed else 0
@@ -199,7 +199,7 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
     with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
         segmented = predictor.predict_stream(unfinished(), load, options.batchSize, pool, layout.needs_photo)
         write = partial(write_results, layout, Postprocess(**options.postprocess))
-        for (job, _), writing in ahead(pool, write, segmented, 2 * options.batchSize):
+        for (job, _), writing in prefetch(pool, write, segmented, 2 * options.batchSize):
             outcome = writing.result()
             progress.update()
             for fault in outcome.faults:
@@ -208,7 +208,7 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
                 tally.failed.add(job.name)
             if outcome.warning:
                 tally.warnings[outcome.warning] += 1
-                tqdm.write(f"{WARNINGS[outcome.warning]}: {shown(job.photo)}", file=sys.stderr)
+                tqdm.write(f"{WARNINGS[outcome.warning]}: {escape_unprintable(job.photo)}", file=sys.stderr)
     return tally
 
 
@@ -221,7 +221,7 @@ def write_results(
     """
     job, result = segmented
     if isinstance(result, PhotoError):
-        return Outcome([f"skipped {shown(job.photo)}: {result}"])
+        return Outcome([f"skipped {escape_unprintable(job.photo)}: {result}"])
     result = postprocess(result)
     encode = layout.encoder(result)
     faults = []
@@ -231,7 +231,7 @@ def write_results(
         except FullDiskError:
             raise
         except UserError as error:
-            faults.append(shown(error))
+            faults.append(escape_unprintable(error))
     return Outcome(faults, warning(result))
 
 
@@ -250,7 +250,7 @@ def write_summaries(plan: Plan, failed: set[str], class_names: tuple[str, ...], 
         results = {job.name: None if job.name in failed else job.results[SUMMARISED] for job in plan.photographs}
         write = write_report if path.suffix == ".csv" else write_coco
         write(path, results, class_names)
-        print(f"wrote {shown(path)}")
+        print(f"wrote {escape_unprintable(path)}")
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ import gdown
 import torch
 
 from data.classes import load_class_table
-from networks.checkpoint import read_weights, save_checkpoint
-from networks.checkpoint_info import CheckpointInfo
-from networks.surgery import initialise
 from networks.u2net import build_network
+from networks.weights.checkpoint import read_weights, save_checkpoint
+from networks.weights.info import CheckpointInfo
+from networks.weights.surgery import initialise
 from utils.errors import UserError, one_line, run_program
 from utils.files import make_writable_folder
 

@@ -14,37 +14,37 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from data.classes import ClassTable, load_class_table
-from data.loader import LoadedSource, TrainingData, load_table
-from data.photos import EvaluationPhotos
-from data.preprocessing import denormalise
-from networks.checkpoint import save_checkpoint
-from networks.checkpoint_info import CheckpointInfo
+from data.label_values import PALETTE
+from data.photos.preprocessing import denormalise
+from data.training.loader import LoadedSource, TrainingData, load_table
+from data.training.samples import EvaluationPhotos
+from networks.engines.torch_engine import TorchEngine
 from networks.losses import TrainingLoss
 from networks.predictor import Predictor
-from networks.surgery import check_start, start_from
 from networks.teacher import Teacher
-from networks.torch_engine import TorchEngine
 from networks.u2net import build_network
+from networks.weights.checkpoint import save_checkpoint
+from networks.weights.info import CheckpointInfo
+from networks.weights.surgery import check_start, start_from
 from utils.devices import describe, resolve_device, resolve_precision
-from utils.distributed import log, process_group, rank, share_buffers, world_size
 from utils.errors import UserError, run_program
-from utils.evaluation import validate
+from utils.evaluation.compare import validate
 from utils.files import write_atomically
-from utils.interruption import Interruption, no_worker_left
-from utils.labels import PALETTE
-from utils.launcher import local_rank, local_world_size
 from utils.memory import keep_freed_memory
-from utils.remedies import remedies
-from utils.schedules import image_size, learning_rate
-from utils.training_state import TrainingState, build_state
-from utils.training_step import BadSteps, KeptBuffers, train_step
-from utils.visualizer import Visualizer
+from utils.process_group import log, process_group, rank, share_buffers, world_size
+from utils.ranks import local_rank, local_world_size
+from utils.runtime_errors import explain_errors
+from utils.training.interruption import Interruption, kill_workers_at_end
+from utils.training.schedules import image_size, learning_rate
+from utils.training.state import TrainingState, build_state
+from utils.training.step import BadSteps, KeptBuffers, train_step
+from utils.training.visualizer import Visualizer
 
 
 def main(options: TrainOptions) -> int:
     keep_freed_memory()
     device = resolve_device(options.device, local_rank(), local_world_size())
-    with remedies(options.batchSize, options.size, options.nThreads), process_group(device, options.distributed):
+    with explain_errors(options.batchSize, options.size, options.nThreads), process_group(device, options.distributed):
         return train(options, device)
 
 
@@ -92,7 +92,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
     write_record(options, state, run_dir)
     kept, bad_steps, size = KeptBuffers(network), BadSteps(options.max_bad_steps), None
     visualizer = Visualizer(options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen)
-    with visualizer, Interruption() as interruption, no_worker_left():
+    with visualizer, Interruption() as interruption, kill_workers_at_end():
         while state.iteration < options.iter and not interruption.stops_before(state.iteration, device):
             lr = learning_rate(state.iteration, options.iter, options.lr, options.schedule, options.warmup_iter)
             if size_at(state.iteration) != size:

@@ -17,12 +17,12 @@ from torchvision import transforms
 
 from benchmarks.harness import interleaved_medians
 from data.classes import CLOTHES
-from data.imaterialist_table import COLUMNS, read_table
-from data.photos import TrainingPhotos
-from data.published import MEAN, SIZE, STD
-from data.rle import encode_rle
-from data.sampler import Draw
-from data.transforms import TrainTransform
+from data.constants import MEAN, SIZE, STD
+from data.labels.imaterialist import COLUMNS, read_table
+from data.labels.rle import encode_rle
+from data.training.augmentation import TrainTransform
+from data.training.sampler import Draw
+from data.training.samples import TrainingPhotos
 
 PHOTO = Path(__file__).parents[1] / "input_images/eileen_collins.jpg"
 CATEGORIES = [1, 6, 10, 13, 23, 31, 33]  # a top, trousers, a dress, and four that are background

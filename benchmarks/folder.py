@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import untrained_weights
-from data.image_folder import find_photos
-from data.photo import open_photo
-from data.published import SIZE
+from data.constants import SIZE
+from data.photos.folder import find_photos
+from data.photos.open import open_photo
 from infer import make_plan, segment
 from networks.predictor import Predictor
 from options.infer_options import InferOptions

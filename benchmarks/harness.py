@@ -73,9 +73,9 @@ def print_table(results: dict[str, Measured], base: str) -> None:
 
 def untrained_weights(model: str, size: int, folder: Path) -> Path:
     """A checkpoint of an untrained network in ``folder``: as fast as a trained one."""
-    from networks.checkpoint import save_checkpoint
-    from networks.checkpoint_info import CheckpointInfo
     from networks.u2net import build_network
+    from networks.weights.checkpoint import save_checkpoint
+    from networks.weights.info import CheckpointInfo
 
     path = folder / "weights.pth"
     info = CheckpointInfo(("background", "upper", "lower", "full"), size, size)

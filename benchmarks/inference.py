@@ -22,13 +22,13 @@ def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
     if way == "published":
         import torch
 
-        from networks.checkpoint import load_network
+        from networks.weights.checkpoint import load_network
 
         network, _ = load_network(checkpoint)
         batch = torch.from_numpy(images)
         report_call(lambda: network(batch)[0].log_softmax(1).argmax(1), repeats)
     elif way == "rembg":
-        from networks.converted import converted_onnx  # sets nothing that rembg would not
+        from networks.engines.onnx_cache import converted_onnx  # sets nothing that rembg would not
 
         model = converted_onnx(checkpoint)
         import onnxruntime
@@ -36,7 +36,7 @@ def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         report_call(lambda: session.run(None, {"image": images}), repeats)
     else:
-        from networks.engines import load_engine
+        from networks.engines.choose import load_engine
         from utils.memory import keep_freed_memory
 
         engine, _ = load_engine(checkpoint, way, "cpu", height=size, width=size)

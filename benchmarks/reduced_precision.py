@@ -20,15 +20,15 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor
 
 from benchmarks.harness import interleaved_medians
-from data.image_folder import find_photos
-from data.photo import open_photo
-from networks.checkpoint import load_network
-from networks.checkpoint_info import INCLUDED_WEIGHTS
-from networks.converted import converted_onnx
-from networks.exporters import onnx_for_engines
+from data.photos.folder import find_photos
+from data.photos.open import open_photo
+from networks.engines.onnx_cache import converted_onnx
+from networks.engines.rounding import round_weights
 from networks.folding import fold
+from networks.onnx_model import onnx_for_engines
 from networks.predictor import Predictor
-from networks.rounding import round_weights
+from networks.weights.checkpoint import load_network
+from networks.weights.info import INCLUDED_WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}  # this project's names of precisions -> OpenVINO's

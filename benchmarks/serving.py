@@ -20,10 +20,10 @@ import torch
 import yaml
 
 from benchmarks.local_server import LocalServer
-from data.photo import open_photo
+from data.photos.open import open_photo
 from deploy.build_archive import archive, contents
-from networks.checkpoint_info import INCLUDED_WEIGHTS
 from networks.predictor import Predictor
+from networks.weights.info import INCLUDED_WEIGHTS
 from options.deploy_options import MODEL_CONFIG
 
 

@@ -17,8 +17,8 @@ from networks.u2net import build_network
 from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device
 from utils.memory import keep_freed_memory
-from utils.training_state import build_state
-from utils.training_step import KeptBuffers, train_step
+from utils.training.state import build_state
+from utils.training.step import KeptBuffers, train_step
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def seconds_per_photo(passive: bool, repeats: int) -> float:
 
 def predict(repeats: int) -> None:
     from benchmarks.harness import median_seconds
-    from data.photo import open_photo
+    from data.photos.open import open_photo
     from networks.predictor import Predictor
     from utils.memory import keep_freed_memory
 

@@ -1,1 +1,1 @@
-"""Photographs, labels and everything between a label table and a tensor pair."""
+"""Photographs, labels and results, as they are read and written; no data lies here."""

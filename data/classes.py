@@ -9,7 +9,7 @@ import yaml
 
 from utils.errors import UserError
 
-MAX_CLASSES = 253  # beside background; the label values above them have meanings of their own (utils/labels.py)
+MAX_CLASSES = 253  # beside background; the label values above them have meanings of their own (data/label_values.py)
 # By id, the same in the 2019 and 2020 editions: whole garments and accessories, and from 27 on parts of garments.
 IMATERIALIST_CATEGORIES = (
     "shirt, blouse", "top, t-shirt, sweatshirt", "sweater", "cardigan", "jacket", "vest", "pants", "shorts", "skirt",

@@ -20,13 +20,22 @@ from dataclasses import fields
 import yaml
 
 from deploy.request import Limits
-from networks.checkpoint import load_network, save_checkpoint
-from networks.weight_files import kind_of
+from networks.weights.checkpoint import load_network, save_checkpoint
+from networks.weights.foreign import kind_of
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
 
 NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
-PACKAGES = ("data", "networks", "utils")  # without their sub-folders: the server audits no tables
+# What the server runs, and no more: it trains, measures and exports nothing.
+ROOMS = ("data/photos", "data/results", "networks/engines", "networks/weights")
+MODULES = (
+    "data/__init__.py", "data/classes.py", "data/constants.py", "data/label_values.py",
+    "data/labels/__init__.py", "data/labels/rle.py",
+    "networks/__init__.py", "networks/folding.py", "networks/onnx_model.py", "networks/predictor.py", "networks/u2net.py",
+    "utils/__init__.py", "utils/cache.py", "utils/devices.py", "utils/errors.py", "utils/files.py", "utils/memory.py",
+    "utils/prefetch.py", "utils/ranks.py", "utils/serialization.py",
+    "deploy/reply.py", "deploy/request.py",
+)  # fmt: skip
 NEEDED = {"batchSize", "maxWorkers", "handler"}  # settings that the handler reads
 SETTINGS = {"engine", "precision", "height", "width", "flip", "limits"}  # of the section handler
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
@@ -52,8 +61,7 @@ def contents(checkpoint: Path, model_config: Path) -> dict[str, bytes]:
         },
         "archiverVersion": "0.12.0",
     }
-    sources = [path for package in PACKAGES for path in (ROOT / package).glob("*.py")]
-    sources += [ROOT / "deploy/request.py", ROOT / "deploy/reply.py"]
+    sources = [path for room in ROOMS for path in (ROOT / room).glob("*.py")] + [ROOT / path for path in MODULES]
     return {
         "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2).encode(),
         "handler.py": (ROOT / "deploy/handler.py").read_bytes(),

@@ -28,11 +28,11 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from data.image_folder import find_photos, result_names
-from data.outputs import FORMATS, JPEG_SIDE
-from data.photo import PhotoError, open_photo
-from data.segmentation import Segmentation
-from utils.errors import UserError, one_line, run_program, shown
+from data.photos.folder import find_photos, result_names
+from data.photos.open import PhotoError, open_photo
+from data.results.formats import FORMATS, JPEG_SIDE
+from data.results.segmentation import Segmentation
+from utils.errors import UserError, escape_unprintable, one_line, run_program
 from utils.files import FullDiskError, write_atomically
 
 ROUTE = "/predictions/cloth_seg"
@@ -60,14 +60,14 @@ def main(options: ClientOptions) -> int:
         try:
             content = segment(source, send, options)
         except (PhotoError, AnswerError) as error:
-            fault = f"skipped {shown(source)}: {shown(error)}"
+            fault = f"skipped {escape_unprintable(source)}: {escape_unprintable(error)}"
         else:
             fault = save(target, content)
         failed += bool(fault)
         if fault:
             print(fault, file=sys.stderr)
         else:
-            print(f"{shown(source)} -> {shown(target)}")
+            print(f"{escape_unprintable(source)} -> {escape_unprintable(target)}")
     print(f"{len(results) - failed} of {len(results)} photographs segmented")
     return 1 if failed else 0
 
@@ -79,7 +79,7 @@ def save(target: Path, content: bytes) -> str | None:
     except FullDiskError:
         raise
     except UserError as error:
-        return shown(error)
+        return escape_unprintable(error)
 
 
 def plan(options: ClientOptions) -> dict[Path, Path]:

@@ -10,8 +10,8 @@ from PIL import Image
 from deploy.reply import answer
 from deploy.request import Limits
 from networks.predictor import Predictor
-from utils.launcher import share_of_cores
 from utils.memory import keep_freed_memory
+from utils.ranks import share_of_cores
 
 
 class ClothSegmentationHandler:

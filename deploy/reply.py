@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from data.outputs import FORMATS
-from data.photo import PhotoError, open_photo
+from data.photos.open import PhotoError, open_photo
+from data.results.formats import FORMATS
 from deploy.request import MEGABYTE, Limits, Request, RequestError, parse
 from networks.predictor import Predictor
 

@@ -11,7 +11,7 @@ from itertools import islice
 
 from PIL import Image
 
-from data.outputs import FORMATS
+from data.results.formats import FORMATS
 
 DEFAULTS = {"category": "any", "format": "mask"}
 HEADER_PREFIX = "x-"  # of the headers that carry the parameters of a bare photograph

@@ -1,1 +1,1 @@
-"""U2NET, its loss, its weight files, and prediction with it."""
+"""U2NET, its losses, and prediction with it."""

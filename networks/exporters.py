@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data.published import IMAGENET_MEAN, IMAGENET_STD
-from networks.checkpoint import load_network, save_checkpoint
-from networks.checkpoint_info import METADATA_KEY, CheckpointInfo
-from networks.engines import Engine, OnnxRuntimeEngine, OpenVinoEngine, choose_engine, openvino_core
-from networks.folding import fold
-from networks.rounding import as_dtype, round_weights
-from networks.torch_engine import TorchEngine
+from data.constants import IMAGENET_MEAN, IMAGENET_STD
+from networks.engines.choose import Engine, choose_engine
+from networks.engines.onnxruntime import OnnxRuntimeEngine
+from networks.engines.openvino import OpenVinoEngine, openvino_core
+from networks.engines.torch_engine import TorchEngine
+from networks.onnx_model import onnx_model
+from networks.weights.checkpoint import load_network, save_checkpoint
+from networks.weights.info import METADATA_KEY, CheckpointInfo
 from utils.errors import UserError
 from utils.files import write_atomically
 
@@ -87,39 +88,6 @@ EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {
 }
 
 
-def onnx_for_engines(network: nn.Module, info: CheckpointInfo, bf16: bool = False) -> bytes:
-    """ONNX of the fused map in its cheaper form (``fused``). bf16: the network is changed, for engines in bf16."""
-    if bf16:
-        fold(network)
-        round_weights(network, as_dtype(torch.bfloat16))
-    return onnx_model(_Fused(network), info)
-
-
-def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | None = None) -> bytes:
-    """ONNX (opset 17) of a module from images N x 3 x h x w to logits N x C x h x w, description inside.
-
-    size: takes one image of this (h, w) only; None: any batch and any size.
-    """
-    import onnx
-
-    buffer = io.BytesIO()
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module.eval(),
-            (torch.zeros(1, 3, *(size or (info.height, info.width))),),
-            buffer,
-            opset_version=17,
-            dynamo=False,  # the newer exporter needs onnxscript and writes this machine's paths into the file
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_axes=None if size else dict.fromkeys(("image", "logits"), {0: "batch", 2: "height", 3: "width"}),
-        )
-    model = onnx.load_from_string(buffer.getvalue())
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(asdict(info))})
-    return model.SerializeToString()
-
-
 def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     """An engine that runs a file that an exporter wrote. Raises UserError where none is installed that can."""
     size = info.height, info.width
@@ -170,17 +138,6 @@ class ForRembg(nn.Module):
 
     def fused(self, x: Tensor) -> Tensor:
         return self(x)[0]
-
-
-class _Fused(nn.Module):
-    """The fused map alone, for exporters that take a module."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network.fused(x)
 
 
 class _First(nn.Module):

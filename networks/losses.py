@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.photos import Sample
+from data.label_values import SOME_CLOTHES, UNKNOWN
+from data.training.samples import Sample
 from networks.teacher import Teacher
-from utils.labels import SOME_CLOTHES, UNKNOWN
 
 
 def deep_supervision_loss(

@@ -8,12 +8,12 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from data.photo import PhotoError, open_photo
-from data.preprocessing import prepare
-from data.segmentation import Segmentation
-from networks.checkpoint_info import INCLUDED_WEIGHTS, CheckpointInfo
-from networks.engines import Engine, load_engine
-from utils.prefetch import ahead
+from data.photos.open import PhotoError, open_photo
+from data.photos.preprocessing import prepare
+from data.results.segmentation import Segmentation
+from networks.engines.choose import Engine, load_engine
+from networks.weights.info import INCLUDED_WEIGHTS, CheckpointInfo
+from utils.prefetch import prefetch
 
 Item = TypeVar("Item")
 
@@ -82,7 +82,7 @@ class Predictor:
             return self.prepare(photo), photo.size[::-1], photo if keep_photos else None
 
         batch: list[tuple[Item, tuple | PhotoError]] = []
-        for item, prepared in ahead(pool, prepare_item, items, 2 * batch_size):
+        for item, prepared in prefetch(pool, prepare_item, items, 2 * batch_size):
             try:
                 batch.append((item, prepared.result()))
             except PhotoError as error:

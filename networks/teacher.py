@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from networks.checkpoint import load_network
-from networks.checkpoint_info import CheckpointInfo
 from networks.folding import fold
+from networks.weights.checkpoint import load_network
+from networks.weights.info import CheckpointInfo
 from utils.devices import autocast
 
 

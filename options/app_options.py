@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-from options.base_options import BaseOptions, PredictorOptions, option
+from options.base_options import PredictorOptions, option
 from utils.errors import UserError
 
 
@@ -29,17 +29,4 @@ class AppOptions(PredictorOptions):
             place = f"{self.host}:{self.port}"
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"cannot listen at {place}: {reason}; choose another --port or --host") from None
-        return self
-
-
-@dataclass
-class ScreenshotOptions(BaseOptions):
-    """Make the picture of the page anew."""
-
-    port: int = option(7861, "a free port", at_least=1, at_most=65535)
-    output: str = option("docs/page.png", "PNG to write")
-
-    def resolve(self) -> "ScreenshotOptions":
-        super().resolve()
-        self.find_defaults("output")
         return self

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from networks.checkpoint_info import INCLUDED_WEIGHTS, MAX_SIDE
-from utils.errors import UserError, explained, speak_plainly
+from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
+from utils.errors import UserError, configure_output, format_error
 from utils.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -49,11 +49,11 @@ class BaseOptions:
         # PyTorch reads it when it is imported. Its threads would else wait for each other in a loop, and take the
         # processor from the threads that decode photographs and from other programs (benchmarks/waiting_threads.py).
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        speak_plainly()
+        configure_output()
         try:
             return cls.parse()
         except (UserError, OSError) as error:
-            raise SystemExit(explained(error)) from None
+            raise SystemExit(format_error(error)) from None
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):

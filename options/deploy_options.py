@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks.checkpoint_info import INCLUDED_WEIGHTS
+from networks.weights.info import INCLUDED_WEIGHTS
 from options.base_options import WEIGHT_FILES, BaseOptions, option
 from utils.errors import UserError
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from PIL import ImageColor
 
-from data.outputs import FORMATS, OutputLayout
-from data.tryon import Margin, Preset, agnostic, viton
+from data.results.formats import FORMATS, OutputLayout
+from data.results.tryon import Margin, Preset, agnostic, viton
 from options.base_options import PostprocessOptions, PredictorOptions, option
 from utils.errors import UserError
-from utils.launcher import Shard
+from utils.ranks import Shard
 
 CROP_MARGIN = 0.05
 

@@ -6,9 +6,9 @@ from argparse import ArgumentParser
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from data.published import MEAN, SIZE, SMALLEST_CROP, STD
-from data.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
-from networks.checkpoint_info import MAX_SIDE
+from data.constants import MEAN, SIZE, SMALLEST_CROP, STD
+from data.training.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
+from networks.weights.info import MAX_SIDE
 from options.base_options import (
     WEIGHT_FILES,
     NetworkOptions,

@@ -5,12 +5,19 @@ and compares the mask with the label map in docs/samples/labels/.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from options.prepare_options import SamplesOptions
+from options.base_options import PredictorOptions
+
+
+@dataclass
+class SamplesOptions(PredictorOptions):
+    """Make samples.md and its pictures anew."""
+
 
 if __name__ == "__main__":
     options = SamplesOptions.from_command_line()  # before the imports that take seconds
@@ -20,9 +27,9 @@ import csv
 import numpy as np
 from PIL import Image
 
-from data.outputs import jpeg, overlay_image
-from networks.checkpoint_info import INCLUDED_WEIGHTS
+from data.results.formats import jpeg, overlay_image
 from networks.predictor import Predictor
+from networks.weights.info import INCLUDED_WEIGHTS
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
 

@@ -5,20 +5,42 @@ predicts well (Wortsman et al., "Model soups", ICML 2022), and is a good start f
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.prepare_options import MeanOptions
+from options.base_options import WEIGHT_FILES, BaseOptions, option, refuse_existing
+from utils.errors import UserError
+
+
+@dataclass
+class MeanOptions(BaseOptions):
+    """Write the mean of several weight files of one network."""
+
+    weights: list[str] = option(help=f"weight files: {WEIGHT_FILES}")
+    shares: list[float] | None = option(None, "share of each, in any unit; default: all the same", at_least=0)
+    output: str = option(help="file to write (.pth)")
+
+    def resolve(self) -> "MeanOptions":
+        super().resolve()
+        self.shares = self.shares or [1.0] * len(self.weights)
+        if len(self.shares) != len(self.weights) or not sum(self.shares):
+            raise UserError(f"--shares needs {len(self.weights)} numbers, one for each file, not all zero")
+        if Path(self.output).suffix != ".pth":
+            raise UserError(f"--output {self.output} must end in .pth")
+        refuse_existing(self.output)
+        return self
+
 
 if __name__ == "__main__":
     options = MeanOptions.from_command_line()  # before the imports that take seconds
 
 from dataclasses import replace
 
-from networks.checkpoint import check_keys, load_network, save_checkpoint
 from networks.folding import is_folded
-from utils.errors import UserError, run_program
+from networks.weights.checkpoint import check_keys, load_network, save_checkpoint
+from utils.errors import run_program
 
 
 def main(options: MeanOptions) -> None:

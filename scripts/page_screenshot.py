@@ -10,12 +10,28 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from options.app_options import ScreenshotOptions
+from options.base_options import BaseOptions, option
+
+
+@dataclass
+class ScreenshotOptions(BaseOptions):
+    """Make the picture of the page anew."""
+
+    port: int = option(7861, "a free port", at_least=1, at_most=65535)
+    output: str = option("docs/page.png", "PNG to write")
+
+    def resolve(self) -> "ScreenshotOptions":
+        super().resolve()
+        self.find_defaults("output")
+        return self
+
+
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
 

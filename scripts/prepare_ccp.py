@@ -28,6 +28,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,22 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.prepare_options import PrepareCcpOptions
+from options.base_options import BaseOptions, option, refuse_filled
+
+
+@dataclass
+class PrepareCcpOptions(BaseOptions):
+    """Turn a clone of the Clothing Co-Parsing repository into the tables of the training recipe."""
+
+    ccp: str = option(help="clone of https://github.com/bearpaw/clothing-co-parsing")
+    output_dir: str = option(help="folder of the tables and photographs, new or empty")
+
+    def resolve(self) -> "PrepareCcpOptions":
+        super().resolve()
+        refuse_filled(self.output_dir)
+        return self
+
+
 from utils.errors import UserError, run_program
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"

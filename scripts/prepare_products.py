@@ -16,11 +16,31 @@ Photographs are taken as they are stored. They stay where they are.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.prepare_options import PrepareProductsOptions
+from options.base_options import NetworkOptions, option, refuse_filled
+
+
+@dataclass
+class PrepareProductsOptions(NetworkOptions):
+    """Turn photographs of single garments, each with one label, into tables of the training recipe."""
+
+    products: str = option(help="clone of https://github.com/alexeygrigorev/clothing-dataset, or a folder like it")
+    output_dir: str = option(help="folder of the tables, new or empty; the photographs stay where they are")
+    saliency: str = option("prev_checkpoints/u2netp.onnx", "saliency weights of U2NETP: .onnx or .pth")
+    size: int = option(320, "height and width that the saliency network sees", at_least=32)
+    batchSize: int = option(4, "photographs through the network at once", at_least=1)
+    leave_out: str | None = option(None, "table whose photographs are left out, such as those kept for validation")
+    max_dataset_size: float = option(float("inf"), "use at most so many photographs", at_least=1)
+
+    def resolve(self) -> "PrepareProductsOptions":
+        super().resolve()
+        refuse_filled(self.output_dir)
+        return self
+
 
 if __name__ == "__main__":
     options = PrepareProductsOptions.from_command_line()  # before the imports that take seconds
@@ -35,18 +55,18 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from data.imaterialist_table import COLUMNS
-from data.photo import PhotoError, open_photo
-from data.published import IMAGENET_MEAN, IMAGENET_STD
-from data.rle import encode_rle
-from networks.surgery import initialise
-from networks.torch_engine import TorchEngine
+from data.constants import IMAGENET_MEAN, IMAGENET_STD
+from data.labels.imaterialist import COLUMNS
+from data.labels.rle import encode_rle
+from data.photos.open import PhotoError, open_photo
+from networks.engines.torch_engine import TorchEngine
 from networks.u2net import build_network
+from networks.weights.surgery import initialise
 from utils.devices import resolve_device, resolve_precision
 from utils.errors import UserError, one_line, run_program
 from utils.files import make_writable_folder, write_csv
 from utils.memory import keep_freed_memory
-from utils.prefetch import ahead
+from utils.prefetch import prefetch
 
 REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset"
 # ClassId of each label: the iMaterialist category that is nearest, or a word.
@@ -102,7 +122,7 @@ def main(options: PrepareProductsOptions) -> None:
 
     rows, full_rows, other_rows, validation_rows, tags, left_out = [], [], [], [], [], Counter()
     with ThreadPoolExecutor(2) as pool, tqdm(total=len(labels), unit="photo") as progress:
-        loading = ahead(pool, load, labels, 2 * options.batchSize)
+        loading = prefetch(pool, load, labels, 2 * options.batchSize)
         for batch in batches(loading, options.batchSize, left_out):
             logits = engine(np.stack([image for _, image, _ in batch]))[:, 0]
             for (name, _, size), saliency in zip(batch, sigmoid(logits), strict=True):

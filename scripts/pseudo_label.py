@@ -5,32 +5,62 @@ where the network is not sure, and rows with ``clothes`` where it is sure of clo
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.prepare_options import PseudoLabelOptions
+from options.base_options import CLASS_MAP_HELP, PredictorOptions, option, refuse_existing
+from utils.errors import UserError
+
+
+@dataclass
+class PseudoLabelOptions(PredictorOptions):
+    """Label photographs with a trained network, where it is sure, for training on them."""
+
+    image_folder: str = option(help="folder of photographs, as stored: no EXIF rotation is applied")
+    output: str = option(help="table to write (CSV), in the layout that train.py reads")
+    tags: str | None = option(None, "table of tags: only tagged classes are labelled")
+    tag_map: str | None = option(None, "YAML file, class name -> tags")
+    class_map: str | None = option(None, CLASS_MAP_HELP)
+    confidence: float = option(0.6, "least probability of a labelled pixel", at_least=0, below=1)
+    clothes_confidence: float = option(
+        0.8, "least probability of a pixel that is labelled clothes without a class", at_least=0, below=1
+    )
+    batchSize: int = option(4, "photographs through the network at once", at_least=1)
+    nThreads: int = option(2, "threads that decode photographs", at_least=1)
+
+    def resolve(self) -> "PseudoLabelOptions":
+        super().resolve()
+        if (self.tags is None) != (self.tag_map is None):
+            raise UserError("--tags and --tag_map belong together")
+        refuse_existing(self.output)
+        return self
+
 
 if __name__ == "__main__":
     options = PseudoLabelOptions.from_command_line()  # before the imports that take seconds
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
 
-from data.classes import check_classes, load_class_table
-from data.image_folder import find_photos
-from data.imaterialist_table import COLUMNS
-from data.photo import PhotoError, open_photo
-from data.pseudo_labels import confident_labels, table_rows
-from data.tag_table import read_tags
+from data.classes import ClassTable, check_classes, load_class_table
+from data.label_values import SOME_CLOTHES, UNKNOWN
+from data.labels.imaterialist import COLUMNS, WORDS
+from data.labels.rle import encode_rle
+from data.labels.tags import read_tags
+from data.photos.folder import find_photos
+from data.photos.open import PhotoError, open_photo
 from networks.predictor import Predictor
 from utils.errors import run_program
 from utils.files import make_writable_folder, write_csv
-from utils.labels import SOME_CLOTHES, UNKNOWN
 from utils.memory import keep_freed_memory
+
+LEAST_PRESENT = 0.3  # of the probability must be on classes that can be there, or these say nothing
 
 
 def main(options: PseudoLabelOptions) -> int:
@@ -65,6 +95,39 @@ def main(options: PseudoLabelOptions) -> int:
     shares = ", ".join(f"{name} {100 * pixels[value] / total:.1f} %" for value, name in names.items())
     print(f"{options.output}: {len(photos) - failed} of {len(photos)} photographs, {len(rows)} rows; {shares}")
     return 1 if failed else 0
+
+
+def confident_labels(
+    probability: np.ndarray, present: Sequence[bool], confidence: float, clothes_confidence: float
+) -> np.ndarray:
+    """Label map (H x W uint8) of what is known, given the classes that can be there.
+
+    probability: C x H x W float32. present: C bool, background included. A pixel gets the most probable present class
+    if that has more than ``confidence`` of the present classes' probability. Else, where the network has more than
+    ``clothes_confidence`` for clothes, whatever their class, and some are present, it gets SOME_CLOTHES; else UNKNOWN.
+    """
+    present = np.asarray(present, bool)
+    of_present = probability * present[:, None, None]
+    total = of_present.sum(0)
+    share = of_present / np.maximum(total, np.finfo(np.float32).tiny)
+    sure = (share.max(0) > confidence) & (total >= LEAST_PRESENT)
+    clothes = (1 - probability[0] > clothes_confidence) & bool(present[1:].any())
+    return np.where(sure, share.argmax(0), np.where(clothes, SOME_CLOTHES, UNKNOWN)).astype(np.uint8)
+
+
+def table_rows(image_id: str, labels: np.ndarray, classes: ClassTable) -> list[tuple]:
+    """Rows (image id, run-lengths, height, width, ClassId) of a label map, one for each of its values.
+
+    A class is written as the first of its categories, and pixels without one as a word (``WORDS``). A photo that is
+    background all over gets a row without run-lengths.
+    """
+    category = {value: str(ids[0]) for value, ids in enumerate(classes.ids, 1)}
+    category |= {-number: word for word, number in WORDS.items()}
+    height, width = labels.shape
+    found = {value: labels == value for value in np.unique(labels).tolist() if value}
+    if not found:
+        return [(image_id, "", height, width, "")]
+    return [(image_id, encode_rle(mask), height, width, category[value]) for value, mask in found.items()]
 
 
 if __name__ == "__main__":

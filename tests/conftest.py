@@ -13,9 +13,9 @@ os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = CACHE.name
 import pytest
 import torch
 
-from networks.checkpoint import save_checkpoint
-from networks.checkpoint_info import CheckpointInfo
 from networks.u2net import build_network
+from networks.weights.checkpoint import save_checkpoint
+from networks.weights.info import CheckpointInfo
 from tests.helpers import DataSet, make_paper_dolls, shared
 
 # Files that take half a minute and more, longest first.

@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.rle import encode_rle
+from data.labels.rle import encode_rle
 from networks.u2net import build_network
 
 ROOT = Path(__file__).parents[1]

@@ -1,1 +1,1 @@
-"""What the programs share beside data and network."""
+"""Helpers that know neither the data nor the network."""

@@ -13,8 +13,8 @@ class UserError(Exception):
 
 
 def run_program(main: Callable[..., int | None], *arguments) -> None:
-    """Run a program's main and end the process with its return value; after an error, with what is ``explained`` of it
-    and code 1.
+    """Run a program's main and end the process with its return value; after an error, with what ``format_error``
+    says of it and code 1.
 
     After an error the process ends at once: a normal exit waits for worker processes and for other ranks, which may be
     waiting for this one.
@@ -24,20 +24,20 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
     except KeyboardInterrupt:
         message, code = "interrupted", 130
     except Exception as error:
-        message, code = explained(error), 1
+        message, code = format_error(error), 1
     with suppress(OSError):  # nobody may be reading any more
         print(message, file=sys.stderr, flush=True)
         sys.stdout.flush()
     os._exit(code)
 
 
-def explained(error: Exception) -> str:
+def format_error(error: Exception) -> str:
     """One line about a UserError, or a file that the system does not give; another error is the program's own fault,
     and this is its traceback."""
     if isinstance(error, UserError):
-        return f"error: {shown(error)}"
+        return f"error: {escape_unprintable(error)}"
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"error: {shown(error.filename)}: {error.strerror}"
+        return f"error: {escape_unprintable(error.filename)}: {error.strerror}"
     return "".join(traceback.format_exception(error))
 
 
@@ -46,14 +46,14 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def speak_plainly() -> None:
+def configure_output() -> None:
     """Make the process print warnings without source lines, and any text, whatever letters the console has."""
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {shown(message)}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {escape_unprintable(message)}\n"
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a program's output goes into another one's variable
             stream.reconfigure(errors="backslashreplace")
 
 
-def shown(text: object) -> str:
+def escape_unprintable(text: object) -> str:
     """Text as one line that can be printed: file names may hold line breaks, and bytes that are not letters."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))

@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(
+def prefetch(
     pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], limit: int
 ) -> Iterator[tuple[Item, Future[Result]]]:
     """(item, future of function(item)) in order; at most ``limit`` items are under way beyond the one in use.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.label_table import LabelTable, SkippedRows, TableRow
-from data.photo_finder import MISSING_PHOTO
+from data.labels.photo_finder import MISSING_PHOTO
+from data.labels.table import LabelTable, SkippedRows, TableRow
 
 
 @dataclass

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.photo import PhotoError, open_photo
-from utils.launcher import cores
-from utils.prefetch import ahead
+from data.photos.open import PhotoError, open_photo
+from utils.prefetch import prefetch
+from utils.ranks import cores
 
 THUMBNAIL = 32  # pixels a side
 HASH_BYTES = 16
@@ -56,7 +56,7 @@ def read_fingerprints(files: list[Path]) -> Fingerprints:
         ThreadPoolExecutor(cores()) as pool,
         tqdm(total=len(files), desc="reading photographs", leave=False) as progress,
     ):
-        for row, (_, reading) in enumerate(ahead(pool, _digest_and_thumbnail, files, 4 * cores())):
+        for row, (_, reading) in enumerate(prefetch(pool, _digest_and_thumbnail, files, 4 * cores())):
             digest, thumbnail, fault = reading.result()
             result.content.append(digest)
             if fault:

@@ -8,9 +8,9 @@ import torch
 import yaml
 
 from deploy.build_archive import archive, contents, main
-from networks.checkpoint import load_network
 from networks.exporters import EXPORTERS
-from networks.weight_files import kind_of
+from networks.weights.checkpoint import load_network
+from networks.weights.foreign import kind_of
 from options.deploy_options import ArchiveOptions
 from tests.helpers import ROOT, run_script
 from utils.errors import UserError

@@ -2,7 +2,7 @@
 
 import torch
 
-from networks.checkpoint import load_network
+from networks.weights.checkpoint import load_network
 from tests.helpers import encoded_photo, run_script
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.segmentation import Segmentation
+from data.results.segmentation import Segmentation
 from deploy.reply import Reply, answer
 from deploy.request import Limits
 from tests.helpers import b64, encoded_photo

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.outputs import FORMATS
+from data.results.formats import FORMATS
 from deploy.request import Limits, Request, RequestError, parse
 from tests.helpers import b64, encoded_photo
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from networks.checkpoint import load_network
-from networks.checkpoint_info import CheckpointInfo
 from networks.exporters import EXPORTERS, ForRembg, export_half, export_rembg, export_torchscript, open_exported
+from networks.weights.checkpoint import load_network
+from networks.weights.info import CheckpointInfo
 from options.export_options import SUFFIXES
 from tests.helpers import trained_like
 from utils.errors import UserError

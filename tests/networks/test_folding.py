@@ -3,11 +3,11 @@ import copy
 import numpy as np
 import torch
 
-from data.photo import open_photo
-from data.preprocessing import prepare
-from networks.checkpoint import read_weights
+from data.photos.open import open_photo
+from data.photos.preprocessing import prepare
 from networks.folding import identity_norm, is_folded, restore_statistics
 from networks.u2net import build_network
+from networks.weights.checkpoint import read_weights
 
 
 def test_identity_batch_norms_pass_their_input_through():

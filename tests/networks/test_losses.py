@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.label_values import UNKNOWN
 from networks.losses import absent_class_loss, cross_entropy, deep_supervision_loss, distillation_loss, soft_iou_loss
-from utils.labels import UNKNOWN
 
 CLASS_WEIGHTS = torch.tensor([1, 1.5, 1.5, 1.5])
 TRUSTED = torch.ones(2)

@@ -3,8 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from data.label_values import SOME_CLOTHES, UNKNOWN
 from networks.losses import absent_class_loss, cross_entropy, deep_supervision_loss, soft_iou_loss
-from utils.labels import SOME_CLOTHES, UNKNOWN
 
 WEIGHTS = torch.tensor([1.0, 1.5, 1.5, 1.5])
 LOGITS = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(0))

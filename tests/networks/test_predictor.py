@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.photo import PhotoError, open_photo
-from data.preprocessing import prepare
-from networks.checkpoint_info import CheckpointInfo
+from data.photos.open import PhotoError, open_photo
+from data.photos.preprocessing import prepare
 from networks.predictor import Predictor
+from networks.weights.info import CheckpointInfo
 from tests.helpers import random_photos
 
 SIZES = (50, 70), (90, 31), (64, 64), (33, 120), (40, 40)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from networks.checkpoint import load_network, save_checkpoint
-from networks.checkpoint_info import CheckpointInfo
 from networks.teacher import Teacher
+from networks.weights.checkpoint import load_network, save_checkpoint
+from networks.weights.info import CheckpointInfo
 from utils.errors import UserError
 
 CPU = torch.device("cpu")

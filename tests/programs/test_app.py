@@ -14,7 +14,7 @@ from zipfile import ZipFile
 import pytest
 from PIL import Image
 
-from data.outputs import FORMATS
+from data.results.formats import FORMATS
 from networks.predictor import Predictor
 from scripts.page_screenshot import chromium, drop, served_page, wait_for_cards
 from tests.helpers import ROOT, assert_one_line_error, encoded_photo, free_port, run_script

@@ -26,7 +26,6 @@ from PIL import Image
 import infer
 from networks.predictor import Predictor
 from networks.u2net import build_network
-from options.audit_options import AuditOptions
 from options.base_options import option
 from options.deploy_options import ArchiveOptions, ClientOptions
 from options.evaluate_options import EvaluateOptions
@@ -34,6 +33,7 @@ from options.export_options import ExportOptions, TorchScriptOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
+from scripts.audit_data import AuditOptions
 from tests.helpers import DataSet, flags_of, make_paper_dolls, run_here, run_script, training_flags
 
 HEADER = "ImageId,EncodedPixels,Height,Width,ClassId\n"

@@ -13,12 +13,12 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 import evaluate
 import train
 from data.classes import CLOTHES
-from data.imaterialist_table import read_table
-from data.photos import EvaluationPhotos
-from data.segmentation import Segmentation
+from data.labels.imaterialist import read_table
+from data.results.segmentation import Segmentation
+from data.training.samples import EvaluationPhotos
 from networks.predictor import Predictor
 from tests.helpers import SHARED, DataSet, Launched, assert_one_line_error, end, make_paper_dolls, run_here
-from utils.interruption import Interruption
+from utils.training.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
 KEYS = {

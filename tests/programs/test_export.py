@@ -8,9 +8,9 @@ import torch
 
 import export
 from networks import exporters
-from networks.checkpoint import load_network, save_checkpoint
-from networks.checkpoint_info import CheckpointInfo
 from networks.predictor import Predictor
+from networks.weights.checkpoint import load_network, save_checkpoint
+from networks.weights.info import CheckpointInfo
 from options.export_options import ExportOptions, TorchScriptOptions
 from tests.helpers import ROOT, assert_one_line_error, random_photos, run_script, shared, trained_like
 from utils.errors import UserError

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import data.photo
+import data.photos.open
 import infer
 from data.classes import CLOTHES
-from data.coco_table import read_coco
-from networks.engines import ENGINES
+from data.labels.coco import read_coco
+from networks.engines.choose import ENGINES
 from options.infer_options import InferOptions
 from tests.helpers import DataSet, Launched, assert_one_line_error, end, run_here, run_script, torchrun, training_flags
 from utils.errors import UserError
@@ -243,7 +243,7 @@ def test_a_wrong_category_is_refused_before_the_weights_are_read(tiny_checkpoint
     def refuse(*_):
         raise AssertionError("the network was built for nothing")
 
-    monkeypatch.setattr("networks.checkpoint.build_network", refuse)
+    monkeypatch.setattr("networks.weights.checkpoint.build_network", refuse)
     run = run_here(
         "infer.py", "--checkpoint_path", tiny_checkpoint, "--category", "hat", "--result_dir", tmp_path / "out"
     )
@@ -319,7 +319,7 @@ def test_a_result_never_replaces_a_photograph(tmp_path, folder):
 def test_a_result_folder_that_cannot_be_written_is_said_before_the_weights_are_read(tmp_path, folder, monkeypatch):
     *_, command = folder
     (tmp_path / "file").touch()
-    monkeypatch.setattr("networks.checkpoint.build_network", None)
+    monkeypatch.setattr("networks.weights.checkpoint.build_network", None)
     run = run_here(*command, "--image_dir", folder[0], "--result_dir", tmp_path / "file" / "out")
     assert_one_line_error(run, "cannot write into", "Not a directory")
 
@@ -353,7 +353,7 @@ def test_warnings_come_without_source_lines(tmp_path, folder, monkeypatch):
         warnings.warn("odd\nmetadata", stacklevel=1)
         return Image.open(path).convert("RGB")
 
-    monkeypatch.setattr("data.photo.open_photo", open_with_warning)
+    monkeypatch.setattr("data.photos.open.open_photo", open_with_warning)
     run = run_here(*command, "--image_dir", photos, "--result_dir", tmp_path / "out")
     assert "warning: odd\\nmetadata\n" in run.stderr
     assert ".py" not in run.stderr

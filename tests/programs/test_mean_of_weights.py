@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from networks.checkpoint import load_network, save_checkpoint
-from networks.checkpoint_info import CheckpointInfo
 from networks.u2net import build_network
-from options.prepare_options import MeanOptions
-from scripts.mean_of_weights import main
+from networks.weights.checkpoint import load_network, save_checkpoint
+from networks.weights.info import CheckpointInfo
+from scripts.mean_of_weights import MeanOptions, main
 from utils.errors import UserError
 
 CLOTHES = ("background", "upper", "lower", "full")

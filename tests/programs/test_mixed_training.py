@@ -7,10 +7,10 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.classes import CLOTHES
-from data.imaterialist_table import read_table
-from networks.checkpoint import load_network
-from options.prepare_options import PseudoLabelOptions
+from data.labels.imaterialist import read_table
+from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
+from scripts.pseudo_label import PseudoLabelOptions
 from scripts.pseudo_label import main as pseudo_label
 from tests.helpers import ROOT, assert_one_line_error, run_here, run_script
 from utils.errors import UserError

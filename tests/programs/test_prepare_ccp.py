@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.rle import encode_rle, parse_rle
-from options.prepare_options import PrepareCcpOptions
+from data.labels.rle import encode_rle, parse_rle
 from scripts.prepare_ccp import (
     CATEGORIES,
     CATEGORY_OF,
     TOP,
     WITHOUT_CATEGORY,
+    PrepareCcpOptions,
     categories,
     encode_labels,
     file_name,

@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 from data.classes import CLOTHES
-from data.imaterialist_table import read_table
-from options.prepare_options import PrepareProductsOptions
-from scripts.prepare_products import CATEGORIES, doubt, find_garment, for_validation, main, rows_of
+from data.label_values import SOME_CLOTHES, UNKNOWN
+from data.labels.imaterialist import read_table
+from scripts.prepare_products import (
+    CATEGORIES,
+    PrepareProductsOptions,
+    doubt,
+    find_garment,
+    for_validation,
+    main,
+    rows_of,
+)
 from tests.helpers import assert_one_line_error, run_script, shared
 from utils.errors import UserError
-from utils.labels import SOME_CLOTHES, UNKNOWN
 
 
 @pytest.fixture(scope="module")

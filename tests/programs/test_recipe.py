@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from networks.checkpoint import load_network
+from networks.weights.checkpoint import load_network
 from tests.helpers import ROOT, make_paper_dolls
 from utils.files import write_csv
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import setup_model_weights
-from networks.checkpoint import load_network, read_weights
 from networks.u2net import build_network
+from networks.weights.checkpoint import load_network, read_weights
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
 from tests.helpers import assert_one_line_error, run_script

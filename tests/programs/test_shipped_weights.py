@@ -6,8 +6,8 @@ import re
 import pytest
 
 import evaluate
-from networks.checkpoint import read_info
-from networks.checkpoint_info import INCLUDED_WEIGHTS
+from networks.weights.checkpoint import read_info
+from networks.weights.info import INCLUDED_WEIGHTS
 from options.evaluate_options import EvaluateOptions
 from tests.helpers import ROOT, flags_of
 

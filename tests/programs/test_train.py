@@ -25,11 +25,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train
 from data.classes import CLOTHES
-from data.loader import TrainingData, load_table
-from data.photos import EvaluationPhotos, TrainingPhotos
-from networks.checkpoint import load_network
+from data.training.loader import TrainingData, load_table
+from data.training.samples import EvaluationPhotos, TrainingPhotos
 from networks.predictor import Predictor
 from networks.u2net import build_network
+from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
 from scripts import training_curve
 from tests.helpers import (
@@ -47,8 +47,8 @@ from tests.helpers import (
     wait_for,
 )  # fmt: skip
 from utils.errors import UserError
-from utils.interruption import Interruption
-from utils.metrics import ConfusionMatrix
+from utils.evaluation.metrics import ConfusionMatrix
+from utils.training.interruption import Interruption
 
 CPU = torch.device("cpu")
 RESUMED = {
@@ -319,7 +319,9 @@ def test_interrupted_runs_save_say_so_and_keep_the_record_when_resumed(number, d
 
 
 def test_a_signal_before_the_first_step_leaves_a_run_that_can_be_resumed(dolls, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "no_worker_left", lambda: signal.raise_signal(signal.SIGINT) or contextlib.nullcontext())
+    monkeypatch.setattr(
+        train, "kill_workers_at_end", lambda: signal.raise_signal(signal.SIGINT) or contextlib.nullcontext()
+    )
     code, out = run_training(dolls, tmp_path / "run", **SMALL, iter=2)
     assert code == 130 and "at iteration 0; continue with --resume" in out
     monkeypatch.undo()

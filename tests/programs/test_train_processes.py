@@ -11,10 +11,10 @@ from torch.utils.data import get_worker_info
 
 import train
 from data.classes import CLOTHES
-from data.loader import load_table
-from data.photos import EvaluationPhotos, TrainingPhotos
-from networks.checkpoint import load_network
+from data.training.loader import load_table
+from data.training.samples import EvaluationPhotos, TrainingPhotos
 from networks.predictor import Predictor
+from networks.weights.checkpoint import load_network
 from tests.helpers import (
     SECONDS,
     SMALL,
@@ -28,7 +28,7 @@ from tests.helpers import (
     training_flags,
     wait_for,
 )  # fmt: skip
-from utils.interruption import Interruption
+from utils.training.interruption import Interruption
 
 
 @pytest.mark.parametrize("launcher", ["torch.distributed.launch"])

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from utils.prefetch import ahead
+from utils.prefetch import prefetch
 
 
 def test_results_come_in_order_with_their_items():
     with ThreadPoolExecutor(3) as pool:
-        results = [(item, future.result()) for item, future in ahead(pool, lambda x: x * x, range(10), limit=4)]
+        results = [(item, future.result()) for item, future in prefetch(pool, lambda x: x * x, range(10), limit=4)]
     assert results == [(i, i * i) for i in range(10)]
 
 
@@ -19,7 +19,7 @@ def test_no_more_than_the_limit_is_under_way(limit):
     taken = []
     items = (taken.append(i) or i for i in range(10))
     with ThreadPoolExecutor(1) as pool:
-        for item, _ in ahead(pool, str, items, limit):
+        for item, _ in prefetch(pool, str, items, limit):
             assert len(taken) <= item + 1 + limit
     assert taken == list(range(10))
 
@@ -31,7 +31,7 @@ def test_a_failure_is_that_items_alone():
         return 2 * item
 
     with ThreadPoolExecutor(1) as pool:
-        futures = [future for _, future in ahead(pool, double, range(3), limit=1)]
+        futures = [future for _, future in prefetch(pool, double, range(3), limit=1)]
     assert [future.exception() is None for future in futures] == [True, False, True]
 
 
@@ -43,7 +43,7 @@ def test_what_has_not_begun_is_cancelled_when_the_caller_stops():
         done.append(item)
 
     with ThreadPoolExecutor(1) as pool:
-        stream = ahead(pool, work, range(10), limit=5)
+        stream = prefetch(pool, work, range(10), limit=5)
         next(stream)
         stream.close()
         go.set()

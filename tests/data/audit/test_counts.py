@@ -7,10 +7,10 @@ import numpy as np
 
 from data.audit.counts import RowCounts, count_classes, covered
 from data.classes import CLOTHES
-from data.labels import read_labels
-from data.rle import encode_rle
+from data.label_values import UNKNOWN
+from data.labels.read import read_labels
+from data.labels.rle import encode_rle
 from tests.helpers import append_rows, make_paper_dolls, scene, write_scenes
-from utils.labels import UNKNOWN
 
 
 def test_rows_and_photographs_are_counted_by_category(tmp_path):

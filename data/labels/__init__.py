@@ -1,0 +1,1 @@
+"""Labels of a data set, whatever file they are in."""

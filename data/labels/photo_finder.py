@@ -1,0 +1,180 @@
+"""Where the photographs of a data set lie, whatever way its labels write their names, and how labels fit them."""
+
+import os
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from data.photos.folder import find_photos, photo_suffixes
+from data.photos.open import PhotoError, open_photo, orientation
+from utils.errors import UserError
+
+DATA_SET = "https://www.kaggle.com/c/imaterialist-fashion-2019-FGVC6/data"  # said where its files are missing
+MISSING_PHOTO = "missing photo"
+MOST_PIXELS = 2**31 - 1  # positions of run-lengths are kept in 32 bits
+SIDES_SWAPPED = 5  # EXIF orientations from here on turn a photo by 90 or 270 degrees
+
+
+@dataclass(frozen=True)
+class FoundPhoto:
+    """A photo that labels name: where it is, or should be.
+
+    size: (height, width) as stored; None where there is a ``fault``. orientation: EXIF's, 1 to 8, where it turns the
+    photo only when it is opened upright. fault, detail: why the photo cannot be used.
+    """
+
+    path: Path
+    size: tuple[int, int] | None = None
+    orientation: int = 1
+    fault: str | None = None
+    detail: str = ""
+
+
+class Fit(NamedTuple):
+    """How a photo is opened to go with its labels.
+
+    size: (height, width) of the photo opened so. upright: whether its EXIF rotation is applied. settled: whether the
+    size of the labels decides that.
+    """
+
+    size: tuple[int, int]
+    upright: bool = False
+    settled: bool = True
+
+
+def fit(photo: FoundPhoto, stated: tuple[int, int]) -> Fit | None:
+    """How labels drawn on ``stated`` = (height, width) pixels lie on a photo; None where they do not fit it.
+
+    They fit where the photo is of that size, or is a resized copy: there is a scale at which both of its sides are
+    less than a pixel off. Labels drawn on the displayed photo are told by its size where EXIF swaps the sides.
+    """
+    if min(stated) < 1 or stated[0] * stated[1] > MOST_PIXELS:
+        return None
+    shown = photo.size[::-1] if photo.orientation >= SIDES_SWAPPED else photo.size
+    as_stored, as_shown = _likeness(stated, photo.size), _likeness(stated, shown)
+    if as_shown > as_stored:
+        return Fit(shown, upright=True)
+    return Fit(photo.size, settled=photo.orientation == 1 or as_stored > as_shown) if as_stored else None
+
+
+def disagreement(photo: FoundPhoto, stated: tuple[int, int], who: str = "the table says") -> str:
+    """Both sizes, width first, of labels that do not fit their photo."""
+    return f"{who} {stated[1]}x{stated[0]}, the photo has {photo.size[1]}x{photo.size[0]}"
+
+
+def _likeness(stated: tuple[int, int], size: tuple[int, int]) -> int:
+    """2 for the same size, 1 for another scale of it, 0 for another shape."""
+    (height, width), (h, w) = stated, size
+    scales_overlap = (h - 1) * width < (w + 1) * height and (w - 1) * height < (h + 1) * width
+    return 2 if stated == size else int(scales_overlap)
+
+
+class PhotoFinder:
+    """The photo of each name that labels use, looked up once.
+
+    A name may lack its suffix or have another one, be in another case, use backslashes, and have more or fewer
+    folders in front than the photo has. A name that could be one of several photographs is a fault.
+    """
+
+    def __init__(self, folder: str, label_maps: str | None = None):
+        """label_maps: folder of PNGs that are not photographs. Raises UserError where there is no ``folder``."""
+        if not Path(folder).is_dir():
+            raise UserError(f"no folder of photographs at {folder}{where_to_get(folder)}")
+        self.folder = Path(folder)
+        self._label_maps = Path(label_maps) if label_maps else None
+        self._suffixes = photo_suffixes()
+        self._known: dict[str, FoundPhoto] = {}
+        self._by_name: dict[str, list[Path]] | None = None  # in both: relative to the folder
+        self._by_stem: dict[str, list[Path]] | None = None
+
+    def find(self, image_id: str) -> FoundPhoto:
+        if image_id not in self._known:
+            self._known[image_id] = self._look_up(image_id)
+        return self._known[image_id]
+
+    def _look_up(self, image_id: str) -> FoundPhoto:
+        parts = [part for part in image_id.replace("\\", "/").split("/") if part not in ("", ".")]
+        path = self._direct(image_id, parts) or self._direct("/".join(parts), parts)
+        if not path:
+            found = self._search(parts)
+            if len(found) > 1:
+                return FoundPhoto(
+                    self.folder / found[0], fault="name of several photographs", detail=f"{found[0]} and {found[1]}"
+                )
+            if not found:
+                return FoundPhoto(self._expected(parts), fault=MISSING_PHOTO)
+            path = self.folder / found[0]
+        try:
+            with Image.open(path) as photo:  # reads the header only
+                turned = 1 if photo.format == "TIFF" else orientation(photo)  # Pillow turns TIFFs itself
+                return FoundPhoto(path, (photo.height, photo.width), turned)
+        except Exception:  # Pillow's decoders raise what they like on broken files
+            return self._decoded(path)
+
+    def _decoded(self, path: Path) -> FoundPhoto:
+        """A photo whose header is broken; its pixels may be sound."""
+        try:
+            photo = open_photo(path, upright=False)
+            return FoundPhoto(path, (photo.height, photo.width))
+        except PhotoError:
+            return FoundPhoto(path, fault="photo that cannot be read")
+
+    def _direct(self, name: str, parts: list[str]) -> Path | None:
+        """The file that a name gives as it is, or with the suffix that iMaterialist's 2020 edition leaves out."""
+        if not parts or ".." in parts or Path(name).is_absolute():
+            return None
+        paths = (self.folder / name, self.folder / f"{name}.jpg")
+        # Unlike Path.is_file it takes names that no file can have.
+        return next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
+
+    def _expected(self, parts: list[str]) -> Path:
+        path = self.folder.joinpath(*parts)
+        return path if self._has_photo_suffix(path.name) else path.parent / f"{path.name}.jpg"
+
+    def _search(self, parts: list[str]) -> list[Path]:
+        """Photographs, relative to the folder, that a name can mean: those that agree with it best."""
+        if self._by_name is None:
+            self._index()
+        if ".." in parts:  # what comes before says where it lay elsewhere
+            parts = parts[len(parts) - parts[::-1].index("..") :]
+        if not parts:
+            return []
+        *folders, last = map(_folded, parts)
+        stem = Path(last).stem if self._has_photo_suffix(last) else last
+        best: dict[tuple[int, int], list[Path]] = {}
+        for path in self._by_name.get(last) or self._by_stem.get(stem) or []:
+            of_path = [_folded(part) for part in path.parts[:-1]]
+            common = min(len(folders), len(of_path))
+            if folders[len(folders) - common :] == of_path[len(of_path) - common :]:
+                best.setdefault((common, -abs(len(folders) - len(of_path))), []).append(path)
+        return best[max(best)] if best else []
+
+    def _index(self) -> None:
+        """Read the folder's names, once and only where a name is not a file's as it is."""
+        self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
+        same_folder = self._label_maps and self._label_maps.resolve() == self.folder.resolve()
+        try:
+            photos = find_photos(self.folder, self._label_maps)
+        except UserError:  # there is no photo at all
+            photos = []
+        for path in photos:
+            if not (same_folder and path.suffix.lower() == ".png"):
+                self._by_name[_folded(path.name)].append(path)
+                self._by_stem[_folded(path.stem)].append(path)
+
+    def _has_photo_suffix(self, name: str) -> bool:
+        return Path(name).suffix.lower() in self._suffixes
+
+
+def _folded(name: str) -> str:
+    """A name as it is compared: some systems write letters with accents as two characters, and case varies."""
+    return unicodedata.normalize("NFC", name.strip()).casefold()
+
+
+def where_to_get(path: str | Path) -> str:
+    """The end of a message about a missing file or folder: where the data set is, if that is what is missing."""
+    return f"; iMaterialist (Fashion) 2019 is at {DATA_SET}" if "imaterialist" in str(path).lower() else ""

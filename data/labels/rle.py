@@ -1,0 +1,96 @@
+"""Run-lengths, pixels counted down the columns: Kaggle's pairs "start length" with one-based starts, and COCO's."""
+
+import numpy as np
+
+
+class RunLengthError(ValueError):
+    """A run-length text that cannot be used; the message names the kind of fault."""
+
+
+def parse_rle(text: str, height: int, width: int) -> np.ndarray:
+    """Runs of a run-length text as R x 2 int32 [begin, end), zero-based, column-major positions.
+
+    Raises RunLengthError for non-digits, an odd count, or runs that leave a height x width image.
+    """
+    digits = text.replace(" ", "")
+    if not (digits.isascii() and digits.isdigit()):
+        raise RunLengthError("run-lengths that are not digits")
+    numbers = np.fromstring(text, dtype=np.int64, sep=" ")  # too large a number saturates, and leaves the image
+    if len(numbers) % 2:
+        raise RunLengthError("an odd count of run-lengths")
+    start, length = numbers[0::2], numbers[1::2]
+    area = height * width
+    if (start < 1).any() or (start > area).any() or (length > area - start + 1).any():
+        raise RunLengthError("run-lengths that leave the image")
+    return np.stack((start - 1, start - 1 + length), 1).astype(np.int32)
+
+
+def sample_positions(source: int, target: int) -> np.ndarray:
+    """Source index of each of ``target`` pixels under nearest-neighbour sampling at pixel centres."""
+    return ((2 * np.arange(target) + 1) * source) // (2 * target)
+
+
+def rasterise(runs: np.ndarray, height: int, width: int, size: tuple[int, int]) -> np.ndarray:
+    """Mask of runs in a height x width image, sampled nearest at ``size`` = (h, w): h x w bool.
+
+    Exactly the full-size mask sampled at ``sample_positions``, without ever making it. Each sampled
+    source pixel has a rank in column-major order, and a run of source pixels covers a run of ranks.
+    """
+    h, w = size
+    rows = sample_positions(height, h)
+    columns, column_of = np.unique(sample_positions(width, w), return_inverse=True)
+
+    def rank(position: np.ndarray) -> np.ndarray:
+        """How many sampled pixels come before a source position."""
+        column, row = np.divmod(position, height)
+        j = np.searchsorted(columns, column)
+        sampled = np.append(columns, -1)[j] == column
+        return j * h + np.where(sampled, np.searchsorted(rows, row), 0)
+
+    mask = np.zeros(len(columns) * h, bool)
+    for begin, end in rank(runs).tolist():
+        mask[begin:end] = True
+    return mask.reshape(len(columns), h)[column_of].T
+
+
+def runs_of_mask(mask: np.ndarray) -> np.ndarray:
+    """Runs of an H x W bool mask, R x 2 int64 [begin, end), zero-based, column-major positions."""
+    flat = mask.T.reshape(-1)
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    before = [0] if flat[:1].any() else []
+    behind = [flat.size] if flat[-1:].any() else []
+    return np.concatenate((before, edges, behind)).astype(np.int64).reshape(-1, 2)
+
+
+def encode_runs(runs: np.ndarray) -> str:
+    """Run-length text of runs as runs_of_mask gives them; no runs are the empty text."""
+    return " ".join(map(str, np.stack((runs[:, 0] + 1, runs[:, 1] - runs[:, 0]), 1).reshape(-1).tolist()))
+
+
+def encode_rle(mask: np.ndarray) -> str:
+    """Run-length text of an H x W bool mask; the empty mask is the empty text."""
+    return encode_runs(runs_of_mask(mask))
+
+
+def encode_coco_runs(runs: np.ndarray, area: int) -> str:
+    """COCO's compressed run-lengths of runs in an image of ``area`` pixels; data/labels/coco.py reads them.
+
+    They are counts of pixels outside and inside in turn, from the fourth on as differences from the last but one.
+    """
+    counts = np.diff(np.concatenate(([0], runs.reshape(-1), [area])))
+    if len(counts) > 1 and counts[-1] == 0:  # the mask has the last pixel
+        counts = counts[:-1]
+    rest = counts.copy()
+    rest[3:] -= counts[1:-2]
+    # Up to 7 characters each, of 5 bits, the lowest first; the last one's highest is the sign, 32 says that more come.
+    characters = np.zeros((len(counts), 7), np.uint8)
+    used = np.zeros(characters.shape, bool)
+    unfinished = np.ones(len(counts), bool)
+    for place in range(7):
+        low = rest & 31
+        rest >>= 5
+        more = np.where(low & 16, rest != -1, rest != 0)
+        characters[:, place] = 48 + (low | (32 * more))
+        used[:, place] = unfinished
+        unfinished = unfinished & more
+    return characters[used].tobytes().decode("ascii")

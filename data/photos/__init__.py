@@ -1,0 +1,1 @@
+"""Photographs: opened, listed, and made the input of the network."""

@@ -1,0 +1,1 @@
+"""What the network found, and every way to write it."""

@@ -1,0 +1,1 @@
+"""Samples to train on and photographs to compare with the truth."""

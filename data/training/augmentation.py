@@ -1,0 +1,183 @@
+"""From a photograph and its label map to a training sample: the augmentation."""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from data.constants import SMALLEST_CROP
+from data.label_values import SOME_CLOTHES
+from data.photos.preprocessing import normalise
+
+# Of a portrait crop, in heights of the clothes: how far it reaches above them and below their top, its width by its
+# height, and by how much of its width it may be off centre. In the middle of these ranges it is the crop that
+# `evaluate.py --close_ups` compares.
+PORTRAIT_SCALE, PORTRAIT_ABOVE, PORTRAIT_BELOW = (0.75, 1.5), (0.2, 0.3), (0.24, 0.36)
+PORTRAIT_ASPECT, PORTRAIT_OFF_CENTRE = (0.68, 0.96), 0.12
+LEAST_CLOTHES = 0.08  # of the photo's height: lower clothes have no head and shoulders
+
+
+class TrainTransform:
+    """Photo and label map -> normalised image (3 x h x w float32) and label (h x w int64).
+
+    All randomness is torch's, and a seed before the call decides the sample.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        mean: float,
+        std: float,
+        augment: str,
+        min_crop_area: float,
+        close_ups: float,
+        portraits: float = 0.0,
+        rotations: float = 0.0,
+        turns: float = 0.0,
+        pastes: float = 0.0,
+    ):
+        """size: (h, w). The rest, from augment on, is explained in data/training/sources.py (Augmentation)."""
+        self.size, self.mean, self.std, self.smallest_area = size, mean, std, 1.0
+        full = augment == "full"
+        self.portraits, self.rotations, self.turns, self.pastes = (
+            share if full else 0.0 for share in (portraits, rotations, turns, pastes)
+        )
+        self.crop, self.jitter = v2.Identity(), v2.Identity()
+        if full:
+            self.crop = v2.RandomResizedCrop(size, scale=(min_crop_area, 1.0), ratio=(0.8, 1.25))
+            self.smallest_area = SMALLEST_CROP if close_ups or portraits else min_crop_area
+            if close_ups:
+                small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, min_crop_area), ratio=(0.5, 2.0))
+                self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - close_ups, close_ups])
+            self.jitter = v2.Compose(
+                [v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)]
+            )
+
+    def working_size(self, stored: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) that a photo stored at (H, W) is squeezed to before it is cropped, and its label rasterised at.
+
+        Larger than the target by what a crop is enlarged, but of no more pixels than the photo has. It has the
+        target's aspect: crops are distorted as whole photos are.
+        """
+        scale = math.sqrt(max(1.0, min(1 / self.smallest_area, math.prod(stored) / math.prod(self.size))))
+        return tuple(math.ceil(side * scale) for side in self.size)
+
+    def __call__(
+        self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """photo: RGB of the working size. label: h x w uint8, of the same size. stored: (H, W) of the photo's file."""
+        stored = stored or label.shape
+        photo, label = self._turned(photo, label, stored)
+        box = portrait_box(label, stored) if chance(self.portraits) else None
+        mask = tv_tensors.Mask(torch.from_numpy(label)[None])  # v2 samples a Mask nearest
+        photo, mask = cut_out(photo, mask, box, self.size) if box else self.crop(photo, mask)
+        photo, mask = self.jitter(photo, mask)
+        image = torch.from_numpy(normalise(photo, self.mean, self.std))
+        return image, mask.as_subclass(Tensor)[0].long()
+
+    def _turned(self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int]):
+        if chance(self.turns):
+            return turn(photo, label, stored, uniform(0, 360))
+        if chance(self.rotations):
+            return turn(photo, label, stored, uniform(-15, 15))
+        return photo, label
+
+
+def chance(share: float) -> bool:
+    """True in a share of the calls. A share of 0 draws no random number: those that follow stay the same."""
+    return share > 0 and float(torch.rand(())) < share
+
+
+def uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))
+
+
+def turn(
+    photo: Image.Image, label: np.ndarray, stored: tuple[int, int], degrees: float
+) -> tuple[Image.Image, np.ndarray]:
+    """Both turned about the middle as the stored photo would be; what is missing at the edges is mirrored.
+
+    photo, label: squeezed to one (h, w). stored: (H, W) before that. A turn by more than 45 degrees is made smaller
+    until it fits, so that garments are not cut off.
+    """
+    h, w = label.shape
+    squeeze = np.diag([w / stored[1], h / stored[0], 1.0])
+    middle = (stored[1] / 2, stored[0] / 2)
+    fit = 1.0
+    if not -45 < degrees < 45:
+        c, s = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+        fit = min(1.0, stored[1] / (stored[1] * c + stored[0] * s), stored[0] / (stored[1] * s + stored[0] * c))
+    about_middle = np.vstack([cv2.getRotationMatrix2D(middle, degrees, fit), [0, 0, 1]])
+    corner = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # pixel centres are half a pixel off the corners
+    matrix = (np.linalg.inv(corner) @ squeeze @ about_middle @ np.linalg.inv(squeeze) @ corner)[:2]
+
+    def warp(values: np.ndarray, sampling: int) -> np.ndarray:
+        return cv2.warpAffine(values, matrix, (w, h), flags=sampling, borderMode=cv2.BORDER_REFLECT_101)
+
+    return Image.fromarray(warp(np.asarray(photo), cv2.INTER_LINEAR)), warp(label, cv2.INTER_NEAREST)
+
+
+def portrait_box(label: np.ndarray, stored: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """(left, top, right, bottom) in ``label`` of a random head and shoulders; None where the clothes are too low.
+
+    label: h x w uint8, squeezed from ``stored`` = (H, W).
+    """
+    h, w = label.shape
+    rows, columns = np.nonzero((label > 0) & (label <= SOME_CLOTHES))
+    if not len(rows):
+        return None
+    first, last = np.percentile(rows, (0.5, 99.5))  # a speck above the head does not move the crop
+    height = last + 1 - first
+    if height < LEAST_CLOTHES * h:
+        return None
+    scale = uniform(*PORTRAIT_SCALE)
+    top = max(0.0, first - scale * uniform(*PORTRAIT_ABOVE) * height)
+    bottom = min(h, first + scale * uniform(*PORTRAIT_BELOW) * height)
+    width = uniform(*PORTRAIT_ASPECT) * (bottom - top) * (stored[0] / h) * (w / stored[1])
+    middle = columns.mean() + 0.5 + uniform(-PORTRAIT_OFF_CENTRE, PORTRAIT_OFF_CENTRE) * width
+    left, right = max(0.0, middle - width / 2), min(w, middle + width / 2)
+    box = tuple(round(value) for value in (left, top, right, bottom))
+    return box if box[2] - box[0] > 1 and box[3] - box[1] > 1 else None
+
+
+def cut_out(photo: Image.Image, mask: tv_tensors.Mask, box: tuple[int, int, int, int], size: tuple[int, int]):
+    """Both cut out at (left, top, right, bottom) and resized to ``size`` = (h, w), as RandomResizedCrop does it."""
+    left, top, right, bottom = box
+    where = (top, left, bottom - top, right - left)
+    return tuple(v2.functional.resized_crop(each, *where, list(size), antialias=True) for each in (photo, mask))
+
+
+def paste(
+    photo: Image.Image, label: np.ndarray, other: Image.Image, other_label: np.ndarray
+) -> tuple[Image.Image, np.ndarray]:
+    """The garments of ``other``, at half to nearly all of the size that fits, put on ``photo`` at a random place.
+
+    Only pixels of known classes are taken, and their edge is blended over about a pixel. Both pairs: RGB and h x w
+    uint8. Copy-paste augmentation as in Ghiasi et al., "Simple copy-paste is a strong data augmentation method for
+    instance segmentation" (CVPR 2021).
+    """
+    wanted = (other_label > 0) & (other_label < SOME_CLOTHES)
+    x, y, w, h = cv2.boundingRect(wanted.astype(np.uint8))
+    if min(w, h) < 4:
+        return photo, label
+    window = slice(y, y + h), slice(x, x + w)
+    rows, columns = label.shape
+    scale = uniform(0.5, 0.95) * min(rows / h, columns / w)
+    size = max(2, int(w * scale)), max(2, int(h * scale))
+    sampling = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    garment = cv2.resize(np.asarray(other)[window], size, interpolation=sampling).astype(np.float32)
+    inside = cv2.erode(wanted[window].astype(np.float32), np.ones((3, 3), np.uint8))
+    opacity = cv2.GaussianBlur(cv2.resize(inside, size), (3, 3), 0)[..., None]
+    classes = cv2.resize(np.where(wanted, other_label, 0)[window], size, interpolation=cv2.INTER_NEAREST)
+    left = int(uniform(0, columns - size[0] + 1))
+    top = int(uniform(0, rows - size[1] + 1))
+    place = slice(top, top + size[1]), slice(left, left + size[0])
+    pixels, labels = np.array(photo), label.copy()
+    pixels[place] = (garment * opacity + pixels[place] * (1 - opacity)).round().astype(np.uint8)
+    labels[place] = np.where((opacity[..., 0] > 0.5) & (classes > 0), classes, labels[place])
+    return Image.fromarray(pixels), labels

@@ -1,0 +1,117 @@
+"""Training data: tables are read, and their photographs come in endless batches on the device."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from data.classes import ClassTable
+from data.labels.read import read_labels
+from data.labels.table import LabelTable
+from data.labels.tags import TagTable, read_tags
+from data.training.augmentation import TrainTransform
+from data.training.sampler import Draw, EndlessSampler, MixedSampler
+from data.training.samples import MixedPhotos, Sample, TrainingPhotos
+from data.training.sources import Source
+from utils.errors import UserError
+from utils.process_group import log, rank, world_size
+from utils.training.interruption import ignore_in_worker
+
+
+def load_table(df_path: str, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
+    """read_labels, with a report of what is in it. Raises UserError."""
+    table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
+    log(f"{df_path}: {len(table)} photographs, {len(table.class_of_row)} clothes masks")
+    for line in table.lines():
+        log(f"  {line}")
+    return table
+
+
+@dataclass
+class LoadedSource:
+    """A source with its tables read."""
+
+    source: Source
+    table: LabelTable
+    tags: TagTable | None
+
+    @classmethod
+    def load(cls, source: Source, classes: ClassTable, max_photos: float = math.inf) -> "LoadedSource":
+        """Raises UserError."""
+        tags = read_tags(source.tags, classes, source.tag_map) if source.tags else None
+        table = load_table(source.df_path, source.image_folder, classes, max_photos)
+        if tags:
+            tagged = tags.check((path.name for path in table.files), source.tags)
+            log(f"{source.tags}: tags of {tagged} of these photographs")
+        return cls(source, table, tags)
+
+
+@dataclass
+class TrainingData:
+    """Sources and how they are trained on. classes: background included. The rest: see options/train_options.py."""
+
+    sources: list[LoadedSource]
+    classes: int
+    mean: float
+    std: float
+    seed: int
+    shuffle: bool
+    batch_size: int
+    workers: int
+    channels_last: bool
+
+    def photos(self, size: tuple[int, int]) -> MixedPhotos:
+        """The samples at ``size`` = (h, w)."""
+        return MixedPhotos(
+            [
+                TrainingPhotos(
+                    each.table,
+                    TrainTransform(size, self.mean, self.std, **asdict(each.source.how)),
+                    self.classes,
+                    self.seed,
+                    each.source.trust,
+                    each.tags,
+                    each.source.teacher_trust,
+                )
+                for each in self.sources
+            ]
+        )
+
+    def sampler(self, rank: int, world_size: int, start: int) -> EndlessSampler | MixedSampler:
+        """The draws of a rank after the first ``start`` of them."""
+        common = rank, world_size, self.shuffle, self.seed, start
+        if len(self.sources) == 1:
+            return EndlessSampler(self.sources[0].table, *common)
+        lengths = [len(each.table) for each in self.sources]
+        return MixedSampler(lengths, [each.source.share for each in self.sources], *common)
+
+    def first_images(self, size: tuple[int, int], limit: int = 64) -> Iterator[Tensor]:
+        """Images of the first photographs of the first source, at most ``limit``: 3 x h x w each."""
+        photos = self.photos(size)
+        return (photos[Draw(0, index, 0)].image for index in range(min(limit, len(photos.sources[0]))))
+
+    def batches(self, size: tuple[int, int], seen: int, device: torch.device) -> Iterator[Sample]:
+        """This rank's batches, on the device and without end; they follow the ``seen`` samples of all ranks.
+
+        image N x 3 x h x w, label N x h x w, weight N, present N x C, teacher_trust N. Raises UserError where no photo
+        can be decoded.
+        """
+        loader = DataLoader(
+            self.photos(size),
+            self.batch_size,
+            sampler=self.sampler(rank(), world_size(), seen // world_size()),
+            num_workers=self.workers,
+            pin_memory=device.type == "cuda",
+            worker_init_fn=ignore_in_worker,
+        )
+        memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
+        try:
+            for image, *rest in loader:
+                image = image.to(device, non_blocking=True, memory_format=memory_format)
+                yield Sample(image, *(tensor.to(device, non_blocking=True) for tensor in rest))
+        except UserError as error:
+            # The DataLoader puts the traceback of the worker that raised it before the message.
+            raise UserError(str(error).strip().splitlines()[-1].removeprefix("utils.errors.UserError: ")) from None

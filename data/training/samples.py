@@ -1,0 +1,165 @@
+"""The photographs of a label table: as samples to train on, and as photo and truth to compare with."""
+
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.label_values import SOME_CLOTHES, UNKNOWN
+from data.labels.table import LabelTable
+from data.labels.tags import TagTable
+from data.photos.open import PhotoError, open_photo
+from data.training.augmentation import TrainTransform, chance, paste, turn, uniform
+from data.training.sampler import Draw
+from utils.errors import UserError
+from utils.prefetch import prefetch
+
+TURN_OF_PASTED = (-25, 25)  # degrees
+
+
+class Sample(NamedTuple):
+    """One training sample; collated, each field has a batch dimension in front.
+
+    image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1, UNKNOWN or SOME_CLOTHES. weight: how far the
+    labels are trusted, 0..1. present: C bool, the classes that the photo can contain. teacher_trust: how far a
+    teacher's answers are trusted, 0..1.
+    """
+
+    image: Tensor
+    label: Tensor
+    weight: Tensor
+    present: Tensor
+    teacher_trust: Tensor
+
+
+class TrainingPhotos(Dataset):
+    """Training samples of one source.
+
+    A sample is a pure function of the seed and its draw. It does not depend on the number of loader workers, and a
+    resumed run makes the samples that the straight run would have made.
+    """
+
+    def __init__(
+        self,
+        table: LabelTable,
+        transform: TrainTransform,
+        classes: int,
+        seed: int = 0,
+        weight: float = 1.0,
+        tags: TagTable | None = None,
+        teacher_trust: float = 1.0,
+    ):
+        """classes: C, background included. weight: how far the labels are trusted. tags: None if all is labelled."""
+        self.table, self.transform, self.seed, self.tags = table, transform, seed, tags
+        self.weight, self.teacher_trust = torch.tensor(float(weight)), torch.tensor(float(teacher_trust))
+        self.everything = torch.ones(classes, dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        index, photo, label = self._open(draw.index)
+        present = self.tags.of(self.table.files[index].name) if self.tags else self.everything
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * len(self) + draw.index)
+            if chance(self.transform.pastes):
+                photo, label = self._with_another_on_top(photo, label)
+            image, label = self.transform(photo, label, self.table.size(index))
+        return Sample(image, label, self.weight, present, self.teacher_trust)
+
+    def _open(self, wanted: int) -> tuple[int, Image.Image, np.ndarray]:
+        """(index, photo, label map) of the photo ``wanted``, or of the next one that can be decoded.
+
+        Both are of the photo's working size.
+        """
+        for offset in range(len(self)):
+            index = (wanted + offset) % len(self)
+            size = self.transform.working_size(self.table.size(index))
+            upright = bool(self.table.upright[index])  # by a quarter: the least size is that of the stored photo
+            try:
+                photo = open_photo(self.table.files[index], size[::-1] if upright else size, upright)
+            except PhotoError as error:
+                if not self.table.files[index].parent.is_dir():
+                    raise UserError(
+                        f"the folder {self.table.files[index].parent} is gone; put it back and --resume"
+                    ) from None
+                # Its header was fine at start-up; a photo broken further on must not end a long run.
+                warnings.warn(f"{self.table.files[index]}: {error}; the next photo is used instead", stacklevel=2)
+                continue
+            photo = photo.resize(size[::-1], Image.Resampling.BILINEAR)
+            return index, photo, self.table.label_map(index, size)
+        raise UserError(f"none of the {len(self)} photographs can be decoded; check the data set")
+
+    def _with_another_on_top(self, photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+        index, other, other_label = self._open(int(torch.randint(len(self), ())))
+        other, other_label = turn(other, other_label, self.table.size(index), uniform(*TURN_OF_PASTED))
+        if (label == SOME_CLOTHES).any():  # what these can be is said for the photo as a whole
+            return photo, label
+        return paste(photo, label, other, other_label)
+
+
+class MixedPhotos(Dataset):
+    """The samples of several sources, each drawn from the source that the draw names."""
+
+    def __init__(self, sources: list[TrainingPhotos]):
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        return self.sources[draw.source][draw]
+
+
+class EvaluationPhotos:
+    """Photographs and their label maps at the photo's own size, or head and shoulders of both (``close_ups``)."""
+
+    def __init__(self, table: LabelTable, close_ups: bool = False):
+        self.table, self.close_ups = table, close_ups
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Photo (RGB, as its labels were drawn) and label map (H x W uint8). Raises PhotoError."""
+        photo = open_photo(self.table.files[index], upright=bool(self.table.upright[index]))
+        label = self.table.label_map(index, photo.size[::-1])
+        return close_up(photo, label) if self.close_ups else (photo, label)
+
+    def load(self, indices: Iterable[int]) -> Iterator[tuple[int, Image.Image, np.ndarray]]:
+        """(index, photo, label map) of each; the next is decoded while the caller works on one.
+
+        A photo that cannot be decoded is reported and left out.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            for index, loaded in prefetch(pool, self.__getitem__, indices, limit=1):
+                try:
+                    photo, label = loaded.result()
+                except PhotoError as error:
+                    print(f"left out: {self.table.files[index]}: {error}", file=sys.stderr)
+                else:
+                    yield index, photo, label
+
+
+def close_up(photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+    """The head and shoulders of a photo and of its label map (H x W uint8), cut out 4:5 like a portrait.
+
+    With c the height that the clothes take up, it goes from 0.25 c above them to 0.3 c below their upper end,
+    centred on them, and ends with the photo. A photo without clothes is left whole.
+    """
+    rows, columns = np.nonzero((label > 0) & (label != UNKNOWN))
+    if not len(rows):
+        return photo, label
+    height = rows.max() + 1 - rows.min()
+    top, bottom = max(0, rows.min() - round(0.25 * height)), rows.min() + max(1, round(0.3 * height))
+    width = round(0.8 * (bottom - top))
+    left = max(0, round(columns.mean() + 0.5 - width / 2))
+    label = label[top:bottom, left : left + max(1, width)]
+    return photo.crop((left, top, left + label.shape[1], top + label.shape[0])), label

@@ -1,0 +1,133 @@
+"""The sources of a training: which photographs, how many of the samples, how far trusted, how varied.
+
+Needs no PyTorch: options import it.
+"""
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from data.constants import SMALLEST_CROP
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How samples are varied. The shares are of the samples, 0..1.
+
+    augment: 'none' (the published recipe; the rest is ignored) or 'full' (random crop, flip, colour jitter).
+    min_crop_area: share of the photo that a crop has at least. close_ups: share of small crops instead, SMALLEST_CROP
+    to min_crop_area of the photo and of more varied shape. portraits: share that is cropped like a portrait.
+    turns: share that is turned by any angle, for things that lie on a floor. rotations: share of the others that is
+    tilted by up to 15 degrees. pastes: share that gets the garments of another photo of the source put on top.
+    """
+
+    augment: str = "none"
+    min_crop_area: float = 0.35
+    close_ups: float = 0.0
+    portraits: float = 0.0
+    rotations: float = 0.0
+    turns: float = 0.0
+    pastes: float = 0.0
+
+
+AUGMENTATION = tuple(item.name for item in fields(Augmentation) if item.name != "augment")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Photographs with labels, of one kind.
+
+    df_path: label table. tags, tag_map: table of tags, and the file that says what they mean; without them every class
+    can be on every photo. share: of the samples, in any unit. trust: 0..1, of its labels. teacher_trust: 0..1, of the
+    answers of the run's teacher, if it has one. how: the augmentation.
+    """
+
+    name: str
+    image_folder: str
+    df_path: str
+    share: float = 1.0
+    trust: float = 1.0
+    teacher_trust: float = 1.0
+    tags: str | None = None
+    tag_map: str | None = None
+    how: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Photographs to measure the network on. close_ups: head and shoulders of them alone."""
+
+    name: str
+    image_folder: str
+    df_path: str
+    close_ups: bool = False
+
+
+def read_sources(content: dict, how: Augmentation, root: str | None = None) -> list[Source]:
+    """Sources from the mapping ``sources`` of a recipe: name -> settings.
+
+    Settings are the fields of Source, and those of Augmentation where a source differs from ``how``. root: where
+    relative paths start. Raises UserError.
+    """
+    sources = []
+    for name, settings in _entries(content, "sources"):
+        where = f"sources: {name}"
+        kinds = {item.name: item.type for item in fields(Source) if item.name not in ("name", "how")}
+        _check(settings, kinds | dict.fromkeys(AUGMENTATION, float), where)
+        own = {key: float(settings[key]) for key in AUGMENTATION if key in settings}
+        rest = {key: value for key, value in settings.items() if key not in AUGMENTATION}
+        source = Source(name, **_at_root(rest, root), how=replace(how, **own))
+        if source.share <= 0 or math.isinf(source.share):
+            raise UserError(f"{where}: share is {source.share}, it must be over 0")
+        shares = {key: getattr(source.how, key) for key in AUGMENTATION}
+        for key, value in ({"trust": source.trust, "teacher_trust": source.teacher_trust} | shares).items():
+            if not 0 <= value <= 1:
+                raise UserError(f"{where}: {key} is {value}, it must be in 0..1")
+        if (source.tags is None) != (source.tag_map is None):
+            raise UserError(f"{where}: tags and tag_map belong together")
+        if source.how.close_ups and source.how.min_crop_area <= SMALLEST_CROP:
+            raise UserError(f"{where}: with close_ups, min_crop_area must be over {SMALLEST_CROP:g}")
+        if own and how.augment == "none":
+            raise UserError(f"{where}: {next(iter(own))} needs --augment full")
+        sources.append(source)
+    return sources
+
+
+def read_validation_sets(content: dict, root: str | None = None) -> list[ValidationSet]:
+    """Sets from the mapping ``validation`` of a recipe: name -> settings. root: where relative paths start.
+
+    Raises UserError.
+    """
+    kinds = {item.name: item.type for item in fields(ValidationSet) if item.name != "name"}
+    sets = []
+    for name, settings in _entries(content, "validation"):
+        _check(settings, kinds, f"validation: {name}")
+        sets.append(ValidationSet(name, **_at_root(settings, root)))
+    return sets
+
+
+def _entries(content: dict, what: str) -> list[tuple[str, dict]]:
+    if not content or not all(isinstance(name, str) and isinstance(each, dict) for name, each in content.items()):
+        raise UserError(f"{what} must map names to settings, such as street: {{image_folder: ..., df_path: ...}}")
+    return list(content.items())
+
+
+def _check(settings: dict, kinds: dict[str, type], where: str) -> None:
+    for key, value in settings.items():
+        if key not in kinds:
+            raise UserError(f"{where}: unknown setting {key}; there are {', '.join(kinds)}")
+        kind = {float: (int, float), bool: bool}.get(kinds[key], str)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or value != value:
+            raise UserError(f"{where}: {key} is {value!r}, which it cannot be")
+    for key in ("image_folder", "df_path"):
+        if key not in settings:
+            raise UserError(f"{where} lacks {key}")
+
+
+def _at_root(settings: dict, root: str | None) -> dict:
+    """Settings with their paths to data below ``root``. The tag map belongs to the recipe, and stays."""
+    paths = {
+        key: str(Path(root or "", settings[key])) for key in ("image_folder", "df_path", "tags") if key in settings
+    }
+    return settings | paths

@@ -1,0 +1,120 @@
+"""Run-lengths: decoded as a mask painted pixel by pixel, whatever their order; anything else is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from data.labels.rle import RunLengthError, encode_rle, parse_rle, rasterise, sample_positions
+
+fuzz = settings(deadline=None, database=None)  # a busy machine is no fault, and no folder is left behind
+SIDE = st.integers(1, 40)
+
+
+def painted(runs: list[tuple[int, int]], height: int, width: int) -> np.ndarray:
+    """The mask of runs [begin, end) at its own size, pixel by pixel down the columns: height x width bool."""
+    flat = np.zeros(height * width, bool)
+    for begin, end in runs:
+        flat[begin:end] = True
+    return flat.reshape(width, height).T
+
+
+@st.composite
+def images_with_runs(draw) -> tuple[int, int, list[tuple[int, int]]]:
+    """(height, width, runs [begin, end)): in any order, overlapping, touching, empty, of one pixel or of all."""
+    height, width = draw(SIDE), draw(SIDE)
+    position = st.integers(0, height * width - 1)
+    begins = draw(st.lists(position, min_size=1, max_size=12))
+    return height, width, [(begin, begin + draw(st.integers(0, height * width - begin))) for begin in begins]
+
+
+@fuzz
+@given(images_with_runs(), SIDE, SIDE)
+def test_runs_in_any_order_rasterise_as_the_painted_mask_sampled_nearest(image, h, w):
+    height, width, runs = image
+    text = " ".join(f"{begin + 1} {end - begin}" for begin, end in runs)
+    parsed = parse_rle(text, height, width)
+    assert parsed.dtype == np.int32 and parsed.tolist() == [list(run) for run in runs]
+    rows = np.floor((np.arange(h) + 0.5) * height / h).astype(int)
+    columns = np.floor((np.arange(w) + 0.5) * width / w).astype(int)
+    expected = painted(runs, height, width)[rows][:, columns]
+    assert np.array_equal(rasterise(parsed, height, width, (h, w)), expected)
+
+
+@fuzz
+@given(images_with_runs())
+def test_an_encoded_mask_comes_back_and_its_text_is_the_shortest(image):
+    height, width, runs = image
+    mask = painted(runs, height, width)
+    text = encode_rle(mask)
+    if not mask.any():
+        assert text == ""
+        return
+    parsed = parse_rle(text, height, width)
+    assert np.array_equal(rasterise(parsed, height, width, (height, width)), mask)
+    assert (parsed[:, 0] < parsed[:, 1]).all() and (parsed[1:, 0] > parsed[:-1, 1]).all()  # apart, in order
+
+
+TEXTS = st.one_of(
+    st.text(),
+    st.text("0123456789 -.+eE"),
+    st.lists(st.integers(-3, 2000) | st.integers(), max_size=8).map(lambda numbers: " ".join(map(str, numbers))),
+)
+
+
+@fuzz
+@given(TEXTS, SIDE, SIDE)
+def test_any_text_is_refused_or_gives_runs_within_the_image(text, height, width):
+    try:
+        runs = parse_rle(text, height, width)
+    except RunLengthError as error:
+        assert "\n" not in str(error)
+        return
+    assert runs.tolist() == [[s - 1, s - 1 + n] for s, n in np.array(text.split(), int).reshape(-1, 2).tolist()]
+    assert (runs[:, 0] >= 0).all() and (runs[:, 0] <= runs[:, 1]).all() and (runs[:, 1] <= height * width).all()
+    assert rasterise(runs, height, width, (height, width)).shape == (height, width)
+
+
+def test_sampling_is_pillows_nearest():
+    mask = np.random.default_rng(1).integers(0, 255, (37, 53), dtype=np.uint8)
+    resized = np.asarray(Image.fromarray(mask).resize((20, 71), Image.Resampling.NEAREST))
+    assert np.array_equal(mask[np.ix_(sample_positions(37, 71), sample_positions(53, 20))], resized)
+
+
+def test_runs_are_one_based_and_go_down_the_columns():
+    mask = rasterise(parse_rle("1 2 8 1", 3, 3), 3, 3, (3, 3))
+    assert mask.astype(int).tolist() == [[1, 0, 0], [1, 0, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("1 2 3", "odd count"),
+        ("1 x", "not digits"),
+        ("1 -2", "not digits"),
+        ("1.5 2", "not digits"),
+        ("", "not digits"),
+        ("   ", "not digits"),
+        ("1,2", "not digits"),
+        ("0x1 2", "not digits"),
+        ("1\t2", "not digits"),
+        ("1\n2", "not digits"),
+        ("١ ٢", "not digits"),
+        ("² 2", "not digits"),
+        ("0 2", "leave the image"),
+        ("1 13", "leave the image"),
+        ("13 1", "leave the image"),
+        ("1 2 12 2", "leave the image"),
+        ("2 9223372036854775807", "leave the image"),
+        ("9223372036854775807 9223372036854775807", "leave the image"),
+        ("1 99999999999999999999999", "leave the image"),
+        ("1 " + "9" * 5000, "leave the image"),
+    ],
+    ids=lambda text: repr(text[:25]),
+)
+@pytest.mark.filterwarnings("error")
+def test_malformed_runs_are_named(text, kind):
+    with pytest.raises(RunLengthError, match=kind):
+        parse_rle(text, 4, 3)
+    assert parse_rle("1 12", 4, 3).tolist() == [[0, 12]]  # one pixel less than the ones refused

@@ -1,0 +1,130 @@
+"""The photographs of a folder: which files are taken, where links lead, names of results."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from data.photos.folder import bare_names, find_photos, list_folder, result_names
+from utils.errors import UserError
+
+
+def folder_with_photo(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (30, 40)).save(folder / "a.jpg")
+    return folder
+
+
+def found(folder: Path, **options) -> list[str]:
+    return [path.as_posix() for path in find_photos(folder, **options)]
+
+
+def test_photographs_are_found_below_a_folder_in_order_and_hidden_ones_are_not(tmp_path):
+    for name in (
+        "b.JPG",
+        "sub/c.heic",
+        "a.jpg",
+        "sub/deep/d.Webp",
+        ".hidden.jpg",
+        ".cache/e.jpg",
+        "sub/.f.png",
+        "g.mpo",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert found(tmp_path) == ["a.jpg", "b.JPG", "g.mpo", "sub/c.heic", "sub/deep/d.Webp"]
+
+
+@pytest.mark.parametrize(
+    "suffix", [".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps", ".wmf", ".emf", ".grib", ".bufr", ".palm", ".iim"]
+)
+def test_files_that_cannot_be_photographs_are_passed_over_and_counted(tmp_path, suffix):
+    folder_with_photo(tmp_path)
+    for name in (f"x{suffix}", f"y{suffix.upper()}", "README"):
+        (tmp_path / name).touch()
+    assert list_folder(tmp_path) == ([Path("a.jpg")], Counter({suffix: 2, "without a suffix": 1}))
+
+
+def test_no_folder_and_no_photographs_are_one_line(tmp_path):
+    with pytest.raises(UserError, match="there is no folder .*absent; give a folder of photographs"):
+        find_photos(tmp_path / "absent")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="no photographs in"):
+        find_photos(tmp_path)
+
+
+def test_links_to_folders_are_followed_and_loops_end(tmp_path):
+    folder, elsewhere = folder_with_photo(tmp_path / "photos"), folder_with_photo(tmp_path / "elsewhere" / "more")
+    (folder / "link").symlink_to(elsewhere.parent)
+    (elsewhere / "back").symlink_to(folder)
+    (elsewhere / "self").symlink_to(".")
+    (elsewhere / "above").symlink_to("..")
+    (folder / "up").symlink_to(folder_with_photo(tmp_path))
+    assert found(folder) == ["a.jpg", "link/more/a.jpg"]
+    (tmp_path / "way").symlink_to(folder)
+    assert found(tmp_path / "way") == ["a.jpg", "link/more/a.jpg"]
+
+
+def test_a_folder_is_looked_into_once_and_in_its_own_place(tmp_path):
+    folder_with_photo(tmp_path / "m" / "z")
+    (tmp_path / "a").symlink_to("m")
+    (tmp_path / "b").symlink_to(Path("m") / "z")
+    (tmp_path / "z").symlink_to("m")
+    assert found(tmp_path) == ["m/z/a.jpg"]
+
+
+def test_links_to_photographs_count_as_photographs_even_those_that_lead_nowhere(tmp_path):
+    other = folder_with_photo(tmp_path / "other")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "link.jpg").symlink_to(other / "a.jpg")
+    (folder / "lost.jpg").symlink_to("nowhere.jpg")  # whoever opens it says that there is no such file
+    assert found(folder) == ["link.jpg", "lost.jpg"]
+
+
+def test_results_may_be_written_above_or_beside_the_photographs(tmp_path):
+    photos = folder_with_photo(tmp_path / "photos")
+    beside = (tmp_path, tmp_path / "beside", photos, photos / "results", photos / ".." / "photos" / "results")
+    for results in beside:
+        assert found(photos, leave_out=results) == ["a.jpg"]
+
+
+def test_results_below_the_photographs_are_left_out(tmp_path):
+    photos = folder_with_photo(tmp_path / "photos")
+    folder_with_photo(photos / "results" / "mask_upper")
+    folder_with_photo(photos / "results2")
+    found = list_folder(photos, leave_out=photos / "results")
+    assert found == ([Path("a.jpg"), Path("results2/a.jpg")], Counter())
+    with pytest.raises(UserError, match="no photographs in"):
+        find_photos(folder_with_photo(tmp_path / "o" / "i").parent, leave_out=tmp_path / "o" / "i")
+
+
+def test_results_behind_a_link_are_left_out(tmp_path):
+    photos, results = folder_with_photo(tmp_path / "photos"), folder_with_photo(tmp_path / "results")
+    (photos / "link").symlink_to(results)
+    (photos / "link.jpg").symlink_to(results / "a.jpg")
+    assert found(photos, leave_out=results) == ["a.jpg"]
+
+
+def test_no_two_results_have_the_same_name():
+    photos = [Path(name) for name in ("a.jpg", "A.png", "b.jpg", "sub/b.jpg", "c.jpg", "c.jpg.png", "d.e.jpg")]
+    names = {str(photo): str(name) for photo, name in result_names(photos).items()}
+    assert names == {
+        "a.jpg": "a.jpg", "A.png": "A.png", "b.jpg": "b", "sub/b.jpg": "sub/b", "c.jpg": "c", "c.jpg.png": "c.jpg.png",
+        "d.e.jpg": "d.e",
+    }  # fmt: skip
+
+
+def test_bare_names_are_the_photographs_own_or_refused():
+    names = bare_names([Path("a.jpg"), Path("sub/a.png"), Path("d.e.jpg")])
+    assert [str(name) for name in names.values()] == ["a", "sub/a", "d.e"]
+    with pytest.raises(UserError, match="a.jpg and A.png would have results of one name"):
+        bare_names([Path("a.jpg"), Path("A.png")])
+
+
+def test_a_link_to_itself_does_not_end_a_run_with_results_inside(tmp_path):
+    folder_with_photo(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert found(tmp_path, leave_out=tmp_path / "results") == ["a.jpg"]

@@ -1,0 +1,239 @@
+"""Results are files that other programs read right."""
+
+import io
+import json
+import struct
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+from torchvision.io import ImageReadMode, decode_image
+
+from data.label_values import PALETTE
+from data.labels.rle import parse_rle, rasterise
+from data.results import formats as outputs
+from data.results import segmentation as segmentation_module
+from data.results.formats import cutout_image, encoded, garment_box, report, warning
+from data.results.segmentation import Segmentation
+
+NAMES = ("background", "upper", "lower", "full")
+HEIGHT, WIDTH = 41, 67  # neither is a multiple of what fits into a byte
+
+
+def blocks(seed: int, most: int, *channels: int) -> np.ndarray:
+    """Random blocks of 8 x 8 pixels: HEIGHT x WIDTH x channels uint8, values up to ``most``."""
+    values = np.random.default_rng(seed).integers(0, most + 1, (6, 9, *channels), dtype=np.uint8)
+    return values.repeat(8, 0).repeat(8, 1)[:HEIGHT, :WIDTH]
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return blocks(0, 3)
+
+
+@pytest.fixture
+def segmentation(labels) -> Segmentation:
+    """On a photo that carries a colour profile and other metadata."""
+    photo = Image.fromarray(blocks(1, 255, 3))
+    photo.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    photo.info["exif"] = b"Exif\x00\x00"
+    return Segmentation.from_labels(labels, NAMES, photo)
+
+
+def opencv(content: bytes, flag: int) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+
+
+def torchvision(content: bytes, mode: ImageReadMode) -> np.ndarray:
+    return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode).numpy()
+
+
+@pytest.mark.parametrize(("output", "colour_type"), [("mask", 3), ("labels", 0), ("binary", 0), ("cutout", 6)])
+def test_pngs_have_8_bits_a_channel(segmentation, output, colour_type):
+    content = encoded(segmentation, output)
+    assert struct.unpack(">IIBB", content[16:26]) == (WIDTH, HEIGHT, 8, colour_type)
+
+
+def test_a_photo_of_few_classes_gets_the_same_palette(labels):
+    only_background = Segmentation.from_labels(np.zeros_like(labels), NAMES)
+    mask = Image.open(io.BytesIO(encoded(only_background, "mask")))
+    assert len(mask.getpalette()) == 3 * 256
+    assert mask.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+
+
+def test_pillow_reads_masks_as_labels_and_in_the_published_colours(segmentation, labels):
+    mask = Image.open(io.BytesIO(encoded(segmentation, "mask")))
+    assert mask.mode == "P"
+    assert np.array_equal(np.asarray(mask), labels)
+    assert np.array_equal(np.asarray(mask.convert("RGB")), PALETTE[labels])
+
+
+def test_torchvision_reads_masks_as_labels(segmentation, labels):
+    assert np.array_equal(torchvision(encoded(segmentation, "mask"), ImageReadMode.UNCHANGED), labels[None])
+
+
+def test_opencv_and_torchvision_read_masks_in_the_published_colours(segmentation, labels):
+    content = encoded(segmentation, "mask")
+    assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED)[..., :3], PALETTE[labels][..., ::-1])
+    assert np.array_equal(opencv(content, cv2.IMREAD_COLOR), PALETTE[labels][..., ::-1])
+    assert np.array_equal(torchvision(content, ImageReadMode.RGB), PALETTE[labels].transpose(2, 0, 1))
+
+
+def test_everybody_reads_labels_as_labels(segmentation, labels):
+    content = encoded(segmentation, "labels")
+    image = Image.open(io.BytesIO(content))
+    assert image.mode == "L"
+    assert np.array_equal(np.asarray(image), labels)
+    assert np.array_equal(opencv(content, cv2.IMREAD_GRAYSCALE), labels)
+    assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED), labels)
+    assert np.array_equal(torchvision(content, ImageReadMode.UNCHANGED), labels[None])
+    assert np.array_equal(torchvision(content, ImageReadMode.GRAY), labels[None])
+
+
+def test_everybody_reads_binary_masks_as_0_and_255(segmentation, labels):
+    content, expected = encoded(segmentation, "binary"), np.where(labels > 0, 255, 0)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
+    assert np.array_equal(opencv(content, cv2.IMREAD_GRAYSCALE), expected)
+    assert np.array_equal(torchvision(content, ImageReadMode.UNCHANGED)[0], expected)
+
+
+def test_a_cutout_is_the_photo_transparent_but_for_the_clothes(segmentation, labels):
+    expected = np.dstack((np.asarray(segmentation.photo), np.where(labels > 0, 255, 0)))
+    content = encoded(segmentation, "cutout")
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
+    assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED), expected[..., [2, 1, 0, 3]])
+
+
+def test_an_overlay_is_photo_colours_over_it_and_mask_side_by_side(segmentation, labels):
+    sheet = np.asarray(Image.open(io.BytesIO(encoded(segmentation, "overlay"))))
+    assert sheet.shape == (HEIGHT, 3 * WIDTH, 3)
+    photo, coloured, mask = (sheet[:, i * WIDTH : (i + 1) * WIDTH].astype(int) for i in range(3))
+    assert abs(photo - np.asarray(segmentation.photo)).mean() < 20  # a JPEG is never exact
+    assert abs(mask - PALETTE[labels]).mean() < 20
+    bare = labels == 0
+    assert abs(coloured - photo)[bare].mean() < 10 < abs(coloured - photo)[~bare].mean()
+
+
+@pytest.mark.parametrize("output", ["mask", "labels", "binary", "cutout", "overlay"])
+def test_no_result_carries_the_photos_colour_profile(segmentation, output):
+    result = Image.open(io.BytesIO(encoded(segmentation, output)))
+    result.load()
+    assert not {"icc_profile", "exif", "srgb", "gamma"} & result.info.keys()
+    assert segmentation.photo.info["icc_profile"]  # and the photo keeps its own
+
+
+def test_reports_give_boxes_shares_and_run_lengths_of_the_mask(segmentation, labels):
+    labels[labels == 3] = 0
+    content = report(segmentation)
+    assert (content["height"], content["width"]) == (HEIGHT, WIDTH)
+    assert tuple(content["classes"]) == NAMES[1:]
+    for value, entry in enumerate(content["classes"].values(), 1):
+        expected = labels == value
+        assert (entry["present"], entry["area"]) == (bool(expected.any()), int(expected.sum()))
+        assert entry["share"] == pytest.approx(expected.mean(), abs=1e-6)
+        if expected.any():
+            rows, columns = np.nonzero(expected)
+            assert entry["box"] == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            size = (HEIGHT, WIDTH)
+            assert np.array_equal(rasterise(parse_rle(entry["rle"], *size), *size, size), expected)
+        else:
+            assert (entry["box"], entry["rle"]) == (None, "")
+
+
+def soft(height: int = 200, width: int = 300, photo: Image.Image | None = None) -> Segmentation:
+    """A square garment, upper, as a network of a tenth of the size finds it: sure inside, with soft edges."""
+    logits = np.full((4, height // 10, width // 10), -6, np.float32)
+    logits[0] = 3
+    logits[1, 5:15, 10:20], logits[0, 5:15, 10:20] = 3, -3
+    return Segmentation(logits, (height, width), NAMES, photo)
+
+
+def test_probabilities_are_16_bit_grey(monkeypatch):
+    monkeypatch.setattr(segmentation_module, "STRIP_BYTES", 50_000)
+    for category in ("any", "upper", "full"):
+        content = encoded(soft().only(category), "probability")
+        assert struct.unpack(">IIBB", content[16:26]) == (300, 200, 16, 0)
+        expected = soft().probability(category) * 65535
+        assert abs(np.asarray(Image.open(io.BytesIO(content))) - expected).max() <= 0.51
+        assert abs(opencv(content, cv2.IMREAD_UNCHANGED) - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("strip_bytes", [64_000_000, 50_000])
+def test_a_cutout_is_soft_in_a_thin_band_and_takes_no_colour_from_behind(strip_bytes, monkeypatch):
+    """A red garment before blue, photographed with a blurred edge; over white, nothing blue may be left."""
+    monkeypatch.setattr(segmentation_module, "STRIP_BYTES", strip_bytes)
+    monkeypatch.setattr(outputs, "FEATHER", 4 / np.hypot(200, 300))
+    labels = soft().labels
+    red = cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), 1.0)
+    pixels = np.rint(np.stack((220 * red, 0 * red, 220 * (1 - red)), 2)).astype(np.uint8)
+    result = soft(photo=Image.fromarray(pixels))
+    cutout = np.asarray(cutout_image(result)).astype(int)
+    alpha = cutout[..., 3]
+    band = cv2.dilate(labels, np.ones((11, 11))) != cv2.erode(labels, np.ones((11, 11)))
+    assert np.array_equal(alpha[~band], 255 * labels[~band].astype(int))
+    assert ((alpha > 0) & (alpha < 255)).sum() > 100
+    assert ((alpha > 127) == (labels > 0)).all()
+    assert cutout[..., 2][alpha > 0].max() < 10 < pixels[..., 2][labels > 0].max()
+    white = np.asarray(cutout_image(result, (255, 255, 255))).astype(int)
+    assert white.shape == (200, 300, 3)
+    assert abs(white[..., 1] - white[..., 2]).max() < 10  # red to white has as much green as blue
+    assert (white[labels == 0].mean(), white[100, 150].tolist()) == (pytest.approx(255, abs=6), [220, 0, 0])
+
+
+def test_edges_of_a_changed_mask_are_soft_where_they_are_now():
+    result = soft(photo=Image.new("RGB", (300, 200), "red"))
+    moved = np.roll(result.labels, 60, 1)
+    alpha = np.asarray(cutout_image(result.with_labels(moved)))[..., 3]
+    assert alpha[100, 60] == 0 and alpha[100, 240] == 255 == alpha[100, 180]
+    assert ((alpha > 127) == (moved > 0)).mean() > 0.999
+
+
+@pytest.mark.parametrize("name", ["mask", "labels", "binary", "probability", "cutout", "overlay"])
+def test_a_crop_is_the_part_of_the_whole_picture(name):
+    photo = Image.fromarray(cv2.resize(blocks(1, 255, 3), (300, 200)))
+    box = (80, 30, 230, 170)
+    whole = Image.open(io.BytesIO(encoded(soft(photo=photo), name)))
+    part = Image.open(io.BytesIO(encoded(soft(photo=photo), name, box=box)))
+    if name == "overlay":
+        assert part.size == (3 * 150, 140)
+    else:
+        assert np.array_equal(np.asarray(part), np.asarray(whole.crop(box)))
+
+
+def test_the_json_of_a_crop_counts_pixels_of_the_whole_photo_and_names_the_crop():
+    whole, part = (json.loads(encoded(soft(), "json", box=box)) for box in (None, (80, 30, 230, 170)))
+    assert part.pop("crop") == [80, 30, 230, 170]
+    assert part == whole
+
+
+def test_the_box_of_a_garment_has_its_margin_within_the_photo():
+    labels = np.zeros((100, 80), np.uint8)
+    assert garment_box(labels, 0.5) == (0, 0, 80, 100)
+    labels[10:60, 20:40] = 3
+    assert garment_box(labels, 0) == (20, 10, 40, 60)
+    assert garment_box(labels, 0.3) == (5, 0, 55, 75)
+
+
+def test_pycocotools_reads_run_lengths_exactly_and_polygons_nearly():
+    coco = pytest.importorskip("pycocotools.mask")
+    content = json.loads(encoded(soft(), "json"))["classes"]["upper"]
+    expected = soft().labels == 1
+    assert np.array_equal(coco.decode(content["coco_rle"]), expected)
+    drawn = coco.decode(coco.merge(coco.frPyObjects(content["polygons"], 200, 300))).astype(bool)
+    assert (drawn & expected).sum() > 0.98 * (drawn | expected).sum()
+
+
+def test_confidence_and_warnings():
+    assert report(soft())["classes"]["upper"]["confidence"] == pytest.approx(0.98, abs=0.02)
+    assert report(soft())["classes"]["full"]["confidence"] is None
+    assert warning(soft()) is None
+    unsure = Segmentation(soft().logits / 6, (200, 300), NAMES)
+    assert np.array_equal(unsure.labels, soft().labels)
+    nothing, everything = (soft().with_labels(np.full((200, 300), value, np.uint8)) for value in (0, 1))
+    assert [report(each)["warning"] for each in (unsure, nothing, everything)] == [
+        "low confidence", "empty", "nearly full",
+    ]  # fmt: skip
+    known_labels = Segmentation.from_labels(soft().labels, NAMES)
+    assert report(known_labels)["classes"]["upper"]["confidence"] is None and warning(known_labels) is None

@@ -1,0 +1,93 @@
+"""Training data: what is in a table is told, and batches follow the samples that were seen."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from data.classes import CLOTHES
+from data.training.loader import LoadedSource, TrainingData, load_table
+from data.training.sampler import Draw
+from data.training.samples import Sample
+from data.training.sources import Augmentation, Source
+from tests.helpers import DataSet, make_paper_dolls
+from utils.errors import UserError
+from utils.training.interruption import kill_workers_at_end
+
+SIZE = (32, 24)
+
+
+def training_data(data: DataSet, close_ups: float = 0.0, **changes) -> TrainingData:
+    how = Augmentation("full", close_ups=close_ups)
+    source = LoadedSource.load(Source("photographs", str(data.image_folder), str(data.df_path), how=how), CLOTHES)
+    settings = {
+        "classes": 4, "mean": 0.5, "std": 0.5, "seed": 3, "shuffle": True, "batch_size": 4, "workers": 0,
+        "channels_last": False,
+    }  # fmt: skip
+    return TrainingData([source], **(settings | changes))
+
+
+def batches(data: TrainingData, count: int, seen: int = 0) -> list[Sample]:
+    with kill_workers_at_end():  # they would outlive the tests
+        return list(islice(data.batches(SIZE, seen, torch.device("cpu")), count))
+
+
+def same(one: Sample, other: Sample) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_table_is_told_with_what_was_skipped(tmp_path, capsys):
+    image_folder, df_path = make_paper_dolls(tmp_path, photos=3)
+    with df_path.open("a") as file:
+        file.write("gone.jpg,1 5,40,30,1\n")
+    table = load_table(str(df_path), str(image_folder), CLOTHES)
+    told = capsys.readouterr().out
+    assert f"{df_path}: 3 photographs, {len(table.class_of_row)} clothes masks" in told
+    assert "skipped 1 row(s): missing photo (first: row" in told
+
+
+def test_batches_have_a_batch_dimension_in_front(dolls):
+    (batch,) = batches(training_data(dolls), 1)
+    assert [tuple(tensor.shape) for tensor in batch] == [(4, 3, *SIZE), (4, *SIZE), (4,), (4, 4), (4,)]
+    assert (batch.image.dtype, batch.label.dtype, batch.present.dtype) == (torch.float32, torch.int64, torch.bool)
+    (batch,) = batches(training_data(dolls, channels_last=True), 1)
+    assert batch.image.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_batches_run_on_over_epochs_and_follow_what_was_seen(dolls):
+    data = training_data(dolls, batch_size=5)  # of 12 photographs
+    straight = batches(data, 6)
+    for resumed, expected in zip(batches(data, 3, seen=15), straight[3:], strict=True):
+        assert same(resumed, expected)
+    assert not same(straight[0], batches(training_data(dolls, batch_size=5, seed=4), 1)[0])
+
+
+def test_samples_do_not_depend_on_the_number_of_workers(dolls):
+    alone, shared = (batches(training_data(dolls, workers=workers), 4) for workers in (0, 2))
+    assert all(same(a, b) for a, b in zip(alone, shared, strict=True))
+
+
+def test_first_images_are_the_tables_first_photographs(dolls):
+    data = training_data(dolls)
+    images = list(data.first_images(SIZE, limit=2))
+    assert [tuple(image.shape) for image in images] == [(3, *SIZE)] * 2
+    assert all(torch.equal(image, data.photos(SIZE)[Draw(0, i, 0)].image) for i, image in enumerate(images))
+    assert len(list(data.first_images(SIZE, limit=50))) == 12
+
+
+@pytest.mark.filterwarnings("ignore:.*the next photo is used")
+def test_an_error_of_a_worker_is_one_line(tmp_path):
+    data = training_data(DataSet(*make_paper_dolls(tmp_path, photos=2)), workers=1)
+    for path in data.sources[0].table.files:
+        path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(UserError) as error:
+        batches(data, 1)
+    assert str(error.value) == "none of the 2 photographs can be decoded; check the data set"
+
+
+def test_real_photographs_of_any_size_come_as_samples(ccp_val):
+    data = training_data(ccp_val, close_ups=0.3)
+    (batch,) = batches(data, 1)
+    assert batch.image.abs().max() <= 1 and len(batch.label.unique()) > 1
+    assert np.prod(data.sources[0].table.size(0)) > 100_000

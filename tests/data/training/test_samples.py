@@ -1,0 +1,174 @@
+"""Samples to train on and photographs to compare with; close-ups of both."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.classes import CLOTHES
+from data.label_values import UNKNOWN
+from data.labels.imaterialist import read_table
+from data.labels.rle import encode_rle, parse_rle
+from data.labels.table import LabelTable
+from data.photos.open import PhotoError
+from data.training.augmentation import TrainTransform
+from data.training.sampler import Draw
+from data.training.samples import EvaluationPhotos, TrainingPhotos, close_up
+from utils.errors import UserError
+
+
+def runs_of(mask: np.ndarray) -> np.ndarray:
+    return parse_rle(encode_rle(mask), *mask.shape)
+
+
+def noisy_photos(folder: Path, names: str = "ab", suffix: str = ".jpg", size: tuple[int, int] = (40, 30)) -> LabelTable:
+    """Photographs of noise, and upper and lower clothes on each."""
+    rng, photos = np.random.default_rng(0), []
+    for name in names:
+        path = folder / f"{name}{suffix}"
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(path)
+        upper, lower = np.zeros((2, *size), bool)
+        upper[size[0] // 10 : size[0] // 2, size[1] // 6 : -size[1] // 6] = True
+        lower[size[0] // 3 : -size[0] // 8, size[1] // 4 : -size[1] // 4] = True
+        photos.append((path, size, [(2, runs_of(lower)), (1, runs_of(upper))]))
+    return LabelTable.pack(photos)
+
+
+def samples(table: LabelTable, size=(32, 32), augment="full", close_ups=0.0, seed=0) -> TrainingPhotos:
+    return TrainingPhotos(table, TrainTransform(size, 0.5, 0.5, augment, 0.35, close_ups), 4, seed)
+
+
+def test_a_sample_is_image_label_full_trust_and_all_classes(tmp_path):
+    table = noisy_photos(tmp_path, suffix=".png")
+    image, label, weight, present, teacher_trust = samples(table, (40, 30), "none")[Draw(0, 1, 0)]
+    assert (image.shape, image.dtype, label.shape, label.dtype) == ((3, 40, 30), torch.float32, (40, 30), torch.int64)
+    assert np.array_equal(label, table.label_map(1))
+    photo = torch.from_numpy(np.array(Image.open(table.files[1]))).permute(2, 0, 1) / 255
+    torch.testing.assert_close(image, (photo - 0.5) / 0.5)
+    assert weight == teacher_trust == 1 and present.tolist() == [True] * 4
+
+
+def test_a_photo_without_clothes_is_a_sample_of_background(tmp_path):
+    Image.new("RGB", (30, 40)).save(tmp_path / "a.jpg")
+    sample = samples(LabelTable.pack([(tmp_path / "a.jpg", (40, 30), [])]))[Draw(0, 0, 0)]
+    assert sample.image.shape == (3, 32, 32) and not sample.label.any()
+
+
+def test_unknown_pixels_come_out_as_unknown(tmp_path):
+    table = noisy_photos(tmp_path)
+    table.class_of_row[table.class_of_row == 2] = UNKNOWN
+    for augment in ("none", "full"):
+        photos = samples(table, augment=augment, close_ups=0.3)
+        labels = torch.stack([photos[Draw(0, 0, epoch)].label for epoch in range(10)])
+        assert labels.unique().tolist() == [0, 1, UNKNOWN]
+
+
+def test_augmentation_is_a_function_of_seed_photo_and_epoch(tmp_path):
+    table = noisy_photos(tmp_path)
+    first, again, other = samples(table, seed=5), samples(table, seed=5), samples(table, seed=6)
+    torch.manual_seed(99)
+    for draw in (Draw(0, 1, 1), Draw(0, 0, 0), Draw(0, 0, 4)):
+        assert torch.equal(first[draw].image, again[draw].image)
+        assert torch.equal(first[draw].label, again[draw].label)
+    assert not torch.equal(first[Draw(0, 0, 0)].image, first[Draw(0, 0, 1)].image)
+    assert not torch.equal(first[Draw(0, 0, 0)].image, other[Draw(0, 0, 0)].image)
+
+
+def test_older_runs_resume_with_the_samples_they_would_have_drawn(tmp_path):
+    """The random numbers of a draw, and the order in which they are used, are part of exact resume.
+
+    Labels tell: they show crop and mirroring, and unlike images do not depend on any decoder's rounding.
+    """
+    photos = samples(noisy_photos(tmp_path, "abc", size=(90, 60)), (48, 36), close_ups=0.3, seed=7)
+    labels = [photos[Draw(0, index, epoch)].label for epoch in range(4) for index in range(3)]
+    digest = hashlib.sha256(torch.stack(labels).to(torch.uint8).numpy().tobytes()).hexdigest()
+    assert digest == "d4c88a57522b80554fa794924e4b70ebbd4a3075241813ea710c15e8a95e9ebc"
+
+
+def test_drawing_a_sample_leaves_the_random_state_alone(tmp_path):
+    photos = samples(noisy_photos(tmp_path))
+    before = torch.get_rng_state()
+    photos[Draw(0, 0, 0)]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_photo_broken_beyond_its_header_does_not_stop_training(tmp_path):
+    photos = samples(noisy_photos(tmp_path), augment="none")
+    whole = (tmp_path / "b.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match=r"b\.jpg: broken image.*next photo"):
+        image = photos[Draw(0, 1, 0)].image
+    assert torch.equal(image, photos[Draw(0, 0, 0)].image)
+
+
+def test_photos_that_are_all_broken_or_gone_end_training_with_one_line(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photos = samples(noisy_photos(folder))
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="next photo"), pytest.raises(UserError, match="none of the 2 photographs"):
+        photos[Draw(0, 0, 0)]
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="photos is gone; put it back and --resume"):
+        photos[Draw(0, 0, 0)]
+
+
+def test_large_jpegs_stay_in_register_with_their_labels(tmp_path):
+    mask = np.zeros((800, 800), bool)
+    mask[200:600, 300:500] = True
+    Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB").save(tmp_path / "big.jpg", quality=95)
+    table = LabelTable.pack([(tmp_path / "big.jpg", (800, 800), [(1, runs_of(mask))])])
+    image, label, *_ = samples(table, (64, 64), "none")[Draw(0, 0, 0)]
+    assert ((image[0] > 0) == (label == 1)).float().mean() > 0.98
+
+
+def test_photographs_for_evaluation_are_whole_or_close_ups_alone(dolls):
+    table = read_table(dolls.df_path, dolls.image_folder, CLOTHES)
+    whole, near = EvaluationPhotos(table), EvaluationPhotos(table, close_ups=True)
+    assert len(whole) == len(near) == len(table)
+    for index in range(len(table)):
+        photo, label = whole[index]
+        near_photo, near_label = near[index]
+        assert photo.size == label.shape[::-1] == table.size(index)[::-1]
+        assert np.array_equal(near_label, close_up(photo, label)[1])
+        assert near_label.size < label.size and near_photo.size == near_label.shape[::-1]
+
+
+def test_a_photo_that_cannot_be_decoded_is_named_and_left_out_of_an_evaluation(tmp_path, capsys):
+    table = noisy_photos(tmp_path, "abc")
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    photos = EvaluationPhotos(table)
+    loaded = list(photos.load([2, 1, 0]))
+    assert [index for index, *_ in loaded] == [2, 0]
+    for index, photo, label in loaded:
+        assert np.array_equal(photo, photos[index][0]) and np.array_equal(label, table.label_map(index))
+    assert f"left out: {tmp_path / 'b.jpg'}: not an image" in capsys.readouterr().err
+    with pytest.raises(PhotoError):
+        photos[1]
+
+
+def test_a_close_up_is_head_and_shoulders_cut_out_like_a_portrait():
+    label = np.zeros((200, 120), np.uint8)
+    label[60:160, 40:80] = 1  # clothes 100 high
+    photo = Image.fromarray(np.arange(200 * 120 * 3, dtype=np.uint32).astype(np.uint8).reshape(200, 120, 3))
+    near, truth = close_up(photo, label)
+    assert truth.shape == (55, 44) and near.size == (44, 55)
+    assert np.array_equal(truth, label[35:90, 38:82])
+    assert np.array_equal(np.asarray(near), np.asarray(photo)[35:90, 38:82])
+
+
+@pytest.mark.parametrize("rows, columns", [((0, 200), (0, 120)), ((199, 200), (119, 120)), ((0, 1), (0, 1))])
+def test_a_close_up_ends_with_the_photo(rows, columns):
+    label = np.zeros((200, 120), np.uint8)
+    label[slice(*rows), slice(*columns)] = 1
+    near, truth = close_up(Image.new("RGB", (120, 200)), label)
+    assert near.size == truth.shape[::-1] and truth.any()
+
+
+def test_a_photo_without_clothes_has_no_close_up():
+    photo, label = Image.new("RGB", (120, 200)), np.zeros((200, 120), np.uint8)
+    assert close_up(photo, label) == (photo, label)

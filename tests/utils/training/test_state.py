@@ -1,0 +1,116 @@
+"""The state of a run: saved, loaded, and told apart from another run's."""
+
+import pytest
+import torch
+from torch import nn
+
+from utils.errors import UserError
+from utils.training.state import TrainingState, build_state, moving_average
+
+
+def trained(ema_decay: float = 0.9, optimizer: str = "adamw", precision: str = "fp32", steps: int = 2) -> TrainingState:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    state = build_state(network, optimizer, 0.1, 0.01, ema_decay, precision)
+    for _ in range(steps):
+        advance(state)
+    return state
+
+
+def advance(state: TrainingState) -> None:
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(state.iteration))
+    state.scaler.scale(state.network(x).square().mean()).backward()
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad()
+    if state.ema:
+        state.ema.update_parameters(state.network)
+    state.iteration += 1
+    state.samples_seen += 8
+
+
+def tensors(state: TrainingState) -> list[torch.Tensor]:
+    moments = [t for values in state.optimizer.state.values() for t in values.values()]
+    return [*state.network.state_dict().values(), *(state.ema.state_dict().values() if state.ema else ()), *moments]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_loaded_state_goes_on_exactly_as_the_saved_one(ema_decay, precision, tmp_path):
+    state = trained(ema_decay, precision=precision)
+    state.best_miou = 0.5
+    state.save(tmp_path / "latest.pth")
+    loaded = trained(ema_decay, precision=precision, steps=0)
+    loaded.load(tmp_path / "latest.pth")
+    assert (loaded.iteration, loaded.samples_seen, loaded.best_miou) == (2, 16, 0.5)
+    for x in (state, loaded):
+        advance(x)
+    assert all(torch.equal(a, b) for a, b in zip(tensors(state), tensors(loaded), strict=True))
+    assert state.scaler.state_dict() == loaded.scaler.state_dict()
+
+
+def test_states_of_earlier_versions_are_loaded(tmp_path):
+    """Theirs have a random_state, which nothing needs, and no scaler."""
+    state = trained()
+    state.save(tmp_path / "new.pth")
+    old = torch.load(tmp_path / "new.pth", weights_only=True) | {"random_state": torch.get_rng_state()}
+    del old["scaler"]
+    torch.save(old, tmp_path / "latest.pth")
+    loaded = trained(steps=0)
+    loaded.load(tmp_path / "latest.pth")
+    assert all(torch.equal(a, b) for a, b in zip(tensors(state), tensors(loaded), strict=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda saved: saved.pop("ema"),
+        lambda saved: saved.update(ema=None),
+        lambda saved: saved["network"].pop("0.weight"),
+        lambda saved: saved["optimizer"]["param_groups"].clear(),
+        lambda saved: saved.update(optimizer=3),
+        lambda saved: saved.update(network=[1]),
+    ],
+)
+def test_a_state_of_another_kind_of_run_is_one_line(change, tmp_path):
+    trained().save(tmp_path / "latest.pth")
+    saved = torch.load(tmp_path / "latest.pth", weights_only=True)
+    change(saved)
+    torch.save(saved, tmp_path / "latest.pth")
+    with pytest.raises(UserError, match="does not fit the options in .*training_options.yml") as caught:
+        trained(steps=0).load(tmp_path / "latest.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a file"])
+def test_a_state_that_cannot_be_read_is_one_line(content, tmp_path):
+    (tmp_path / "latest.pth").write_bytes(content)
+    with pytest.raises(UserError, match="latest.pth"):
+        trained(steps=0).load(tmp_path / "latest.pth")
+
+
+def test_the_weights_to_keep_are_the_moving_average_where_there_is_one():
+    assert (state := trained(0.0)).weights is state.network
+    assert (state := trained(0.9)).weights is state.ema.module
+    assert not torch.equal(state.weights[0].weight, state.network[0].weight)
+
+
+def test_moving_average_grows_slow_and_copies_counters():
+    """The first decay is that of a count of 1, (1 + 1) / (10 + 1): AveragedModel copies the first weights."""
+    network = nn.BatchNorm1d(1)
+    ema = moving_average(network, 0.9)
+
+    def update(value: float) -> float:
+        nn.init.constant_(network.weight, value)
+        network.num_batches_tracked += 1
+        ema.update_parameters(network)
+        return ema.module.weight.item()
+
+    assert update(1.0) == 1
+    assert update(0.0) == pytest.approx(2 / 11)
+    assert update(0.0) == pytest.approx(2 / 11 * 3 / 12)
+    ema.n_averaged.fill_(1000)
+    update(1.0)
+    before = ema.module.weight.item()
+    assert update(0.0) == pytest.approx(0.9 * before)
+    assert ema.module.num_batches_tracked == network.num_batches_tracked == 5

@@ -1,0 +1,153 @@
+"""One step of training: accumulation, steps that are not taken, fp16's scaler, and the bad steps that end a run."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from utils.errors import UserError
+from utils.training.state import TrainingState, build_state
+from utils.training.step import BadSteps, KeptBuffers, StepResult, train_step
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
+
+
+class OneMap(nn.Module):
+    """A network whose outputs are a tuple, as U2NET's are."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = small_network()
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        return (self.layers(images),)
+
+
+def loss_of(outputs: tuple[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
+    _, label = batch
+    loss = (outputs[0] * label).mean()
+    return loss, [loss]
+
+
+def state_of(network: nn.Module, ema_decay: float = 0.0, scaler: torch.amp.GradScaler | None = None) -> TrainingState:
+    state = build_state(network, "adam", 0.1, 0.0, ema_decay, "fp32")
+    state.scaler = scaler or state.scaler
+    return state
+
+
+def step(state: TrainingState, batches: list, clip_grad: float = 0.0, lr: float = 0.1) -> StepResult:
+    return train_step(state, state.network, batches, loss_of, lr, clip_grad, KeptBuffers(state.network), "fp32")
+
+
+def batch(seed: int = 1, label: float = 1.0) -> tuple[Tensor, Tensor]:
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return images, torch.full((2, 1, 1, 1), label)
+
+
+def different(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
+    return [key for key in before if not torch.equal(before[key], after[key])]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_bad_step_leaves_weights_batch_norm_average_and_optimiser_as_they_were(bad):
+    state = state_of(OneMap().train(), ema_decay=0.5)
+    network, ema = copy.deepcopy(state.network.state_dict()), copy.deepcopy(state.ema.state_dict())
+    assert step(state, [batch(label=bad)]).bad
+    assert different(network, state.network.state_dict()) == []
+    assert different(ema, state.ema.state_dict()) == []
+    assert not state.optimizer.state
+    assert all(p.grad is None for p in state.network.parameters())
+
+    assert not step(state, [batch()]).bad  # and the next is taken as if the bad one had never been
+    assert len(different(network, state.network.state_dict())) == len(network)
+    fresh = state_of(OneMap().train(), ema_decay=0.5)
+    step(fresh, [batch()])
+    assert different(fresh.network.state_dict(), state.network.state_dict()) == []
+
+
+def test_one_bad_batch_of_several_makes_the_step_a_bad_one():
+    state = state_of(OneMap().train())
+    before = copy.deepcopy(state.network.state_dict())
+    assert step(state, [batch(), batch(label=float("nan")), batch()]).bad
+    assert different(before, state.network.state_dict()) == []
+
+
+def test_accumulated_batches_give_the_mean_gradient():
+    network = OneMap().eval()  # batch norm would see other batches
+    whole, parts = state_of(copy.deepcopy(network)), state_of(copy.deepcopy(network))
+    (a, label), (b, _) = batch(1), batch(2)
+    step(whole, [(torch.cat((a, b)), torch.cat((label, label)))])
+    step(parts, [(a, label), (b, label)])
+    for x, y in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
+        assert torch.allclose(x, y, atol=1e-6)
+
+
+def test_the_gradient_norm_is_clipped_and_the_learning_rate_set():
+    state = state_of(OneMap().train())
+    state.optimizer = torch.optim.SGD(state.network.parameters(), 1.0)
+    before = [p.detach().clone() for p in state.network.parameters()]
+    step(state, [batch(label=100.0)], clip_grad=0.5, lr=0.1)
+    moved = [p - b for p, b in zip(state.network.parameters(), before, strict=True)]
+    assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(0.1 * 0.5, rel=1e-3)
+
+
+def test_losses_and_the_fused_map_come_back_without_their_graph():
+    result = step(state_of(OneMap().train()), [batch()])
+    assert result.fused.shape == (2, 2, 6, 6)
+    assert not any(t.requires_grad for t in (result.loss, *result.losses, result.fused))
+
+
+# fp16
+
+
+def scaler(scale: float, growth_interval: int = 1000) -> torch.amp.GradScaler:
+    return torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=growth_interval)
+
+
+def test_gradients_are_unscaled_before_they_are_clipped():
+    plain, scaled = state_of(OneMap().train()), state_of(OneMap().train(), scaler=scaler(2.0**16))
+    for state in (plain, scaled):
+        state.optimizer = torch.optim.SGD(state.network.parameters(), 1.0)
+        assert not step(state, [batch(), batch(2)], clip_grad=0.01).bad
+    assert different(plain.network.state_dict(), scaled.network.state_dict()) == []  # a power of 2 rounds nothing
+
+
+def test_an_overflow_skips_the_step_and_halves_the_scale_but_is_not_a_bad_step():
+    state = state_of(OneMap().train(), scaler=scaler(2.0**127))
+    before = copy.deepcopy(state.network.state_dict())
+    assert not step(state, [batch(label=1e6)]).bad
+    assert different(before, state.network.state_dict()) == []
+    assert state.scaler.get_scale() == 2.0**126
+
+
+def test_a_loss_that_is_never_finite_is_bad_once_the_scale_cannot_be_the_reason():
+    state = state_of(OneMap().train(), scaler=scaler(4.0))
+    assert [step(state, [batch(label=float("nan"))]).bad for _ in range(4)] == [False, False, True, True]
+
+
+# Bad steps
+
+
+def test_so_many_bad_steps_in_a_row_end_the_run():
+    bad_steps = BadSteps(limit=3)
+    for bad in (True, True, False, True, True):
+        bad_steps.count(bad, 1, "results/x")
+    assert (bad_steps.total, bad_steps.in_a_row) == (4, 2)
+    with pytest.raises(UserError, match="3 non-finite steps in a row at iteration 7; lower --lr .*results/x"):
+        bad_steps.count(True, 7, "results/x")
+
+
+def test_buffers_of_every_dtype_are_kept_and_restored():
+    network = small_network().train()
+    kept = KeptBuffers(network)
+    network(torch.randn(2, 3, 8, 8))
+    kept.keep()
+    before = copy.deepcopy(network.state_dict())
+    network(torch.randn(2, 3, 8, 8))
+    assert set(different(before, network.state_dict())) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    kept.restore()
+    assert different(before, network.state_dict()) == []

@@ -1,0 +1,89 @@
+"""The processes of one run: started by torchrun or torch.distributed.launch, or just this one."""
+
+from contextlib import contextmanager
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from tqdm import tqdm
+
+from utils.errors import UserError
+from utils.ranks import is_launched
+
+PATIENCE = timedelta(days=20)  # for ranks whose shares of a folder take longer; gloo counts milliseconds in 32 bits
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def log(text: str) -> None:
+    """Print a line, on rank 0 alone."""
+    if rank() == 0:
+        tqdm.write(text)
+
+
+@contextmanager
+def process_group(device: torch.device, launched: bool = False, **settings):
+    """Join the launcher's process group (NCCL on CUDA, gloo elsewhere) for the length of a run.
+
+    launched: the user asserts a launcher; UserError when there is none. settings: of init_process_group. After
+    an error the group is left as it is: to destroy it may mean to wait for ranks that wait for this one.
+    """
+    if not is_launched():
+        if launched:
+            raise UserError("--distributed: start with torchrun --nproc_per_node=N train.py, or leave it out")
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device, **settings)
+    else:
+        dist.init_process_group("gloo", **settings)
+    yield
+    dist.destroy_process_group()
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any rank."""
+    if not dist.is_initialized():
+        return flag
+    value = torch.tensor(int(flag), device=device)
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return bool(value.item())
+
+
+def sum_over_ranks(counts: np.ndarray, device: torch.device) -> np.ndarray:
+    """Integer counts added up over the ranks."""
+    if not dist.is_initialized():
+        return counts
+    total = torch.from_numpy(counts).to(device)
+    dist.all_reduce(total)
+    return total.cpu().numpy()
+
+
+def share_buffers(network: torch.nn.Module) -> None:
+    """Give every rank the buffers of rank 0: batch norm's statistics follow each rank's own batches."""
+    if dist.is_initialized():
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def gather(value: object) -> list:
+    """The value of every rank, by rank; for gloo."""
+    if not dist.is_initialized():
+        return [value]
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def wait_for_ranks() -> None:
+    """Return when every rank has come here, in a launched process without a group."""
+    with process_group(torch.device("cpu"), timeout=PATIENCE):
+        dist.barrier()

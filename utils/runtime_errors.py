@@ -1,0 +1,67 @@
+"""What a user can do about the errors that PyTorch and the system raise during a run."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from utils.errors import UserError
+
+
+@contextmanager
+def explain_errors(batch_size: int, size: tuple[int, int], workers: int | None = None) -> Iterator[None]:
+    """Turn errors with a known remedy into a UserError that names it; others pass through as they are.
+
+    batch_size, size (height, width), workers: what the run uses now. workers: loader processes; None: it has threads.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # The DataLoader may catch why a worker died and raise that it "exited unexpectedly" from it.
+        for cause in (error.__cause__, error):
+            if cause and (message := explanation(cause, batch_size, size, workers)):
+                raise UserError(message) from None
+        raise
+
+
+def explanation(error: BaseException, batch_size: int, size: tuple[int, int], workers: int | None = None) -> str | None:
+    """One line: what happened and what to do; None where nothing is known. Parameters as in explain_errors."""
+    text = str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    less_memory = f"lower --batchSize (now {batch_size}) or --fine_height and --fine_width (now {size[0]}x{size[1]})"
+    if type(error).__module__.startswith(("torch._inductor", "torch._dynamo", "triton")):
+        return f"--compile failed ({first_reason(text)}); install a C++ compiler such as g++, or leave out --compile"
+    if number == errno.EMFILE or "Too many open files" in text:
+        instead = "" if workers is None else ", or load in the training process with --nThreads 0"
+        return f"too many open files; raise the limit with ulimit -n{instead}"
+    # PyTorch's files in /dev/shm are named torch_*. An error without a file name comes from a semaphore there.
+    if workers is not None and (
+        re.search(r"Bus error|</torch_", text) or (number == errno.ENOSPC and error.filename is None)
+    ):
+        return (
+            "the loader workers are out of shared memory (/dev/shm is full); load in the training process with "
+            "--nThreads 0, or give a Docker container more with --shm-size=8g"
+        )
+    if killed := re.search(r"DataLoader worker \(pid.*?\) (is killed by signal: \w+|exited unexpectedly)", text):
+        return (
+            f"a loader worker {killed[1]}, as happens when memory runs out; lower --nThreads (now {workers}) or "
+            f"--batchSize (now {batch_size})"
+        )
+    if number in (errno.EAGAIN, errno.ENOMEM):
+        now = "" if workers is None else f" (now {workers})"
+        what = "more threads" if workers is None else "the loader workers"
+        return f"the system cannot start {what} ({error.strerror}); lower --nThreads{now}"
+    out_of_memory = r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED"
+    if isinstance(error, MemoryError) or re.search(out_of_memory, text):
+        return f"out of memory; {less_memory}"
+    if re.search(r"Connection (closed|reset) by peer", text):
+        return "another process of this run has ended; its own message says why"
+    return None
+
+
+def first_reason(text: str) -> str:
+    """The first line of a compiler's message that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("backend=")]
+    return lines[0] if lines else "no reason given"

@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM as a request to stop at the next good moment, and loader workers that end with their run."""
+
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from utils.process_group import any_rank, world_size
+
+ASK_RANKS_EVERY = 10  # iterations
+
+
+class Interruption:
+    """Inside ``with Interruption() as interruption``, the first SIGINT or SIGTERM is noted.
+
+    A second one acts as usual. The handlers of before are given back at the end.
+    """
+
+    def __init__(self):
+        self._signal: signal.Signals | None = None
+        self._handlers = {}
+
+    def __enter__(self) -> "Interruption":
+        self._handlers = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._give_back()
+
+    def _note(self, number: int, frame) -> None:
+        self._signal = signal.Signals(number)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for s, handler in self._handlers.items():
+            signal.signal(s, handler)
+
+    @property
+    def noted(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self._signal is not None
+
+    def on_any_rank(self, device: torch.device) -> bool:
+        """Whether to stop; the ranks of a distributed run agree, or they would wait for each other for ever."""
+        return any_rank(self.noted, device)
+
+    def stops_before(self, iteration: int, device: torch.device) -> bool:
+        """Whether training stops now. Ranks ask each other now and then only, because all wait for the answer."""
+        return (world_size() == 1 or iteration % ASK_RANKS_EVERY == 0) and self.on_any_rank(device)
+
+    @property
+    def name(self) -> str:
+        return self._signal.name if self._signal else "another process"
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell gives it to a program that a signal ended."""
+        return 128 + (self._signal or signal.SIGTERM)
+
+
+def ignore_in_worker(worker_id: int) -> None:
+    """For loader workers: signals reach the whole process group, but only the training process decides."""
+    for s in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(s, signal.SIG_IGN)
+
+
+@contextmanager
+def kill_workers_at_end() -> Iterator[None]:
+    """Kill the worker processes that an error inside leaves behind.
+
+    They ignore SIGTERM, and Python would send them that at exit and wait for ever.
+    """
+    try:
+        yield
+    finally:
+        # PyTorch watches for workers that die, and would raise an error in place of the first one.
+        watcher = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if hasattr(signal, "SIGCHLD") else None
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
+        if watcher is not None:
+            signal.signal(signal.SIGCHLD, watcher)

@@ -1,0 +1,101 @@
+"""Logs of a training run: TensorBoard and the progress bar."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import image, scalar
+from torch import Tensor
+from tqdm import tqdm
+
+from utils.errors import UserError
+from utils.process_group import rank
+
+
+class Visualizer:
+    """Writes scalars, the picture grid photo | label | prediction, and a progress bar; silent off rank 0.
+
+    It writes at once, in the training process: tensorboardX's SummaryWriter writes in a thread, and when that one
+    fails, on a full disk for instance, training waits for it for ever. All methods raise UserError where the logs
+    cannot be written.
+    """
+
+    def __init__(
+        self, logs_dir: str, palette: np.ndarray, iteration: int = 0, iterations: int = 0, samples_seen: int = 0
+    ):
+        """palette: 256 x 3 uint8, colour by label. iteration, samples_seen: where the run starts; on resume, events of
+        a lost part from there on are hidden."""
+        self.logs_dir, self.writer = logs_dir, None
+        self.palette = torch.from_numpy(palette.copy())
+        self.progress = tqdm(initial=iteration, total=iterations, disable=rank() > 0, unit="it")
+        self._logged = time.perf_counter(), samples_seen
+        if rank() > 0:
+            return
+        with self._writing():
+            Path(logs_dir).mkdir(parents=True, exist_ok=True)
+            self.writer = EventsWriter(str(Path(logs_dir) / "events"))
+            if iteration:
+                self._write(Event(step=iteration + 1, file_version="brain.Event:2"))
+                self._write(Event(step=iteration + 1, session_log=SessionLog(status=SessionLog.START)))
+            self.writer.flush()
+
+    def losses(
+        self, loss: Tensor, losses: list[Tensor], lr: float, skipped: int, iteration: int, samples_seen: int
+    ) -> None:
+        """Losses of a step, learning rate, skipped steps, and images per second since the last call."""
+        now, (before, samples_before) = time.perf_counter(), self._logged
+        self._logged = now, samples_seen
+        if self.writer:
+            speed = (samples_seen - samples_before) / (now - before)
+            scalars = {"total_loss": loss.item()} | {f"loss{i}": part.item() for i, part in enumerate(losses)}
+            self.scalars(scalars | {"lr": lr, "images_per_second": speed, "skipped_steps": skipped}, iteration)
+            self.progress.set_postfix_str(f"loss {loss.item():.3f}, {speed:.1f} img/s, {skipped} skipped")
+
+    def scalars(self, values: dict[str, float], iteration: int) -> None:
+        if self.writer:
+            with self._writing():
+                for name, value in values.items():
+                    self._write(Event(step=iteration, summary=scalar(name, value)))
+                self.writer.flush()
+
+    def pictures(self, photos: np.ndarray, labels: Tensor, logits: Tensor, iteration: int, limit: int = 4) -> None:
+        """photos: N x 3 x h x w uint8 RGB. labels: N x h x w int64, 255 is unknown. logits: N x C x h x w."""
+        if not self.writer:
+            return
+        predicted = logits.argmax(1)
+        rows = [
+            torch.cat((torch.from_numpy(photos[i]), self._coloured(labels[i]), self._coloured(predicted[i])), 2)
+            for i in range(min(limit, len(photos)))
+        ]
+        grid = image("photo_label_prediction", torch.cat(rows, 1).numpy(), dataformats="CHW")
+        with self._writing():
+            self._write(Event(step=iteration, summary=grid))
+            self.writer.flush()
+
+    def _coloured(self, labels: Tensor) -> Tensor:
+        return self.palette[labels.cpu()].permute(2, 0, 1)  # 3 x h x w
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self.writer.write_event(event)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"cannot write logs to {self.logs_dir}: {error.strerror}; set --logs_dir") from None
+
+    def __enter__(self) -> "Visualizer":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.progress.close()  # and an error's line begins below the bar
+        if self.writer:
+            with self._writing():
+                self.writer.close()
