@@ -29,13 +29,16 @@ NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
 # What the server runs, and no more: it trains, measures and exports nothing.
 ROOMS = ("data/photos", "data/results", "networks/engines", "networks/weights")
 MODULES = (
-    "data/__init__.py", "data/classes.py", "data/constants.py", "data/label_values.py",
-    "data/labels/__init__.py", "data/labels/rle.py",
-    "networks/__init__.py", "networks/folding.py", "networks/onnx_model.py", "networks/predictor.py", "networks/u2net.py",
-    "utils/__init__.py", "utils/cache.py", "utils/devices.py", "utils/errors.py", "utils/files.py", "utils/memory.py",
-    "utils/prefetch.py", "utils/ranks.py", "utils/serialization.py",
-    "deploy/reply.py", "deploy/request.py",
-)  # fmt: skip
+    *(
+        f"data/{name}.py"
+        for name in ("__init__", "classes", "constants", "label_values", "labels/__init__", "labels/rle")
+    ),
+    *(f"networks/{name}.py" for name in ("__init__", "folding", "onnx_model", "predictor", "u2net")),
+    *(f"utils/{name}.py" for name in ("__init__", "cache", "devices", "errors", "files", "memory", "prefetch")),
+    *(f"utils/{name}.py" for name in ("ranks", "serialization")),
+    "deploy/reply.py",
+    "deploy/request.py",
+)
 NEEDED = {"batchSize", "maxWorkers", "handler"}  # settings that the handler reads
 SETTINGS = {"engine", "precision", "height", "width", "flip", "limits"}  # of the section handler
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
