@@ -13,7 +13,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:  # options import this module, and PyTorch takes a second
     from torch import Tensor
 
-INCLUDED_WEIGHTS = Path(__file__).parents[1] / "trained_checkpoint/cloth_segm_u2netp.pth"
+INCLUDED_WEIGHTS = Path(__file__).parents[2] / "trained_checkpoint/cloth_segm_u2netp.pth"
 METADATA_KEY = "cloth_segmentation"  # of the one JSON text in formats whose metadata is text
 MAX_BYTES = 2_000_000_000  # of a weight file
 MAX_SIDE = 8192  # of the input that a checkpoint or an option may ask for
