@@ -114,7 +114,7 @@ def test_a_network_is_compiled_when_that_is_asked_for_and_by_pytorch_alone(tiny_
 
 @pytest.mark.parametrize("engine", OTHERS[:1])
 def test_openvino_works_on_several_images_at_a_time_where_a_batch_has_them(engine, tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr(engines, "cores", lambda: 3)
+    monkeypatch.setattr("networks.engines.openvino.cores", lambda: 3)
     loaded, _ = engines.load_engine(tiny_checkpoint, engine, "cpu", "fp32", 64, 64)
     images = np.zeros((4, 3, 64, 64), np.float32)
     widths = []
@@ -229,8 +229,8 @@ def test_an_engine_that_is_not_installed_is_named_with_its_install_line(monkeypa
     ],
 )
 def test_auto_takes_the_fastest_engine_for_the_device(monkeypatch, device, gpu, bf16, installed, expected):
-    monkeypatch.setattr(engines, "_may_have_gpu", lambda: gpu)
-    monkeypatch.setattr(engines, "_cpu_has_bf16", lambda: bf16)
+    monkeypatch.setattr(engines, "may_have_gpu", lambda: gpu)
+    monkeypatch.setattr(engines, "cpu_has_bf16", lambda: bf16)
     monkeypatch.setattr(engines, "_installed", lambda package: package in installed)
     assert choose_engine("auto", device) == expected
 
@@ -240,7 +240,7 @@ def test_auto_takes_the_fastest_engine_for_the_device(monkeypatch, device, gpu, 
     [("bf16", True, "openvino"), ("bf16", False, "torch"), ("fp16", True, "torch"), ("fp32", False, "openvino")],
 )
 def test_auto_passes_over_an_engine_that_cannot_compute_in_the_precision(monkeypatch, precision, bf16, expected):
-    monkeypatch.setattr(engines, "_cpu_has_bf16", lambda: bf16)
+    monkeypatch.setattr(engines, "cpu_has_bf16", lambda: bf16)
     monkeypatch.setattr(engines, "_installed", lambda package: True)
     assert choose_engine("auto", "cpu", precision) == expected
 
