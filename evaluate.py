@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from data.classes import check_classes, load_class_table
 from data.label_values import PALETTE
+from data.labels.no_clothes import read_no_clothes
 from data.labels.read import read_labels
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
@@ -52,7 +53,11 @@ def main(options: EvaluateOptions) -> None:
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
-    table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=number == 1)
+    if options.no_clothes:
+        source, table = options.image_folder, read_no_clothes(options.image_folder, options.max_dataset_size)
+    else:
+        source, size_limit = options.df_path, options.max_dataset_size
+        table = read_labels(source, options.image_folder, classes, size_limit, progress=number == 1)
     if number == 1:
         print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
         for line in table.lines():
@@ -74,7 +79,7 @@ def main(options: EvaluateOptions) -> None:
     if not result.photos:
         raise UserError(f"none of the {len(photos)} photographs can be decoded; check the data set")
     compared = "close-ups from the photographs" if options.close_ups else "photographs"
-    print(f"{len(result.photos)} {compared} of {options.df_path}\n\n{as_text(result, names)}")
+    print(f"{len(result.photos)} {compared} of {source}\n\n{as_text(result, names)}")
     if options.json:
         figures = as_figures(result, names) | {
             "checkpoint": options.checkpoint_path,

@@ -10,6 +10,7 @@ from options.base_options import PostprocessOptions, PredictorOptions, TableOpti
 class EvaluateOptions(TableOptions, PostprocessOptions, PredictorOptions):
     """Measure a checkpoint on labelled photographs."""
 
+    no_clothes: bool = option(False, "no photo in --image_folder shows clothes; --df_path is not read")
     close_ups: bool = option(False, "compare the head and shoulders of each photograph alone, cut out like a portrait")
     json: str | None = option(None, "file to write the figures to")
     report_dir: str | None = option(

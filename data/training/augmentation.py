@@ -20,6 +20,8 @@ from data.photos.preprocessing import normalise
 PORTRAIT_SCALE, PORTRAIT_ABOVE, PORTRAIT_BELOW = (0.75, 1.5), (0.2, 0.3), (0.24, 0.36)
 PORTRAIT_ASPECT, PORTRAIT_OFF_CENTRE = (0.68, 0.96), 0.12
 LEAST_CLOTHES = 0.08  # of the photo's height: lower clothes have no head and shoulders
+EMPTY_DISTANCE = 0.04  # of the photo's longer side: between a crop without clothes and the clothes
+EMPTY_TRIES = 256  # crops of which the largest without clothes is taken
 
 
 class TrainTransform:
@@ -40,17 +42,18 @@ class TrainTransform:
         rotations: float = 0.0,
         turns: float = 0.0,
         pastes: float = 0.0,
+        empty_crops: float = 0.0,
     ):
         """size: (h, w). The rest, from augment on, is explained in data/training/sources.py (Augmentation)."""
         self.size, self.mean, self.std, self.smallest_area = size, mean, std, 1.0
         full = augment == "full"
-        self.portraits, self.rotations, self.turns, self.pastes = (
-            share if full else 0.0 for share in (portraits, rotations, turns, pastes)
+        self.portraits, self.rotations, self.turns, self.pastes, self.empty_crops = (
+            share if full else 0.0 for share in (portraits, rotations, turns, pastes, empty_crops)
         )
         self.crop, self.jitter = v2.Identity(), v2.Identity()
         if full:
             self.crop = v2.RandomResizedCrop(size, scale=(min_crop_area, 1.0), ratio=(0.8, 1.25))
-            self.smallest_area = SMALLEST_CROP if close_ups or portraits else min_crop_area
+            self.smallest_area = SMALLEST_CROP if close_ups or portraits or empty_crops else min_crop_area
             if close_ups:
                 small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, min_crop_area), ratio=(0.5, 2.0))
                 self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - close_ups, close_ups])
@@ -73,7 +76,9 @@ class TrainTransform:
         """photo: RGB of the working size. label: h x w uint8, of the same size. stored: (H, W) of the photo's file."""
         stored = stored or label.shape
         photo, label = self._turned(photo, label, stored)
-        box = portrait_box(label, stored) if chance(self.portraits) else None
+        box = empty_box(label, stored) if chance(self.empty_crops) else None
+        if not box and chance(self.portraits):
+            box = portrait_box(label, stored)
         mask = tv_tensors.Mask(torch.from_numpy(label)[None])  # v2 samples a Mask nearest
         photo, mask = cut_out(photo, mask, box, self.size) if box else self.crop(photo, mask)
         photo, mask = self.jitter(photo, mask)
@@ -143,6 +148,32 @@ def portrait_box(label: np.ndarray, stored: tuple[int, int]) -> tuple[int, int, 
     left, right = max(0.0, middle - width / 2), min(w, middle + width / 2)
     box = tuple(round(value) for value in (left, top, right, bottom))
     return box if box[2] - box[0] > 1 and box[3] - box[1] > 1 else None
+
+
+def empty_box(label: np.ndarray, stored: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """(left, top, right, bottom) in ``label`` of a random crop that holds no clothes and nothing unknown.
+
+    The crop also keeps EMPTY_DISTANCE from them, and it is at least SMALLEST_CROP of the photo. None where none of some
+    random crops is so. label: h x w uint8, squeezed from ``stored`` = (H, W).
+    """
+    size = np.array(label.shape)
+    area, aspect, down, across = torch.rand(4, EMPTY_TRIES, dtype=torch.float64).numpy()
+    area = SMALLEST_CROP + (1 - SMALLEST_CROP) * area**2  # more small ones: there is seldom room for a large one
+    aspect = 2 ** (2 * aspect - 1)  # height by width, 0.5 to 2, of the photo as it is stored
+    squeeze = (size[0] / stored[0]) / (size[1] / stored[1])
+    height = np.sqrt(area * size.prod() * aspect * squeeze).clip(1, size[0])
+    width = (area * size.prod() / height).clip(1, size[1])
+    top, left = down * (size[0] - height), across * (size[1] - width)
+    boxes = np.stack((left, top, left + width, top + height), 1).round().astype(int)
+    # The number of labelled pixels in each box and around it, from sums over all boxes that begin in the corner.
+    reach = np.ceil(EMPTY_DISTANCE * max(stored) * size / stored).astype(int)
+    x0, y0 = np.maximum(boxes[:, :2] - reach[::-1], 0).T
+    x1, y1 = np.minimum(boxes[:, 2:] + reach[::-1], size[::-1]).T
+    sums = cv2.integral((label > 0).astype(np.uint8))
+    empty = boxes[sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0] == 0]
+    if not len(empty):
+        return None
+    return tuple(empty[np.argmax((empty[:, 2:] - empty[:, :2]).prod(1))].tolist())
 
 
 def cut_out(photo: Image.Image, mask: tv_tensors.Mask, box: tuple[int, int, int, int], size: tuple[int, int]):

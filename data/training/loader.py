@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data.classes import ClassTable
+from data.labels.no_clothes import read_no_clothes
 from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.labels.tags import TagTable, read_tags
@@ -21,10 +22,17 @@ from utils.process_group import log, rank, world_size
 from utils.training.interruption import ignore_in_worker
 
 
-def load_table(df_path: str, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
-    """read_labels, with a report of what is in it. Raises UserError."""
-    table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
-    log(f"{df_path}: {len(table)} photographs, {len(table.class_of_row)} clothes masks")
+def load_table(df_path: str | None, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
+    """The labels of photographs, with a report of what is in them. Raises UserError.
+
+    df_path: None where no photo shows clothes.
+    """
+    if df_path is None:
+        table = read_no_clothes(image_folder, max_photos)
+        log(f"{image_folder}: {len(table)} photographs without clothes")
+    else:
+        table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
+        log(f"{df_path}: {len(table)} photographs, {len(table.class_of_row)} clothes masks")
     for line in table.lines():
         log(f"  {line}")
     return table

@@ -20,6 +20,7 @@ class Augmentation:
     to min_crop_area of the photo and of more varied shape. portraits: share that is cropped like a portrait.
     turns: share that is turned by any angle, for things that lie on a floor. rotations: share of the others that is
     tilted by up to 15 degrees. pastes: share that gets the garments of another photo of the source put on top.
+    empty_crops: share that is cropped to hold no clothes and nothing unknown, where the photo has room for that.
     """
 
     augment: str = "none"
@@ -29,6 +30,7 @@ class Augmentation:
     rotations: float = 0.0
     turns: float = 0.0
     pastes: float = 0.0
+    empty_crops: float = 0.0
 
 
 AUGMENTATION = tuple(item.name for item in fields(Augmentation) if item.name != "augment")
@@ -38,14 +40,15 @@ AUGMENTATION = tuple(item.name for item in fields(Augmentation) if item.name != 
 class Source:
     """Photographs with labels, of one kind.
 
-    df_path: label table. tags, tag_map: table of tags, and the file that says what they mean; without them every class
-    can be on every photo. share: of the samples, in any unit. trust: 0..1, of its labels. teacher_trust: 0..1, of the
-    answers of the run's teacher, if it has one. how: the augmentation.
+    df_path: label table; None where no photo shows clothes (``no_clothes: true`` in a recipe). tags, tag_map: table of
+    tags, and the file that says what they mean; without them every class can be on every photo. share: of the samples,
+    in any unit. trust: 0..1, of its labels. teacher_trust: 0..1, of the answers of the run's teacher, if it has one.
+    how: the augmentation.
     """
 
     name: str
     image_folder: str
-    df_path: str
+    df_path: str | None
     share: float = 1.0
     trust: float = 1.0
     teacher_trust: float = 1.0
@@ -56,11 +59,11 @@ class Source:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Photographs to measure the network on. close_ups: head and shoulders of them alone."""
+    """Photographs to measure the network on. df_path: as of Source. close_ups: head and shoulders of them alone."""
 
     name: str
     image_folder: str
-    df_path: str
+    df_path: str | None
     close_ups: bool = False
 
 
@@ -114,20 +117,29 @@ def _entries(content: dict, what: str) -> list[tuple[str, dict]]:
 
 
 def _check(settings: dict, kinds: dict[str, type], where: str) -> None:
+    kinds = kinds | {"no_clothes": bool}
     for key, value in settings.items():
         if key not in kinds:
             raise UserError(f"{where}: unknown setting {key}; there are {', '.join(kinds)}")
         kind = {float: (int, float), bool: bool}.get(kinds[key], str)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or value != value:
             raise UserError(f"{where}: {key} is {value!r}, which it cannot be")
-    for key in ("image_folder", "df_path"):
-        if key not in settings:
-            raise UserError(f"{where} lacks {key}")
+    if "image_folder" not in settings:
+        raise UserError(f"{where} lacks image_folder")
+    labelled = sorted({"df_path", "tags"} & settings.keys())
+    if settings.get("no_clothes") and labelled:
+        raise UserError(f"{where}: {labelled[0]} and no_clothes exclude each other")
+    if not settings.get("no_clothes") and "df_path" not in settings:
+        raise UserError(f"{where} lacks df_path; or say no_clothes: true if no photo in it shows clothes")
 
 
 def _at_root(settings: dict, root: str | None) -> dict:
-    """Settings with their paths to data below ``root``. The tag map belongs to the recipe, and stays."""
+    """Settings with their paths to data below ``root``, and no df_path where there are no clothes.
+
+    The tag map belongs to the recipe, and stays.
+    """
     paths = {
         key: str(Path(root or "", settings[key])) for key in ("image_folder", "df_path", "tags") if key in settings
     }
-    return settings | paths
+    rest = {key: value for key, value in settings.items() if key != "no_clothes"}
+    return {"df_path": None} | rest | paths

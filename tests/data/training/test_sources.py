@@ -15,7 +15,7 @@ from data.labels.imaterialist import COLUMNS
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from data.labels.tags import load_tag_map, read_tags
-from data.training.augmentation import TrainTransform, paste, portrait_box, turn
+from data.training.augmentation import TrainTransform, empty_box, paste, portrait_box, turn
 from data.training.sampler import Draw, MixedSampler
 from data.training.samples import TrainingPhotos, close_up
 from data.training.sources import Augmentation, read_sources, read_validation_sets
@@ -79,6 +79,9 @@ def test_sources_take_the_common_augmentation_unless_they_say_otherwise():
         ({"trust": 1.5}, "trust is 1.5"),
         ({"portraits": True}, "portraits is True"),
         ({"tags": "tags.csv"}, "belong together"),
+        ({"empty_crops": 2}, "empty_crops is 2"),
+        ({"no_clothes": True}, "df_path and no_clothes exclude each other"),
+        ({"no_clothes": "yes"}, "no_clothes is 'yes'"),
     ],
 )
 def test_mistakes_in_a_source_are_one_line(settings, words):
@@ -240,3 +243,31 @@ def test_pasted_garments_bring_their_labels():
     assert set(np.unique(labels)) == {0, 2}
     red = np.asarray(photo)[..., 0] > 100
     assert np.mean(red == (labels == 2)) > 0.97
+
+
+def test_crops_without_clothes_keep_away_from_all_that_is_labelled():
+    label = np.zeros((100, 200), np.uint8)  # of a photo that was 400 high and 200 wide
+    label[40:80, 90:120], label[5, 10] = 3, UNKNOWN
+    distance = np.ones_like(label)
+    for row, column in zip(*np.nonzero(label), strict=True):
+        distance[max(0, row - 3) : row + 4, max(0, column - 15) : column + 16] = 0  # of 16 pixels of the photo
+    boxes = {empty_box(label, (400, 200)) for _ in range(50)}
+    assert len(boxes) > 40
+    for left, top, right, bottom in boxes:
+        assert distance[top:bottom, left:right].all()
+        assert (right - left) * (bottom - top) > 0.025 * label.size
+    label[::10] = 1
+    assert empty_box(label, (400, 200)) is None
+
+
+def test_the_share_of_crops_without_clothes_is_what_a_source_asks_for(dolls):
+    table = read_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES)
+
+    def empty(share: float) -> float:
+        how = Augmentation("full", min_crop_area=0.9, empty_crops=share)
+        photos = TrainingPhotos(table, TrainTransform((32, 32), 0.5, 0.5, **asdict(how)), 4)
+        return np.mean([not photos[Draw(0, i % 12, i // 12)].label.any() for i in range(120)])
+
+    assert empty(0) == 0
+    assert empty(0.5) == pytest.approx(0.5, abs=0.12)
+    assert empty(1) == 1
