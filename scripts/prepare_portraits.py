@@ -75,9 +75,9 @@ Box = tuple[int, int, int, int]  # left, top, width, height
 
 def main(options: PreparePortraitsOptions) -> int:
     keep_freed_memory()
-    find_face = face_finder()
     folder, output = Path(options.portraits), Path(options.output_dir)
     photos = find_photos(folder)
+    find_face = face_finder()
     kept = read_names(options.validation) if options.validation else set()
     saliency, predictor = saliency_engine(options), Predictor.load(**options.predictor)
     make_writable_folder(output)

@@ -253,13 +253,6 @@ def test_a_record_serves_as_recipe_of_a_new_run_in_folders_of_its_own(run_dir):
     assert (options.save_dir, options.logs_dir) == ("results/new", "logs/new")
 
 
-def test_the_included_weights_recipe_is_valid():
-    options = TrainOptions.parse(["--options", str(ROOT / "recipes/street.yml")])
-    assert (options.model, options.iter, options.size, options.size_stages) == (
-        "u2netp", 3400, (256, 256), [(0.5, 0.5), (0.75, 0.85)],
-    )  # fmt: skip
-
-
 # Resumed runs
 
 
