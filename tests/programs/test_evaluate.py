@@ -11,13 +11,13 @@ from PIL import Image
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
 
 import evaluate
-import train
 from data.classes import CLOTHES
 from data.labels.imaterialist import read_table
 from data.results.segmentation import Segmentation
 from data.training.samples import EvaluationPhotos
 from networks.predictor import Predictor
 from tests.helpers import SHARED, DataSet, Launched, assert_one_line_error, end, make_paper_dolls, run_here
+from utils.evaluation.compare import validate
 from utils.training.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
@@ -84,7 +84,7 @@ def evaluation(photos: EvaluationPhotos, answer=lambda truth: truth):
 def test_validation_in_training_gives_the_same_figures(figures, few, tiny_checkpoint):
     photos = EvaluationPhotos(read_table(few.df_path, few.image_folder, CLOTHES))
     predictor = Predictor.load(tiny_checkpoint, device="cpu", precision="fp32")
-    metrics = train.validate(predictor, photos, torch.device("cpu"), Interruption())
+    metrics = validate(predictor, photos, torch.device("cpu"), Interruption())
     for key in ("miou", "miou_clothes", "clothes_iou"):
         assert metrics[key] == pytest.approx(figures[key], abs=1e-9), key
     for name in NAMES:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
-import train
 from data.classes import CLOTHES
 from data.training.loader import load_table
 from data.training.samples import EvaluationPhotos, TrainingPhotos
@@ -28,18 +27,17 @@ from tests.helpers import (
     training_flags,
     wait_for,
 )  # fmt: skip
+from utils.evaluation.compare import validate
 from utils.training.interruption import Interruption
 
 
-@pytest.mark.parametrize("launcher", ["torch.distributed.launch"])
-def test_two_processes_train_one_network_and_rank_0_writes(launcher, dolls, tmp_path):
+def test_two_processes_train_one_network_and_rank_0_writes(dolls, tmp_path):
     """Started by the old launcher, which gives each process its --local-rank."""
     flags = training_flags(
         dolls, tmp_path / "run", **SMALL, iter=3, accumulate=2, distributed=True, ema_decay=0.9,
         val_image_folder=dolls.image_folder, val_df_path=dolls.df_path,
     )  # fmt: skip
-    command = ["-m", launcher, *torchrun()[2:], "train.py", *flags]
-    result = run_script(*command)
+    result = run_script("-m", "torch.distributed.launch", *torchrun()[2:], "train.py", *flags)
     assert result.returncode == 0, result.stderr
     assert "2 process(es)" in result.stdout
     assert result.stdout.count("trained 3 iterations") == 1
@@ -51,7 +49,7 @@ def test_two_processes_train_one_network_and_rank_0_writes(launcher, dolls, tmp_
     # same figure as one process gets over all of them.
     best = tmp_path / "run/checkpoints/best.pth"
     photos = EvaluationPhotos(load_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES))
-    metrics = train.validate(Predictor.load(best, "cpu", "fp32"), photos, torch.device("cpu"), Interruption())
+    metrics = validate(Predictor.load(best, "cpu", "fp32"), photos, torch.device("cpu"), Interruption())
     assert metrics["miou"] == pytest.approx(load_network(best)[1].metrics["miou"], abs=1e-6)
 
 

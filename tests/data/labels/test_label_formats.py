@@ -32,6 +32,7 @@ from data.results.segmentation import Segmentation
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import EvaluationPhotos, TrainingPhotos, close_up
+from data.training.sources import Augmentation
 from tests.helpers import DataSet, flags_of, run_here, training_flags
 from utils.errors import UserError
 from utils.evaluation.compare import Evaluation
@@ -78,7 +79,7 @@ def read(df_path: object, image_folder: Path, classes: ClassTable = CLOTHES, **o
 def assert_in_register(table: LabelTable) -> None:
     """The labels of each photo lie where it is white, as they are trained on and as they are compared with."""
     photos = EvaluationPhotos(table)
-    training = TrainingPhotos(table, TrainTransform((64, 48), 0.5, 0.5, "none", 1.0, 0.0), 4)
+    training = TrainingPhotos(table, TrainTransform((64, 48), 0.5, 0.5, Augmentation()), 4)
     for index in range(len(table)):
         photo, label = photos[index]
         assert label.shape == photo.size[::-1] == table.size(index)
@@ -111,7 +112,7 @@ def test_a_photo_with_empty_pixels_has_no_clothes_and_is_kept(tmp_path):
     assert [bool(table.label_map(i).any()) for i in range(3)] == [False, True, False]
     assert table.skipped.count == {"an odd count of run-lengths": 1}
     assert np.array_equal(table.label_map(1) == 1, BOX)
-    samples = TrainingPhotos(table, TrainTransform((32, 32), 0.5, 0.5, "none", 1.0, 0.0), 4)
+    samples = TrainingPhotos(table, TrainTransform((32, 32), 0.5, 0.5, Augmentation()), 4)
     assert samples[Draw(0, 0, 0)].label.unique().tolist() == [0]
     assert samples[Draw(0, 0, 0)].weight == 1
 
@@ -713,7 +714,7 @@ def test_unknown_pixels_stay_unknown_in_training_and_evaluation(tmp_path):
     save_map(tmp_path / "maps/a.png", label)
     table = read(tmp_path / "maps", tmp_path / "photos")
     assert np.array_equal(EvaluationPhotos(table)[0][1], label)
-    sample = TrainingPhotos(table, TrainTransform((HEIGHT, WIDTH), 0.5, 0.5, "none", 1.0, 0.0), 4)[Draw(0, 0, 0)]
+    sample = TrainingPhotos(table, TrainTransform((HEIGHT, WIDTH), 0.5, 0.5, Augmentation()), 4)[Draw(0, 0, 0)]
     assert np.array_equal(sample.label.numpy(), label)
     expected, _ = close_up(photo_of(LABEL > 0), LABEL)
     assert EvaluationPhotos(table, close_ups=True)[0][0].size == expected.size
