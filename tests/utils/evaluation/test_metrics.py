@@ -87,14 +87,6 @@ def test_unknown_pixels_count_in_no_figure_whatever_was_predicted_for_them(class
     assert np.array_equal(known.counts, with_unknown.counts)
 
 
-def test_a_photo_of_which_nothing_is_known_counts_nothing():
-    nothing = np.full(SIZE, UNKNOWN, np.uint8)
-    matrix = ConfusionMatrix(2)
-    matrix.update(nothing, stripe(100, 200))
-    assert not matrix.counts.any()
-    assert np.isnan(boundary_f((nothing, stripe(100, 200)))).all()
-
-
 def test_foreground_accuracy_is_over_clothes_alone_and_stray_pixels_cost_what_they_cover():
     truth = np.array([0] * 90 + [1] * 10)
     prediction = truth.copy()
