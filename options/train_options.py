@@ -237,11 +237,8 @@ class TrainOptions(TableOptions, NetworkOptions):
             raise UserError("--data_root is where the sources and validation of an options file start; there are none")
         if self.validation is not None and self.val_df_path:
             raise UserError("--val_df_path and the options file's validation exclude each other")
+        self.augmentation.check("--")
         self.training_sources(), self.validation_sets()
-        if self.close_ups and self.augment == "none":
-            raise UserError("--close_ups needs --augment full")
-        if self.close_ups and self.min_crop_area <= SMALLEST_CROP:
-            raise UserError(f"with --close_ups, --min_crop_area {self.min_crop_area} must be over {SMALLEST_CROP:g}")
         least = min([1.0, *(scale for scale, _ in self.size_stages)])
         cells = [math.ceil(max(32, round(least * side)) / 32) for side in self.size]
         if self.batchSize * math.prod(cells) == 1:

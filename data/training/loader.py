@@ -102,7 +102,7 @@ class TrainingData:
     def batches(self, size: tuple[int, int], seen: int, device: torch.device) -> Iterator[Sample]:
         """This rank's batches, on the device and without end; they follow the ``seen`` samples of all ranks.
 
-        image N x 3 x h x w, label N x h x w, weight N, present N x C, teacher_trust N. Raises UserError where no photo
+        image N x 3 x h x w, label N x h x w, trust N, present N x C, teacher_trust N. Raises UserError where no photo
         can be decoded.
         """
         loader = DataLoader(

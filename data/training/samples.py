@@ -25,14 +25,14 @@ from utils.prefetch import prefetch
 class Sample(NamedTuple):
     """One training sample; collated, each field has a batch dimension in front.
 
-    image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1, UNKNOWN or SOME_CLOTHES. weight: how far the
+    image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1, UNKNOWN or SOME_CLOTHES. trust: how far the
     labels are trusted, 0..1. present: C bool, the classes that the photo can contain. teacher_trust: how far a
-    teacher's answers are trusted, 0..1.
+    teacher's predictions are trusted, 0..1.
     """
 
     image: Tensor
     label: Tensor
-    weight: Tensor
+    trust: Tensor
     present: Tensor
     teacher_trust: Tensor
 
@@ -50,13 +50,13 @@ class TrainingPhotos(Dataset):
         transform: TrainTransform,
         classes: int,
         seed: int = 0,
-        weight: float = 1.0,
+        trust: float = 1.0,
         tags: TagTable | None = None,
         teacher_trust: float = 1.0,
     ):
-        """classes: C, background included. weight: how far the labels are trusted. tags: None if all is labelled."""
+        """classes: C, background included. trust: how far the labels are trusted. tags: None if all is labelled."""
         self.table, self.transform, self.seed, self.tags = table, transform, seed, tags
-        self.weight, self.teacher_trust = torch.tensor(float(weight)), torch.tensor(float(teacher_trust))
+        self.trust, self.teacher_trust = torch.tensor(float(trust)), torch.tensor(float(teacher_trust))
         self.everything = torch.ones(classes, dtype=torch.bool)
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class TrainingPhotos(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * len(self) + draw.index)
             image, label = self.transform(*labelled, lambda: self._open(int(torch.randint(len(self), ())))[1:])
-        return Sample(image, label, self.weight, present, self.teacher_trust)
+        return Sample(image, label, self.trust, present, self.teacher_trust)
 
     def _open(self, wanted: int) -> tuple[int, Image.Image, np.ndarray, tuple[int, int]]:
         """(index, photo, label map, size of its file) of the photo ``wanted``, or of the next one that can be decoded.

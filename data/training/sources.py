@@ -32,6 +32,14 @@ class Augmentation:
     pastes: float = 0.0
     empty_crops: float = 0.0
 
+    def check(self, where: str) -> None:
+        """Raise UserError, with ``where`` in front, on values that contradict each other."""
+        used = [name for name in AUGMENTATION if name != "min_crop_area" and getattr(self, name)]
+        if used and self.augment == "none":
+            raise UserError(f"{where}{used[0]} needs --augment full")
+        if self.close_ups and self.min_crop_area <= SMALLEST_CROP:
+            raise UserError(f"{where}min_crop_area must be over {SMALLEST_CROP:g} where there are close_ups")
+
 
 AUGMENTATION = tuple(item.name for item in fields(Augmentation) if item.name != "augment")
 
@@ -88,10 +96,7 @@ def read_sources(content: dict, augmentation: Augmentation, root: str | None = N
                 raise UserError(f"{where}: {key} is {value}, it must be in 0..1")
         if (source.tags is None) != (source.tag_map is None):
             raise UserError(f"{where}: tags and tag_map belong together")
-        if source.augmentation.close_ups and source.augmentation.min_crop_area <= SMALLEST_CROP:
-            raise UserError(f"{where}: with close_ups, min_crop_area must be over {SMALLEST_CROP:g}")
-        if own and augmentation.augment == "none":
-            raise UserError(f"{where}: {next(iter(own))} needs --augment full")
+        source.augmentation.check(f"{where}: ")
         sources.append(source)
     return sources
 
@@ -120,9 +125,9 @@ def _check(settings: dict, kinds: dict[str, type], where: str) -> None:
     for key, value in settings.items():
         if key not in kinds:
             raise UserError(f"{where}: unknown setting {key}; there are {', '.join(kinds)}")
-        kind = {float: (int, float), bool: bool}.get(kinds[key], str)
+        kind, wanted = {float: ((int, float), "a number"), bool: (bool, "true or false")}.get(kinds[key], (str, "text"))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or value != value:
-            raise UserError(f"{where}: {key} is {value!r}, which it cannot be")
+            raise UserError(f"{where}: {key} is {value!r}; it must be {wanted}")
     if "image_folder" not in settings:
         raise UserError(f"{where} lacks image_folder")
     labelled = sorted({"df_path", "tags"} & settings.keys())
