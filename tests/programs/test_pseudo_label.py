@@ -6,7 +6,8 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from data.label_values import SOME_CLOTHES, UNKNOWN
-from data.labels.imaterialist import COLUMNS, read_table
+from data.labels.imaterialist import COLUMNS
+from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from scripts.pseudo_label import PseudoLabelOptions, confident_labels, table_rows
 from utils.errors import UserError
@@ -43,7 +44,7 @@ def test_a_label_map_survives_its_table(tmp_path):
         Image.new("RGB", (5, 6)).save(tmp_path / "photos" / name)
     rows = table_rows("a, b.jpg", labels, CLOTHES) + table_rows("empty.jpg", np.zeros_like(labels), CLOTHES)
     write_csv(tmp_path / "labels.csv", [COLUMNS, *rows])
-    table = read_table(str(tmp_path / "labels.csv"), str(tmp_path / "photos"), CLOTHES)
+    table = read_labels(str(tmp_path / "labels.csv"), str(tmp_path / "photos"), CLOTHES)
     assert not table.skipped.count
     np.testing.assert_array_equal(table.label_map(0), labels)
     assert len(table) == 2 and not table.label_map(1).any()
@@ -58,5 +59,5 @@ def test_a_known_class_wins_over_words(tmp_path):
         ("a.jpg", "1 2", 2, 2, "10"),
     ]
     write_csv(tmp_path / "labels.csv", [COLUMNS, *rows])
-    table = read_table(str(tmp_path / "labels.csv"), str(tmp_path), CLOTHES)
+    table = read_labels(str(tmp_path / "labels.csv"), str(tmp_path), CLOTHES)
     assert table.label_map(0).tolist() == [[3, SOME_CLOTHES], [3, SOME_CLOTHES]]
