@@ -4,21 +4,32 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.labels.photo_finder import PhotoFinder, fit
+from data.labels.photo_finder import PhotoFinder
 from data.labels.table import LabelTable, TableRow
 from data.photos.folder import find_photos
 
 
+class PhotosWithoutClothes:
+    """A row for each photo below a folder, in the order of their names."""
+
+    unit = "photo"
+    grouped = True
+    categories: dict[int, tuple[str, int]] = {}
+
+    def __init__(self, image_folder: str):
+        """Raises UserError where there is no such folder, or no photo in it."""
+        self.finder = PhotoFinder(image_folder)
+        self.photos = find_photos(Path(image_folder))
+
+    def notes(self, *_) -> list[str]:
+        return []
+
+    def rows(self, progress: bool) -> Iterator[TableRow]:
+        for number, path in enumerate(self.photos, 1):
+            name = path.as_posix()
+            yield TableRow.checked(number, name, self.finder.find(name), TableRow.has_no_clothes)
+
+
 def read_no_clothes(image_folder: str, max_photos: float = math.inf) -> LabelTable:
     """A table without masks of the photographs below a folder. Raises UserError where none can be used."""
-    finder = PhotoFinder(image_folder)
-
-    def rows() -> Iterator[TableRow]:
-        for number, path in enumerate(find_photos(Path(image_folder)), 1):
-            photo = finder.find(path.as_posix())
-            row = TableRow.of(number, str(path), photo)
-            if not row.fault:
-                row.stated, row.fit = photo.size, fit(photo, photo.size)._replace(settled=True)
-            yield row
-
-    return LabelTable.collect(rows(), {}, image_folder, max_photos, unit="photo")
+    return LabelTable.collect(PhotosWithoutClothes(image_folder), image_folder, max_photos)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.labels.tags import TagTable, read_tags
 from data.training.augmentation import TrainTransform
-from data.training.sampler import Draw, EndlessSampler, MixedSampler
+from data.training.sampler import Draw, MixedSampler
 from data.training.samples import MixedPhotos, Sample, TrainingPhotos
 from data.training.sources import Source
 from utils.errors import UserError
@@ -77,7 +77,7 @@ class TrainingData:
             [
                 TrainingPhotos(
                     each.table,
-                    TrainTransform(size, self.mean, self.std, **asdict(each.source.how)),
+                    TrainTransform(size, self.mean, self.std, each.source.augmentation),
                     self.classes,
                     self.seed,
                     each.source.trust,
@@ -88,13 +88,11 @@ class TrainingData:
             ]
         )
 
-    def sampler(self, rank: int, world_size: int, start: int) -> EndlessSampler | MixedSampler:
+    def sampler(self, rank: int, world_size: int, start: int) -> MixedSampler:
         """The draws of a rank after the first ``start`` of them."""
-        common = rank, world_size, self.shuffle, self.seed, start
-        if len(self.sources) == 1:
-            return EndlessSampler(self.sources[0].table, *common)
         lengths = [len(each.table) for each in self.sources]
-        return MixedSampler(lengths, [each.source.share for each in self.sources], *common)
+        shares = [each.source.share for each in self.sources]
+        return MixedSampler(lengths, shares, rank, world_size, self.shuffle, self.seed, start)
 
     def first_images(self, size: tuple[int, int], limit: int = 64) -> Iterator[Tensor]:
         """Images of the first photographs of the first source, at most ``limit``: 3 x h x w each."""
@@ -104,7 +102,7 @@ class TrainingData:
     def batches(self, size: tuple[int, int], seen: int, device: torch.device) -> Iterator[Sample]:
         """This rank's batches, on the device and without end; they follow the ``seen`` samples of all ranks.
 
-        image N x 3 x h x w, label N x h x w, weight N, present N x C, teacher_trust N. Raises UserError where no photo
+        image N x 3 x h x w, label N x h x w, trust N, present N x C, teacher_trust N. Raises UserError where no photo
         can be decoded.
         """
         loader = DataLoader(

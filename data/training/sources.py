@@ -32,6 +32,14 @@ class Augmentation:
     pastes: float = 0.0
     empty_crops: float = 0.0
 
+    def check(self, where: str) -> None:
+        """Raise UserError, with ``where`` in front, on values that contradict each other."""
+        used = [name for name in AUGMENTATION if name != "min_crop_area" and getattr(self, name)]
+        if used and self.augment == "none":
+            raise UserError(f"{where}{used[0]} needs --augment full")
+        if self.close_ups and self.min_crop_area <= SMALLEST_CROP:
+            raise UserError(f"{where}min_crop_area must be over {SMALLEST_CROP:g} where there are close_ups")
+
 
 AUGMENTATION = tuple(item.name for item in fields(Augmentation) if item.name != "augment")
 
@@ -43,7 +51,6 @@ class Source:
     df_path: label table; None where no photo shows clothes (``no_clothes: true`` in a recipe). tags, tag_map: table of
     tags, and the file that says what they mean; without them every class can be on every photo. share: of the samples,
     in any unit. trust: 0..1, of its labels. teacher_trust: 0..1, of the answers of the run's teacher, if it has one.
-    how: the augmentation.
     """
 
     name: str
@@ -54,7 +61,7 @@ class Source:
     teacher_trust: float = 1.0
     tags: str | None = None
     tag_map: str | None = None
-    how: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
@@ -67,32 +74,29 @@ class ValidationSet:
     close_ups: bool = False
 
 
-def read_sources(content: dict, how: Augmentation, root: str | None = None) -> list[Source]:
+def read_sources(content: dict, augmentation: Augmentation, root: str | None = None) -> list[Source]:
     """Sources from the mapping ``sources`` of a recipe: name -> settings.
 
-    Settings are the fields of Source, and those of Augmentation where a source differs from ``how``. root: where
-    relative paths start. Raises UserError.
+    Settings are the fields of Source, and those of Augmentation where a source differs from ``augmentation``.
+    root: where relative paths start. Raises UserError.
     """
     sources = []
     for name, settings in _entries(content, "sources"):
         where = f"sources: {name}"
-        kinds = {item.name: item.type for item in fields(Source) if item.name not in ("name", "how")}
+        kinds = {item.name: item.type for item in fields(Source) if item.name not in ("name", "augmentation")}
         _check(settings, kinds | dict.fromkeys(AUGMENTATION, float), where)
         own = {key: float(settings[key]) for key in AUGMENTATION if key in settings}
         rest = {key: value for key, value in settings.items() if key not in AUGMENTATION}
-        source = Source(name, **_at_root(rest, root), how=replace(how, **own))
+        source = Source(name, **_at_root(rest, root), augmentation=replace(augmentation, **own))
         if source.share <= 0 or math.isinf(source.share):
             raise UserError(f"{where}: share is {source.share}, it must be over 0")
-        shares = {key: getattr(source.how, key) for key in AUGMENTATION}
+        shares = {key: getattr(source.augmentation, key) for key in AUGMENTATION}
         for key, value in ({"trust": source.trust, "teacher_trust": source.teacher_trust} | shares).items():
             if not 0 <= value <= 1:
                 raise UserError(f"{where}: {key} is {value}, it must be in 0..1")
         if (source.tags is None) != (source.tag_map is None):
             raise UserError(f"{where}: tags and tag_map belong together")
-        if source.how.close_ups and source.how.min_crop_area <= SMALLEST_CROP:
-            raise UserError(f"{where}: with close_ups, min_crop_area must be over {SMALLEST_CROP:g}")
-        if own and how.augment == "none":
-            raise UserError(f"{where}: {next(iter(own))} needs --augment full")
+        source.augmentation.check(f"{where}: ")
         sources.append(source)
     return sources
 
@@ -121,9 +125,9 @@ def _check(settings: dict, kinds: dict[str, type], where: str) -> None:
     for key, value in settings.items():
         if key not in kinds:
             raise UserError(f"{where}: unknown setting {key}; there are {', '.join(kinds)}")
-        kind = {float: (int, float), bool: bool}.get(kinds[key], str)
+        kind, wanted = {float: ((int, float), "a number"), bool: (bool, "true or false")}.get(kinds[key], (str, "text"))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or value != value:
-            raise UserError(f"{where}: {key} is {value!r}, which it cannot be")
+            raise UserError(f"{where}: {key} is {value!r}; it must be {wanted}")
     if "image_folder" not in settings:
         raise UserError(f"{where} lacks image_folder")
     labelled = sorted({"df_path", "tags"} & settings.keys())

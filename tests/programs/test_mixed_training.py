@@ -12,7 +12,7 @@ from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
 from scripts.pseudo_label import PseudoLabelOptions
 from scripts.pseudo_label import main as pseudo_label
-from tests.helpers import ROOT, assert_one_line_error, random_photos, run_here, run_script
+from tests.helpers import ROOT, random_photos, run_here, run_script
 from utils.errors import UserError
 from utils.files import write_csv
 
@@ -93,13 +93,6 @@ def test_sources_train_validate_apart_and_resume(recipe, tmp_path):
     assert [key for key in networks[0] if not torch.equal(networks[0][key], networks[1][key])] == []
 
 
-def test_mistakes_in_a_recipe_are_one_line_before_anything_starts(recipe, tmp_path):
-    content = yaml.safe_load(recipe.read_text())
-    content["sources"]["dolls"]["shares"] = 1
-    (tmp_path / "wrong.yml").write_text(yaml.safe_dump(content))
-    assert_one_line_error(run_here("train.py", "--options", tmp_path / "wrong.yml"), "sources: dolls", "shares")
-
-
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -130,8 +123,3 @@ def test_the_recipe_of_the_included_weights_can_be_read():
     assert sources["tagged"].image_folder == "data/ccp/tagged" and sources["empty"].df_path is None
     assert sources["tagged"].trust < sources["street"].trust == 1
     assert [each.close_ups for each in options.validation_sets()] == [False, True, False, False]
-
-
-def test_tags_without_their_map_are_refused():
-    with pytest.raises(UserError, match="belong together"):
-        PseudoLabelOptions(image_folder="a", output="b", tags="c").resolve()

@@ -97,3 +97,14 @@ def validate(predictor, photos, device: torch.device, interruption: Interruption
         return {"false_alarm": 1 - correct, "miou": correct}
     ious = {f"iou_{name}": iou for name, iou in zip(names, result.matrix.iou().tolist(), strict=True)}
     return ious | result.means()
+
+
+def validate_all(predictor, sets: dict, device: torch.device, interruption: Interruption) -> dict[str, float]:
+    """``validate`` of each set, behind its name; of several sets also the mean ``miou``. Raises UserError."""
+    metrics = {}
+    for name, photos in sets.items():
+        of_set = validate(predictor, photos, device, interruption)
+        metrics |= {f"{name}/{figure}" if name else figure: value for figure, value in of_set.items()}
+    if "miou" not in metrics:
+        metrics["miou"] = sum(metrics[f"{name}/miou"] for name in sets) / len(sets)
+    return metrics
