@@ -73,7 +73,7 @@ def by_name(classes: ClassTable) -> Categories:
         (
             by_name(ClassTable(("tops", "wraps"), (("shirt",), ("saree",)))),
             {1: 1, 4: 2},
-            "names saree, .* but not sari",
+            "saree, .* but not sari",
         ),
         (Categories.by_imaterialist(SHOES), {10: 3}, r"no mask .* \(tops, shoes\), but there are dress \(3 masks\)"),
         (Categories.by_imaterialist(ClassTable(("tops", "x"), ((0,), (230,)))), {0: 1, 23: 4}, "230, .* but not shoe"),
@@ -81,7 +81,7 @@ def by_name(classes: ClassTable) -> Categories:
         (
             Categories.by_value(ClassTable(("tops",), ((5,),))),
             {6: 3, 13: 1},
-            r"there are 6 \(3 masks\), 13 \(1 masks\)",
+            r"there are 6 \(3 masks\), 13 \(",
         ),
     ],
 )
