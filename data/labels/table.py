@@ -213,10 +213,12 @@ class LabelTable:
             if row.fault:
                 skipped.add(row)
                 incomplete.add(path)
-            elif path in photos or len(photos) < max_photos:
+                continue
+            if row.runs is not None:
+                masks[row.category] += 1
+            if path in photos or len(photos) < max_photos:
                 photo = photos.setdefault(path, PhotoRows(row.label_size, row.fit))
                 if row.runs is not None:
-                    masks[row.category] += 1
                     photo.add(row, reader.categories[row.category][1])
         usable = {path: photo for path, photo in photos.items() if photo.labelled or path not in incomplete}
         if not usable:
