@@ -12,7 +12,7 @@ from options.base_options import check_limits, option
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
-from tests.helpers import ROOT, assert_one_line_error, run_script
+from tests.helpers import assert_one_line_error, run_script
 from utils.errors import UserError
 
 # What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
@@ -113,7 +113,7 @@ def test_values_out_of_their_limits_are_refused(limits, value, words):
     [
         "--lr nan", "--val_df_path x.csv", "--close_ups 0.3", "--augment full --close_ups 0.3 --min_crop_area 0.03",
         "--seed 99999999999999999999", "--batchSize 1 --fine_width 32 --fine_height 32",
-        *(f"--smaller_first {sizes}" for sizes in "0.5 a:b 2:0.5 0.5:1 0:0.5 0.5:nan".split()),
+        *(f"--smaller_first {sizes}" for sizes in ["0.5", "a:b", "2:0.5", "0.5:1", "0:0.5", "0.5:nan"]),
         "--smaller_first 0.5:0.6 0.7:0.6",
     ],
 )  # fmt: skip
@@ -270,7 +270,8 @@ def test_a_moved_run_is_resumed_where_it_is(run_dir, tmp_path):
 
 
 def test_what_belongs_to_the_machine_or_the_end_may_change_and_the_last_part_says_how_it_goes_on(run_dir):
-    flags = "--name exp --resume --iter 90 --device cpu --image_folder moved --nThreads 7".split()
+    flags = ["--name", "exp", "--resume", "--iter", "90", "--device", "cpu"]
+    flags += ["--image_folder", "moved", "--nThreads", "7"]
     options = TrainOptions.parse(flags)
     changed = (options.iter, options.device, options.image_folder, options.nThreads, options.lr)
     assert changed == (90, "cpu", "moved", 7, 0.01)
