@@ -111,7 +111,7 @@ def _joined(refusals: list[RequestError]) -> RequestError:
 def _too_large(size: int, limits: Limits) -> RequestError:
     return RequestError(
         f"the reply ({size / MEGABYTE:.1f} MB or more) is over the limit of {limits.reply_megabytes:g} MB; "
-        "send fewer or smaller photographs, or ask for the format mask",
+        "send fewer or smaller photos, or ask for the format mask",
         413,
     )
 
