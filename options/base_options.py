@@ -81,14 +81,17 @@ class BaseOptions:
             description=cls.__doc__,
             formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=110),
             allow_abbrev=False,
-            argument_default=argparse.SUPPRESS,
         )
         groups = {None: parser}
         for title, item in cls._by_group():
             kind, listed = _kind(item.type)
             if kind is dict:  # only in options files
                 continue
-            settings = {"help": item.metadata["help"] + _shown_default(item), "required": item.default is MISSING}
+            settings = {
+                "help": item.metadata["help"] + _shown_default(item),
+                "default": argparse.SUPPRESS,
+                "required": item.default is MISSING,
+            }
             if kind is bool:
                 settings["action"] = argparse.BooleanOptionalAction
             else:

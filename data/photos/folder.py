@@ -23,7 +23,7 @@ def list_folder(folder: Path, leave_out: Path | None = None) -> tuple[list[Path]
     photo in it.
     """
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; give a folder of photos")
+        raise UserError(f"there is no folder {folder}; give a folder of photographs")
     results = leave_out.resolve() if leave_out else None
     if results and folder.resolve().is_relative_to(results):  # then photos and results lie side by side
         results = None
@@ -35,7 +35,7 @@ def list_folder(folder: Path, leave_out: Path | None = None) -> tuple[list[Path]
         elif _may_be_photo(path, results):
             photos.append(path.relative_to(folder))
     if not photos:
-        raise UserError(f"no photos in {folder}")
+        raise UserError(f"no photographs in {folder}")
     return sorted(photos), others
 
 
@@ -66,12 +66,13 @@ def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
 
 
 def _may_be_photo(path: Path, leave_out: Path | None) -> bool:
-    """Whether a path is a file or a link to one; a link that leads nowhere counts, so that opening it says so."""
-    mode = path.lstat().st_mode
-    if not stat.S_ISLNK(mode):
-        return stat.S_ISREG(mode)  # not a pipe, say
-    target = Path(os.path.realpath(path))  # unlike Path.resolve, it accepts loops
-    return not (leave_out and target.is_relative_to(leave_out))
+    """Whether a path is a file, or a link to one that is not below ``leave_out``."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe, say
+            return False
+    except OSError:  # a link that leads nowhere, or to where one may not look: opening it says so
+        return True
+    return not (leave_out and path.is_symlink() and path.resolve().is_relative_to(leave_out))
 
 
 def result_names(photos: list[Path]) -> dict[Path, Path]:
