@@ -1,7 +1,7 @@
 """Image files without their metadata, for photos whose metadata cannot be read.
 
-OpenCV as a second reader does not replace this: 4.9 takes JPEGs that are cut off for whole, every version prints libpng's
-warnings, ignores colour profiles, and refuses some AVIF and PNG files that are read this way.
+OpenCV as a second reader does not replace this: 4.9 takes truncated JPEGs for whole ones, and every version prints
+libpng's warnings, ignores colour profiles and refuses some AVIF and PNG files that are read this way.
 """
 
 import struct
