@@ -23,7 +23,7 @@ from data.results.postprocess import Postprocess
 from data.results.run_report import COCO, REPORT, refuse_foreign, write_coco, write_report
 from data.results.segmentation import Segmentation
 from data.results.tryon import Preset
-from networks.engines.onnx_cache import read_info
+from networks.engines.onnx_cache import CachedWeights
 from networks.predictor import Predictor
 from utils.errors import UserError, escape_unprintable, run_program
 from utils.files import FullDiskError, make_writable_folder, write_atomically
@@ -124,7 +124,7 @@ def make_plan(options: InferOptions) -> Plan:
     if folder.resolve() == result_dir.resolve():
         raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
 
-    known = ("any", *read_info(options.checkpoint_path).class_names[1:])
+    known = ("any", *CachedWeights(options.checkpoint_path).info.class_names[1:])
     for category in options.category:
         if category not in known:
             raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from networks.engines.choose import ENGINES
+from networks.engines.settings import ENGINES
 
 ROOT = Path(__file__).parents[1]
 PHOTO = "input_images/eileen_collins.jpg"

@@ -17,7 +17,7 @@ import data.photos.open
 import infer
 from data.classes import CLOTHES
 from data.labels.coco import read_coco
-from networks.engines.choose import ENGINES
+from networks.engines.settings import ENGINES
 from options.infer_options import InferOptions
 from tests.helpers import DataSet, Launched, assert_one_line_error, end, run_here, run_script, torchrun, training_flags
 from utils.errors import UserError
