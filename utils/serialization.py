@@ -29,7 +29,7 @@ class PickledDtype:
 
 
 class PickledArray:
-    """What stands for a NumPy array beside the weights: its values are not read."""
+    """What stands for a NumPy array next to the weights: its values are not read."""
 
     def __init__(self, *_):
         pass
@@ -48,7 +48,7 @@ def pickled_nothing() -> bytes:
     return b""
 
 
-# What may stand beside tensors, under the names that the files have: NumPy 1 and 2 and Python 3.13 renamed some.
+# What may stand next to tensors, under the names that the files have: NumPy 1 and 2 and Python 3.13 renamed some.
 HARMLESS = [
     (PickledDtype, "numpy.dtype"),
     (PickledArray, "numpy.ndarray"),
@@ -90,7 +90,7 @@ def _refusal(path: Path, reason: str) -> str:
         return (
             f"{path} is refused: it is a whole pickled network ({name}), and loading it would run code; {PLAIN_STATE}"
         )
-    return f"{path} is refused: it holds {name} beside the weights, and loading that could run code; {PLAIN_STATE}"
+    return f"{path} is refused: it holds {name} as well as weights, and loading that could run code; {PLAIN_STATE}"
 
 
 def save_atomically(content: object, path: Path) -> None:

@@ -16,7 +16,7 @@ VERSION = 1  # of the conversion: raise it when the converted file changes
 class CachedWeights:
     """A weight file whose description and ONNX model are made once and kept in the cache. Raises UserError.
 
-    key: text that belongs to the content of the file, and of the files beside it that it keeps weights in.
+    key: text that belongs to its content, and to that of the files an ONNX graph keeps its weights in.
     """
 
     def __init__(self, path: str | Path):
@@ -47,7 +47,7 @@ class CachedWeights:
 
 
 def _digest(path: Path) -> str:
-    """Of a weight file, and of the files beside it that an ONNX graph keeps its weights in."""
+    """Of a weight file, and of the files that an ONNX graph keeps its weights in."""
     try:
         files = path, *_external_files(path)
         return _digest_of(files, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))

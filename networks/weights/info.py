@@ -1,4 +1,4 @@
-"""What a weight file says of itself beside its weights."""
+"""The description that a weight file has next to its weights."""
 
 import json
 import math

@@ -310,7 +310,7 @@ NOT_WEIGHTS: dict[str, tuple[Callable[[StateDict, StateDict], object], str]] = {
     "NumPy arrays": (lambda state, other: {k: v.numpy() for k, v in state.items()}, "does not hold a state dict"),
     "an object": (
         lambda state, other: {"state_dict": state, "args": argparse.Namespace(lr=1)},
-        "it holds argparse.Namespace beside the weights",
+        "it holds argparse.Namespace as well as weights",
     ),
     "an array of objects": (
         lambda state, other: {"state_dict": state, "extra": np.array([{}], object)}, "it holds numpy.O8",
