@@ -11,7 +11,6 @@ from pathlib import Path
 
 import yaml
 
-from networks.engines.settings import ENGINES, PRECISIONS
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
 from utils.errors import UserError, configure_output, format_error
 from utils.files import write_atomically
@@ -133,7 +132,7 @@ class NetworkOptions(BaseOptions):
         "auto",
         "auto is bf16 where the hardware and the engine have it, else fp32; fp16 is for GPUs without bf16, such as T4 "
         "and V100",
-        ("auto", *PRECISIONS),
+        ("auto", "fp32", "bf16", "fp16"),
     )
 
 
@@ -151,7 +150,7 @@ class PredictorOptions(NetworkOptions):
     engine: str = option(
         "auto",
         "auto takes the fastest that is installed: PyTorch on GPUs, OpenVINO on CPUs",
-        ("auto", *ENGINES),
+        ("auto", "torch", "openvino", "onnxruntime"),
     )
     flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
 
