@@ -52,10 +52,9 @@ CLOTHES = ClassTable(
 def folded(name: str) -> str:
     """A name as names of classes and categories are compared: letters and digits in lower case, in the singular.
 
-    "T-Shirts" and "tshirt" are alike, and so are "Left-shoe" and "shoes".
+    "T-Shirts" and "tshirt" are alike.
     """
     words = re.sub(r"[\W_]+", " ", name).casefold().split()
-    words = words[1:] if len(words) > 1 and words[0] in ("left", "right") else words
     return "".join(re.sub(r"(?<=ss)es$|(?<!s)s$", "", word) or word for word in words)
 
 

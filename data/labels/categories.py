@@ -1,5 +1,6 @@
 """Which class each category of a data set is: by the names of well-known data sets, or by a class map."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -57,6 +58,11 @@ def _known_classes() -> dict[str, int]:
 _CLASS_OF_NAME = _known_classes()
 
 
+def class_of_name(name: str) -> int | None:
+    """Value that a category's name has among the default classes: 0 for what is known to be none; None if unknown."""
+    return _CLASS_OF_NAME.get(folded(re.sub(r"^(left|right)[\W_]+", "", name.strip(), flags=re.IGNORECASE)))
+
+
 @dataclass
 class Categories:
     """What the categories of a file are.
@@ -80,7 +86,7 @@ class Categories:
         """
         value_of, absent = dict.fromkeys(names), []
         if classes == CLOTHES:
-            value_of = {number: _CLASS_OF_NAME.get(folded(name)) for number, name in names.items()}
+            value_of = {number: class_of_name(name) for number, name in names.items()}
         for value, category in classes.entries() if classes != CLOTHES else ():
             found = _matching(category, names)
             value_of.update(dict.fromkeys(found, value))
@@ -145,7 +151,7 @@ class Categories:
             return number
         number = self._number_of.setdefault(folded(name), NAMED - len(self._number_of))
         if number not in self.table:
-            value = _CLASS_OF_NAME.get(folded(name)) if self.classes == CLOTHES else None
+            value = class_of_name(name) if self.classes == CLOTHES else None
             self.table[number] = (name, value or 0)
             self.undecided |= {number} if value is None else set()
         return number

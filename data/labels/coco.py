@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
@@ -18,7 +19,7 @@ from data.labels.rle import LabelError
 from data.labels.table import TableRow
 from utils.errors import UserError, one_line
 
-LARGEST_FILE = 4_000_000_000  # bytes; as Python objects it is several times as large
+LARGEST_FILE, CHUNK = 4_000_000_000, 2**24  # bytes; as Python objects it is several times as large
 LOOKS_LIKE_PERCENT = 200  # pixels: no side of any image is shorter, and still no coordinate is over 100
 Id = int | str  # of an image or a category, as _id gives it
 Numbered = tuple[int, dict]  # an annotation and its place in the file, from 1 on
@@ -96,8 +97,9 @@ class CocoFile:
         row.runs = runs_of(annotation.get("segmentation"), *size)
 
     def _category(self, annotation: dict) -> int | None:
-        number = self.number_of.get(_category_id(annotation.get("category_id")))
-        return number if number in self.categories else None
+        value = annotation.get("category_id")
+        keys = [_id(value), folded(value) if isinstance(value, str) else None]
+        return next((self.number_of[key] for key in keys if key in self.number_of), None)
 
     def _without_photo(self, number: int, name: str, fault: str) -> TableRow:
         return TableRow(number, name, FoundPhoto(self.finder.folder / "(unknown)", fault=fault), fault=fault)
@@ -109,7 +111,7 @@ def _load(df_path: str) -> dict:
         with Path(df_path).open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
         with (gzip.open if packed else open)(df_path, "rb") as file:
-            text = file.read(LARGEST_FILE + 1)
+            text = b"".join(islice(iter(partial(file.read, CHUNK), b""), LARGEST_FILE // CHUNK + 1))
         if len(text) > LARGEST_FILE:
             raise UserError(f"{df_path} is larger than {LARGEST_FILE / 1e9:g} GB; split it")
         content = json.loads(text)
@@ -133,7 +135,7 @@ def _categories(entries: object, df_path: str) -> tuple[dict[Id, int], dict[int,
     """
     name_of: dict[Id, str] = {}
     for entry in entries if isinstance(entries, list) else [entries] if entries else []:
-        key = _category_id(entry.get("id")) if isinstance(entry, dict) else None
+        key = _id(entry.get("id")) if isinstance(entry, dict) else None
         if key is None:
             raise UserError(f"{df_path} is not a COCO file: each of its categories needs an id")
         name = entry["name"] if isinstance(entry.get("name"), str) else ""
@@ -142,13 +144,7 @@ def _categories(entries: object, df_path: str) -> tuple[dict[Id, int], dict[int,
     spare = 1 + max((key for key in name_of if isinstance(key, int)), default=0)
     number_of = {key: key if isinstance(key, int) else spare + place for place, key in enumerate(name_of)}
     names = {number_of[key]: name or (key if isinstance(key, str) else "") for key, name in name_of.items()}
-    by_name = {_category_id(name): number for number, name in names.items() if isinstance(_category_id(name), str)}
-    return by_name | number_of, names
-
-
-def _category_id(value: object) -> Id | None:
-    key = _id(value)
-    return folded(key) if isinstance(key, str) else key
+    return {folded(name): number for number, name in names.items() if name} | number_of, names
 
 
 def _distinct_images(images: list) -> Iterator[dict]:
@@ -168,8 +164,8 @@ def _distinct_images(images: list) -> Iterator[dict]:
 def _by_image(annotations: list, images: list[dict]) -> tuple[dict[Id, list[Numbered]], list[Numbered]]:
     """(number, annotation) of those of each image, and of those that belong to no image.
 
-    An image is meant by its id, in whatever spelling, or else by its file name, with or without folders and suffix; by
-    a number in place of the name only where no annotation has an id that an image has.
+    An image is meant by its id, or else by its file name, with or without folders and suffix; by a number in place of
+    the name only where no annotation has an id that an image has.
     """
     known = {_image_id(image) for image in images}
     of_image: dict[Id, list[Numbered]] = {}
@@ -184,14 +180,14 @@ def _by_image(annotations: list, images: list[dict]) -> tuple[dict[Id, list[Numb
         return of_image, []
     by_name: dict[Id, set[Id]] = {}
     for image in images:
-        if (key := _image_id(image)) is not None and isinstance(image.get("file_name"), str):
-            for spelling in _spellings(image["file_name"]):
+        if (key := _image_id(image)) is not None:
+            for spelling in [*_spellings(image.get("file_name")), str(key).casefold()]:
                 by_name.setdefault(spelling, set()).add(key)
     numbers_are_names, orphans = not of_image, []
     for number, annotation in others:
         name = annotation.get("image_id") if isinstance(annotation, dict) else None
         is_name = isinstance(_id(name), str) or (numbers_are_names and _id(name) is not None)
-        found = [keys for spelling in _spellings(str(name)) if len(keys := by_name.get(spelling, ())) == 1]
+        found = [keys for spelling in _spellings(name) if len(keys := by_name.get(spelling, ())) == 1]
         if is_name and found:
             of_image.setdefault(*found[0], []).append((number, annotation))
         else:
@@ -203,19 +199,18 @@ def _image_id(image: dict) -> Id | None:
     return _id(image.get("file_name") if image.get("id") is None else image["id"])
 
 
-def _spellings(file_name: str) -> list[Id | None]:
-    path = PurePosixPath(file_name.replace("\\", "/"))
-    return [_id(str(path)), _id(path.name), _id(path.stem)]
+def _spellings(file_name: object) -> list[str]:
+    """A name, and without its folders, and without its suffix; numbers without zeros in front."""
+    path = PurePosixPath(str(file_name).replace("\\", "/"))
+    return [str(_id(part)).casefold() for part in (str(path), path.name, path.stem)]
 
 
 def _id(value: object) -> Id | None:
-    """An id in the one spelling by which ids are compared: a whole number, whether written as number or text, or else
-    text. None where it is neither.
-    """
+    """An id as ids are compared: a whole number, whether written as number or as text, or else text; or None."""
     number = to_number(value)
     if number is not None and number == int(number):
         return int(number)
-    return value.strip().casefold() or None if isinstance(value, str) else None
+    return value.strip() or None if isinstance(value, str) else None
 
 
 def _is_percent(annotations: list, images: list[dict]) -> bool:
