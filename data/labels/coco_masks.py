@@ -41,7 +41,7 @@ def _run_length_runs(rle: dict, height: int, width: int) -> np.ndarray:
         counts = re.split(r"[\s,]+", counts.strip(" []\n"))
     numbers = [to_number(count) for count in counts] if isinstance(counts, list) else [None]
     if not all(number is not None and number >= 0 and number == int(number) for number in numbers):
-        raise LabelError("run-lengths that are not numbers")
+        raise LabelError("run-lengths that are not numbers", repr(counts)[:40])
     if sum(numbers) != height * width:  # before they go into 64 bits
         raise LabelError("run-lengths that do not make up the image")
     return _runs(np.array([int(number) for number in numbers], np.int64), height * width)
@@ -85,8 +85,10 @@ def _polygon_runs(polygons: list, height: int, width: int) -> np.ndarray:
     size = np.array([width, height])
     rings = [_points(ring) for ring in _rings(polygons)]
     for ring in rings:
-        if not ((ring >= -size) & (ring <= 2 * size)).all():  # not a number is not within either
-            raise LabelError("polygon that lies far outside the image")
+        within = ((ring >= -size) & (ring <= 2 * size)).all(1)  # not a number is not within either
+        if not within.all():
+            x, y = ring[np.argmin(within)].tolist()
+            raise LabelError("polygon that lies far outside the image", f"x {x:g}, y {y:g}")
     rings = [ring for ring in rings if len(ring) >= 3]  # the others have no area
     if not rings:
         raise LabelError("polygon of fewer than three points")
@@ -95,7 +97,7 @@ def _polygon_runs(polygons: list, height: int, width: int) -> np.ndarray:
     if (low >= 0).all() and (high <= 1).all() and max(height, width) > 2:
         raise LabelError("polygon in shares of the image, 0 to 1, instead of pixels")
     if not ((low + high >= 0) & (low + high <= 2 * size)).all():
-        raise LabelError("polygon that lies mostly outside the image")
+        raise LabelError("polygon that lies mostly outside the image", f"x and y from {low} to {high}")
     if sum(np.abs(np.diff(ring, axis=0, append=ring[:1])).max(1).sum() for ring in rings) > LONGEST_OUTLINE:
         raise LabelError(f"polygon with an outline of more than {LONGEST_OUTLINE} pixels")
     merged = mask.merge(mask.frPyObjects([ring.ravel().tolist() for ring in rings], height, width))

@@ -73,7 +73,9 @@ class LabelMaps:
                 f"the label maps in {self.folder} hold only 0 and {UNKNOWN}, and {UNKNOWN} stands for unknown pixels; "
                 f"{in_order}"
             )
-        if not self.labels and values & self.kinds.undecided and max(values) <= len(clothes):
+        no_class = not any(self.categories[value][1] for value in values)
+        by_number = not self.labels and bool(self.kinds.undecided)
+        if by_number and values and max(values) <= len(clothes) and (no_class or values & self.kinds.undecided):
             raise UserError(
                 f"the label maps in {self.folder} have only the values {listed(map(str, sorted(values)))}; if there "
                 f"{in_order}, as infer.py writes them, say so in the class map: its numbers are taken as these values"

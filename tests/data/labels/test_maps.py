@@ -149,6 +149,7 @@ def table_of(folder: Path, label: np.ndarray, classes: ClassTable = CLOTHES) -> 
         (CLOTHES, LABEL * 7, "a.png has the value 7, but there are 4 classes, 0 to 3: .* give a class map"),
         (CLOTHES, LABEL.clip(0, 1) * 255, "hold only 0 and 255, and 255 stands for unknown"),
         (ClassTable(("shoes", "bags"), ((23,), (24,))), LABEL, "only the values 1, 2; if there shoes, bags are 1 to 2"),
+        (ClassTable(("tops", "x"), ((5,), (6,)), (1, 2)), LABEL, "only the values 1, 2; if there tops, x are 1 to 2"),
         (ClassTable(("shoes", "bags"), ((23,), (24,))), LABEL * 5, r"no mask of .* there are 5 \(1 masks\), 10"),
         (ClassTable(("tops",), ((0, 1),)), LABEL, "the class map has 0 in tops"),
     ],
