@@ -135,15 +135,14 @@ class Categories:
         names = [category for _, category in entries if isinstance(category, str)]
         if names:
             raise UserError(f"label maps have values, not names: give the class map numbers instead of {listed(names)}")
-        for number in (0, UNKNOWN):
-            if numbers.get(number):
-                raise UserError(
-                    f"the class map has {number} in {classes.names[numbers[number]]}; its numbers are the values of "
-                    f"label maps, where 0 is background and {UNKNOWN} unknown"
-                )
-        table = dict.fromkeys(range(UNKNOWN), ("", 0)) | {number: ("", value) for number, value in numbers.items()}
-        undecided = table.keys() - numbers.keys() - {0}
-        return cls(classes, table | {UNKNOWN: ("unknown", UNKNOWN)}, undecided)
+        if numbers.get(0):
+            raise UserError(
+                f"the class map has 0 in {classes.names[numbers[0]]}; its numbers are the values of label maps, where "
+                "0 is background"
+            )
+        table = dict.fromkeys(range(UNKNOWN), ("", 0)) | {UNKNOWN: ("unknown", UNKNOWN)}
+        undecided = table.keys() - numbers.keys() - {0, UNKNOWN}
+        return cls(classes, table | {number: ("", value) for number, value in numbers.items()}, undecided)
 
     def number_of(self, name: str) -> int:
         """Number of a category by its name. Other names than iMaterialist's get negative ones."""

@@ -66,7 +66,8 @@ class LabelMaps:
         return sorted(maps, key=lambda path: (len(path.parts), path))
 
     def notes(self, masks: Counter[int]) -> list[str]:
-        values, clothes = masks.keys() - {UNKNOWN}, self.classes.clothes
+        values = {value for value in masks if self.categories[value][1] != UNKNOWN}
+        clothes = self.classes.clothes
         in_order = f"{', '.join(clothes)} are 1 to {len(clothes)}"
         if masks and not values:
             raise UserError(

@@ -109,11 +109,6 @@ def test_the_shared_training_set_has_one_photo_without_a_row(ccp_train, monkeypa
     assert "photographs without file: 0" in output
 
 
-def test_errors_are_one_line(tmp_path):
-    result = run_here("-m", "data.audit", "--image_folder", tmp_path / "absent", "--df_path", tmp_path / "table.csv")
-    assert_one_line_error(result, "no folder of photographs at", "absent")
-
-
 def test_half_a_second_table_is_refused(tmp_path, dolls):
     with pytest.raises(UserError, match="--against_df_path"):
         AuditOptions.parse(flags_of({"image_folder": dolls.image_folder, "against_image_folder": tmp_path}))

@@ -161,10 +161,10 @@ def test_gzipped_files_are_read(folder):
         read(folder / "labels.json.gz", folder)
 
 
-@pytest.mark.parametrize("sizes", [{"height": 400, "width": "300"}, {"height": 4000.0, "width": 3000}])
+@pytest.mark.parametrize("sizes", [{"height": 400, "width": "300"}, {"height": 4000.0, "width": 3000}, {"width": None}])
 def test_coordinates_in_percent_are_refused(sizes, folder):
     photo_of(np.zeros((400, 300), bool)).save(folder / "a.jpg")
-    content = coco({"segmentation": [[20, 20, 99.5, 20, 99.5, 40]]}, {}, images=[IMAGE | sizes])
+    content = coco({"segmentation": [[20, 20, 100.4, 20, 99.5, 40]]}, {}, images=[IMAGE | sizes])
     with pytest.raises(UserError, match="no coordinate in .* is over 100: they look like percent"):
         read_coco(content, folder)
     content["annotations"].append(content["annotations"][0] | {"segmentation": [[20, 20, 299, 20, 299, 40]]})

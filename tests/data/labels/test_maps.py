@@ -174,6 +174,11 @@ def test_the_numbers_of_a_class_map_are_values(tmp_path):
     assert said[2:] == ["background, as the class map does not name them: 11 (1 masks)"]
 
 
+def test_a_class_map_may_make_a_class_of_255(tmp_path):
+    classes = ClassTable(("garment",), ((UNKNOWN,),))
+    assert np.array_equal(table_of(tmp_path, LABEL.clip(0, 1) * 255, classes).label_map(0), LABEL.clip(0, 1))
+
+
 def test_values_are_the_classes_in_order_under_a_class_map_of_names(tmp_path):
     classes = ClassTable(("skirts", "tops"), (("skirt",), ("top", "blouse")))
     assert np.array_equal(table_of(tmp_path, LABEL, classes).label_map(0), LABEL)
