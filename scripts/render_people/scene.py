@@ -1,0 +1,498 @@
+"""Renders a plan with Blender's Python package: the photograph, and a picture that says what each pixel is."""
+
+import math
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import bpy
+import mathutils
+import numpy as np
+from PIL import Image
+
+from scripts.render_people.body import Assets, Mesh, pieces, posed
+from scripts.render_people.garments import BAG, GLASSES, HAT, SCARF, SPLIT, Garment
+from scripts.render_people.picture import CODE_HEIGHTS
+from scripts.render_people.plan import Person, Plan
+from scripts.render_people.tailoring import Tailor, accessory, used_points
+
+ACCESSORY_CATEGORY = {"glasses": GLASSES, "scarf": SCARF, "beanie": HAT, "cap": HAT, "hat": HAT}
+METRE = 0.1  # of a decimetre
+HDRI_FOLDER = Path(bpy.utils.resource_path("LOCAL")) / "datafiles/studiolights/world"
+
+
+class Studio:
+    """Renders plans with the assets in a folder."""
+
+    def __init__(self, assets: Assets, height: int, samples: int, threads: int, photos: list[Path]):
+        self.assets, self.tailor = assets, Tailor(assets)
+        self.height, self.samples, self.threads, self.photos = height, samples, threads, photos
+
+    def render(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+        """The photograph (H x W x 3 uint8) and the code picture (H x W x 3 uint8) that picture.py reads."""
+        scene = self._new_scene(plan)
+        self.things: list[tuple[bpy.types.Object, tuple[int, int] | None]] = []
+        self.garments = 0
+        people = [self._person(person, plan) for person in plan.people]
+        camera = self._camera(scene, plan, people)
+        self._surroundings(plan, people, camera)
+        self._light(scene, plan, camera["target"])
+        with tempfile.TemporaryDirectory() as folder:
+            photo = self._rendered(scene, Path(folder, "photo.png"))
+            if plan.place in ("plain", "gradient", "photo"):
+                photo = self._on_backdrop(photo, plan)
+            self._paint_codes(scene)
+            codes = self._rendered(scene, Path(folder, "codes.png"))
+        return photo[..., :3], codes[..., :3]
+
+    def _new_scene(self, plan: Plan):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        scene = bpy.context.scene
+        scene.render.engine = "CYCLES"
+        scene.cycles.device = "CPU"
+        scene.render.threads_mode, scene.render.threads = "FIXED", self.threads
+        scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.max_bounces = self.samples, True, 2
+        scene.cycles.diffuse_bounces, scene.cycles.glossy_bounces, scene.cycles.transparent_max_bounces = 1, 1, 12
+        scene.cycles.use_light_tree, scene.cycles.adaptive_threshold = False, 0.05
+        scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = False
+        scene.render.resolution_y = self.height
+        scene.render.resolution_x = round(self.height * plan.camera["aspect"])
+        scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "PNG", "RGBA"
+        scene.render.film_transparent = plan.place in ("plain", "gradient", "photo")
+        scene.view_settings.view_transform = plan.light["look"]
+        scene.view_settings.exposure = plan.light["exposure"]
+        scene.world = bpy.data.worlds.new("world")
+        scene.world.use_nodes = True
+        return scene
+
+    def _rendered(self, scene, path: Path) -> np.ndarray:
+        scene.render.filepath = str(path)
+        with _quiet():
+            bpy.ops.render.render(write_still=True)
+        return np.asarray(Image.open(path).convert("RGBA"))
+
+    # ---- people
+
+    def _person(self, person: Person, plan: Plan) -> dict:
+        body = self.assets.body(**person.build)
+        transforms = self.assets.pose(body, person.turns)
+        worn = [(garment, self._worn(garment, body)) for garment in person.garments]
+        hidden = np.zeros(len(body), bool)
+        for _, mesh in worn:
+            hidden |= mesh.hidden
+        place = self._placing(person, plan, posed(self.assets.part("body", body), transforms))
+        alone = person.pose == "without a body"
+        objects = []
+        for garment, mesh in worn:
+            objects += self._garment(garment, replace(posed(mesh, transforms)), place)
+        if not alone:
+            self._bare_body(person, body, transforms, hidden, place)
+            for kind, seed in person.accessories:
+                rnd = Random(seed)
+                mesh = posed(accessory(kind, self.assets, body, rnd), transforms)
+                self._add(kind, mesh, place, _cloth(plan.backdrop["surfaces"][rnd.randrange(8)], rnd),
+                          (ACCESSORY_CATEGORY.get(kind, BAG), 0), subdivide=kind != "glasses")  # fmt: skip
+        shown = np.concatenate([place(posed(mesh, transforms).points) for _, mesh in worn])
+        points = shown if alone else place(posed(self.assets.part("body", body), transforms).points[:13380])
+        head = place(posed(self.assets.part("body", body), transforms).points)[self.assets.members["joint-head"]].mean(0)
+        return {"low": points.min(0), "high": points.max(0), "head": head, "pose": person.pose}
+
+    def _worn(self, garment: Garment, body: np.ndarray) -> Mesh:
+        if garment.cut:
+            return self.tailor.garment(garment.cut, body)
+        return self.assets.fitted("clothes", garment.name, body)
+
+    def _placing(self, person: Person, plan: Plan, body: Mesh):
+        """The function that brings posed points to their place in the scene: metres, z up, floor at 0."""
+        turn = math.radians(person.turn)
+        c, s = math.cos(turn), math.sin(turn)
+        floor = body.points[:13380, 1].min() - 0.15
+        flat = 0.3 if person.pose == "without a body" else 1.0
+
+        def place(points: np.ndarray) -> np.ndarray:
+            x, y, z = points[:, 0], points[:, 1] - floor, points[:, 2] * flat
+            x, z = x * c + z * s, z * c - x * s
+            return np.stack([x * METRE + person.place[0], -z * METRE + person.place[1], y * METRE], 1)
+
+        return place
+
+    def _garment(self, garment: Garment, mesh: Mesh, place) -> list:
+        self.garments += 1
+        if garment.name in SPLIT:
+            middle = np.array([mesh.neutral[face, 1].mean() for face in mesh.faces])
+            part = (middle < SPLIT[garment.name]).astype(int)
+        elif len(garment.categories) > 1:
+            part = pieces(mesh)
+        else:
+            part = np.zeros(len(mesh.faces), int)
+        made: dict[int, object] = {}
+        for number, category in enumerate(garment.categories):
+            chosen = np.flatnonzero(part == number)
+            faces = [mesh.faces[i] for i in chosen]
+            uv_faces = [mesh.uv_faces[i] for i in chosen] if mesh.uv_faces else None
+            same = [garment.cloth[i] for i, c in enumerate(garment.categories) if c == category][0]
+            material = _cloth(same, Random(same["seed"]), mesh.texture)
+            piece = replace(mesh, faces=faces, uv_faces=uv_faces)
+            if garment.cut:
+                piece = used_points(piece)
+            made[number] = self._add(
+                garment.name, piece, place, material, (category, self.garments), subdivide=bool(garment.cut),
+                thick=0.006 if garment.cut else 0, texture=mesh.texture,
+            )  # fmt: skip
+        return list(made.values())
+
+    def _bare_body(self, person: Person, body, transforms, hidden, place) -> None:
+        part = posed(self.assets.part("body", body), transforms)
+        seen = [i for i, face in enumerate(part.faces) if not hidden[face].all()]
+        part = replace(part, faces=[part.faces[i] for i in seen], uv_faces=[part.uv_faces[i] for i in seen])
+        skin = self.assets.skin(person.build["age"], person.build["race"], person.build["sex"])
+        self._add("body", part, place, _surface((0.6, 0.4, 0.3), skin, roughness=0.55), None)
+        for side in ("l", "r"):
+            eye = posed(self.assets.part(f"helper-{side}-eye", body), transforms)
+            self._add("eye", eye, place, _eye(person.iris, self.assets.joint(f"{side}-eye", self.assets.base)), None)
+        hat = any(kind in ("beanie", "cap", "hat") for kind, _ in person.accessories)
+        if person.hair and not (hat and person.hair == "afro01"):
+            mesh = posed(self.assets.fitted("hair", person.hair, body), transforms)
+            saturation, value = person.hair_colour
+            material = _surface((0.1, 0.07, 0.05), mesh.texture, saturation=saturation, value=value, roughness=0.5)
+            self._add("hair", mesh, place, material, None, texture=mesh.texture)
+
+    def _add(self, name, mesh: Mesh, place, material, code, subdivide=False, thick=0.0, texture=None):
+        """Put a mesh into the scene; ``code``: category and number of the garment, None for what is not worn."""
+        data = bpy.data.meshes.new(name)
+        data.from_pydata(place(mesh.points).tolist(), [], mesh.faces)
+        if mesh.uv_faces:
+            corners = np.array([uv for face in mesh.uv_faces for uv in face])
+            data.uv_layers.new().data.foreach_set("uv", mesh.uv[corners].astype(np.float32).ravel())
+        rest = data.attributes.new("rest", "FLOAT_VECTOR", "POINT")
+        rest.data.foreach_set("vector", mesh.neutral.astype(np.float32).ravel())
+        data.polygons.foreach_set("use_smooth", [True] * len(data.polygons))
+        data.materials.append(material)
+        thing = bpy.data.objects.new(name, data)
+        bpy.context.collection.objects.link(thing)
+        if subdivide:
+            modifier = thing.modifiers.new("smooth", "SUBSURF")
+            modifier.levels = modifier.render_levels = 1
+        if thick:
+            modifier = thing.modifiers.new("thick", "SOLIDIFY")
+            modifier.thickness, modifier.offset = thick, 1
+        self.things.append((thing, code, texture))
+        return thing
+
+    # ---- place, light, camera
+
+    def _camera(self, scene, plan: Plan, people: list[dict]) -> dict:
+        view = plan.camera
+        low, high = (f([p[k] for p in people], 0) for f, k in ((np.min, "low"), (np.max, "high")))
+        tall = high[2] - low[2]
+        width = max(high[0] - low[0], 0.1)
+        first = people[0]
+        target = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
+        if view["frame"] == "half":
+            height = view["height"] if len(people) == 1 else max(view["height"], width * 0.8 / view["aspect"])
+            target[2] = max(p["high"][2] for p in people) - height * 0.44
+        elif view["frame"] == "head":
+            height = view["height"]
+            target = np.array([first["head"][0], first["head"][1], first["head"][2] + 0.17 - height * view["low"]])
+        else:
+            height = max(tall, width * (0.75 if len(people) == 1 else 0.9) / view["aspect"]) * view["height"]
+        if view["frame"] == "half" and len(people) == 1:
+            target[:2] = first["head"][:2]
+        target += np.array([view["shift"][0] * height * view["aspect"], 0, view["shift"][1] * height])
+        camera = bpy.data.cameras.new("camera")
+        camera.lens, camera.sensor_height, camera.sensor_fit = view["lens"], 24, "VERTICAL"
+        distance, tilt = height * view["lens"] / 24, math.radians(view["tilt"])
+        where = target + distance * np.array([0, -math.cos(tilt), math.sin(tilt)])
+        where[2] = max(where[2], 0.05)
+        thing = bpy.data.objects.new("camera", camera)
+        thing.location = where.tolist()
+        thing.rotation_euler = _towards(target - where)
+        thing.rotation_euler.rotate_axis("Z", math.radians(view["roll"]))
+        bpy.context.collection.objects.link(thing)
+        scene.camera = thing
+        return {"target": target, "distance": distance, "back": high[1], "low": low, "high": high}
+
+    def _surroundings(self, plan: Plan, people: list[dict], camera: dict) -> None:
+        surfaces = [_cloth(surface, Random(surface["seed"])) for surface in plan.backdrop["surfaces"]]
+        for person in people:
+            if person["pose"] == "sitting":
+                size = np.array([0.5, 0.5, 0.0])
+                middle = (person["low"] + person["high"]) / 2
+                seat = person["seat"] if "seat" in person else 0.45
+                self._box((middle[0], person["high"][1] - 0.22, seat / 2), (*size[:2], seat), surfaces[0])
+        if plan.place in ("room", "hanging"):
+            self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
+            wall = plan.backdrop["wall"] if plan.place == "room" else 0.05
+            self._box((0, camera["back"] + wall + 0.05, 4), (60, 0.1, 12), surfaces[2])
+        elif plan.place == "lying":  # seen from above: the floor stands behind the garment
+            self._box((0, camera["back"] + 0.06, 0), (60, 0.1, 60), surfaces[1])
+        elif plan.place == "hdri" and plan.view != "head":
+            if plan.backdrop["flip"]:
+                self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
+        for thing in plan.backdrop["clutter"]:
+            rnd = Random(thing["seed"])
+            x, y = thing["at"]
+            y = camera["back"] + 0.3 + y * plan.backdrop["wall"] / 2.3
+            self._clutter(thing["shape"], (x, y), thing["size"], surfaces[rnd.randrange(3, 8)], rnd)
+
+    def _box(self, at, size, material) -> None:
+        bpy.ops.mesh.primitive_cube_add(size=1, location=at)
+        thing = bpy.context.object
+        thing.scale = size
+        self._keep(thing, material, np.array([[*v.co] for v in thing.data.vertices]) * np.array(size) * 10)
+
+    def _keep(self, thing, material, rest: np.ndarray) -> None:
+        attribute = thing.data.attributes.new("rest", "FLOAT_VECTOR", "POINT")
+        attribute.data.foreach_set("vector", rest.astype(np.float32).ravel())
+        thing.data.materials.append(material)
+        self.things.append((thing, None, None))
+
+    def _clutter(self, shape: str, at, size: float, material, rnd: Random) -> None:
+        height = size * rnd.uniform(0.6, 2.5)
+        if shape == "box":
+            self._box((*at, height / 2), (size, size * 0.7, height), material)
+            return
+        if shape == "cylinder":
+            bpy.ops.mesh.primitive_cylinder_add(radius=size / 3, depth=height, location=(*at, height / 2))
+        elif shape == "ball":
+            bpy.ops.mesh.primitive_uv_sphere_add(radius=size / 2, location=(*at, rnd.uniform(0.3, 1.6)))
+        else:
+            bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=4, radius=size / 2, location=(*at, height))
+            for vertex in bpy.context.object.data.vertices:
+                vertex.co *= rnd.uniform(0.5, 1.3)
+        thing = bpy.context.object
+        self._keep(thing, material, np.array([[*v.co] for v in thing.data.vertices]) * 10)
+
+    def _light(self, scene, plan: Plan, target: np.ndarray) -> None:
+        tree = scene.world.node_tree
+        background = tree.nodes["Background"]
+        light = plan.light
+        if light["hdri"]:
+            image = tree.nodes.new("ShaderNodeTexEnvironment")
+            image.image = bpy.data.images.load(str(HDRI_FOLDER / f"{light['hdri']}.exr"))
+            mapping, place = tree.nodes.new("ShaderNodeMapping"), tree.nodes.new("ShaderNodeTexCoord")
+            mapping.inputs["Rotation"].default_value[2] = math.radians(light["around"])
+            tree.links.new(place.outputs["Generated"], mapping.inputs["Vector"])
+            tree.links.new(mapping.outputs[0], image.inputs[0])
+            tree.links.new(image.outputs[0], background.inputs[0])
+        else:
+            background.inputs[0].default_value = (*light["sky"], 1)
+        background.inputs[1].default_value = light["strength"]
+        for lamp in light["lamps"]:
+            data = bpy.data.lights.new("lamp", "AREA")
+            data.energy, data.size = lamp["energy"], lamp["size"]
+            thing = bpy.data.objects.new("lamp", data)
+            where = np.array([target[0], target[1], 0]) + lamp["at"]
+            thing.location, thing.rotation_euler = where.tolist(), _towards(target - where)
+            bpy.context.collection.objects.link(thing)
+
+    def _on_backdrop(self, photo: np.ndarray, plan: Plan) -> np.ndarray:
+        height, width = photo.shape[:2]
+        backdrop = plan.backdrop
+        if plan.place == "photo":
+            from scripts.render_people.picture import cropped_backdrop
+
+            path = self.photos[int(backdrop["photo"] * len(self.photos))]
+            behind = cropped_backdrop(path, (height, width), backdrop)
+        else:
+            ends = [np.array(backdrop[end]) ** (1 / 2.2) * 255 for end in ("top", "bottom")]
+            ends = ends if plan.place == "gradient" else [ends[0], ends[0]]
+            behind = np.linspace(*ends, height)[:, None].repeat(width, 1)
+        share = photo[..., 3:] / 255
+        return np.clip(photo[..., :3] * share + behind * (1 - share), 0, 255).astype(np.uint8)
+
+    # ---- what each pixel is
+
+    def _paint_codes(self, scene) -> None:
+        """Replace materials by flat light: red is category + 1, green the garment's number, blue its height."""
+        for thing, code, texture in self.things:
+            thing.data.materials[0] = _code_material(code, texture)
+        scene.render.film_transparent = True
+        scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.filter_width = 1, False, 0.01
+        scene.view_settings.view_transform, scene.view_settings.exposure = "Raw", 0
+        scene.render.dither_intensity = 0
+        scene.world.node_tree.nodes["Background"].inputs[1].default_value = 0
+
+
+def _towards(way: np.ndarray):
+    return mathutils.Vector(way.tolist()).to_track_quat("-Z", "Y").to_euler()
+
+
+def _new_material():
+    material = bpy.data.materials.new("material")
+    material.use_nodes = True
+    return material, material.node_tree.nodes, material.node_tree.links
+
+
+def _surface(colour, texture=None, hue=0.5, saturation=1.0, value=1.0, roughness=0.8):
+    """A plain or textured surface."""
+    material, nodes, links = _new_material()
+    shader = nodes["Principled BSDF"]
+    shader.inputs["Roughness"].default_value = roughness
+    shader.inputs["Base Color"].default_value = (*colour, 1)
+    if texture:
+        image = nodes.new("ShaderNodeTexImage")
+        image.image = bpy.data.images.load(str(texture), check_existing=True)
+        tone = nodes.new("ShaderNodeHueSaturation")
+        for name, number in (("Hue", hue), ("Saturation", saturation), ("Value", value)):
+            tone.inputs[name].default_value = number
+        links.new(image.outputs["Color"], tone.inputs["Color"])
+        links.new(tone.outputs["Color"], shader.inputs["Base Color"])
+        links.new(_hard(nodes, links, image.outputs["Alpha"]), shader.inputs["Alpha"])
+    return material
+
+
+def _hard(nodes, links, alpha):
+    """Alpha as all or nothing, so that photograph and labels agree."""
+    step = nodes.new("ShaderNodeMath")
+    step.operation = "GREATER_THAN"
+    step.inputs[1].default_value = 0.5
+    links.new(alpha, step.inputs[0])
+    return step.outputs[0]
+
+
+def _eye(iris, centre: np.ndarray):
+    """White, with iris and pupil where the eye looks forward in the rest pose."""
+    material, nodes, links = _new_material()
+    rest, away = nodes.new("ShaderNodeAttribute"), nodes.new("ShaderNodeVectorMath")
+    rest.attribute_name, away.operation = "rest", "DISTANCE"
+    away.inputs[1].default_value = (centre[0], centre[1], centre[2] + 0.14)
+    ramp = nodes.new("ShaderNodeValToRGB")
+    ramp.color_ramp.interpolation = "CONSTANT"
+    ramp.color_ramp.elements[0].color = (0.003, 0.003, 0.003, 1)
+    ramp.color_ramp.elements[1].position, ramp.color_ramp.elements[1].color = 0.045, (*iris, 1)
+    white = ramp.color_ramp.elements.new(0.1)
+    white.color = (0.7, 0.68, 0.66, 1)
+    links.new(rest.outputs["Vector"], away.inputs[0])
+    links.new(away.outputs["Value"], ramp.inputs["Fac"])
+    links.new(ramp.outputs["Color"], nodes["Principled BSDF"].inputs["Base Color"])
+    nodes["Principled BSDF"].inputs["Roughness"].default_value = 0.2
+    return material
+
+
+def _cloth(cloth: dict, rnd: Random, texture=None):
+    """Cloth: a colour or texture, a pattern in the garment's own coordinates, wrinkles and weave."""
+    material = _surface(
+        cloth["colour"], texture, cloth["hue"], cloth["saturation"], cloth["value"], cloth["roughness"]
+    )
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    shader = nodes["Principled BSDF"]
+    rest = nodes.new("ShaderNodeAttribute")
+    rest.attribute_name = "rest"
+    where = rest.outputs["Vector"]
+    pattern = cloth["pattern"]
+    if pattern != "plain":
+        mixed = nodes.new("ShaderNodeMix")
+        mixed.data_type, mixed.blend_type = "RGBA", "MULTIPLY" if texture else "MIX"
+        base = shader.inputs["Base Color"]
+        if base.links:
+            links.new(base.links[0].from_socket, mixed.inputs["A"])
+        else:
+            mixed.inputs["A"].default_value = (*cloth["colour"], 1)
+        second = mixed.inputs["B"]
+        second.default_value = (*cloth["second"], 1)
+        links.new(_pattern(pattern, cloth["scale"], where, nodes, links, rnd), mixed.inputs["Factor"])
+        if pattern == "flowers":
+            spots = nodes.new("ShaderNodeTexVoronoi")
+            spots.inputs["Scale"].default_value = cloth["scale"] * 1.2
+            links.new(where, spots.inputs["Vector"])
+            links.new(spots.outputs["Color"], second)
+        links.new(mixed.outputs["Result"], base)
+    if cloth["wrinkles"]:
+        noise, bump = nodes.new("ShaderNodeTexNoise"), nodes.new("ShaderNodeBump")
+        noise.inputs["Scale"].default_value, noise.inputs["Distortion"].default_value = rnd.uniform(0.7, 1.6), 0.6
+        noise.inputs["Detail"].default_value = 1.5
+        bump.inputs["Strength"].default_value, bump.inputs["Distance"].default_value = cloth["wrinkles"], 0.06
+        links.new(where, noise.inputs["Vector"])
+        links.new(noise.outputs["Fac"], bump.inputs["Height"])
+        links.new(bump.outputs["Normal"], shader.inputs["Normal"])
+    return material
+
+
+def _pattern(kind: str, scale: float, where, nodes, links, rnd: Random):
+    """The share, 0 to 1, of a cloth's second colour."""
+
+    def node(name: str, **inputs):
+        made = nodes.new(f"ShaderNode{name}")
+        for key, number in inputs.items():
+            made.inputs[key].default_value = number
+        return made
+
+    def step(output, threshold: float, operation: str = "GREATER_THAN"):
+        made = node("Math")
+        made.operation = operation
+        made.inputs[1].default_value = threshold
+        links.new(output, made.inputs[0])
+        return made.outputs[0]
+
+    def bands(axis: str):
+        wave = node("TexWave", Scale=scale * 0.5)
+        wave.bands_direction = axis
+        links.new(where, wave.inputs["Vector"])
+        return step(wave.outputs["Fac"], rnd.uniform(0.3, 0.8))
+
+    if kind == "stripes":
+        return bands("Y")
+    if kind == "upright stripes":
+        return bands("X")
+    if kind == "check":
+        total = node("Math")
+        total.operation = "ADD"
+        links.new(bands("X"), total.inputs[0])
+        links.new(bands("Y"), total.inputs[1])
+        half = step(total.outputs[0], 0.5, "MULTIPLY")
+        return half
+    if kind in ("dots", "flowers"):
+        spots = node("TexVoronoi", Scale=scale * 1.2)
+        links.new(where, spots.inputs["Vector"])
+        return step(spots.outputs["Distance"], rnd.uniform(0.25, 0.45), "LESS_THAN")
+    noise = node("TexNoise", Scale=scale, Detail=rnd.uniform(2, 8))
+    links.new(where, noise.inputs["Vector"])
+    return step(noise.outputs["Fac"], rnd.uniform(0.45, 0.6)) if rnd.random() < 0.4 else noise.outputs["Fac"]
+
+
+def _code_material(code, texture):
+    material, nodes, links = _new_material()
+    nodes.clear()
+    light, output = nodes.new("ShaderNodeEmission"), nodes.new("ShaderNodeOutputMaterial")
+    light.inputs["Color"].default_value = (0, 0, 0, 1)
+    if code:
+        category, number = code
+        rest, parts, mix = (nodes.new(f"ShaderNode{name}") for name in ("Attribute", "SeparateXYZ", "CombineColor"))
+        rest.attribute_name = "rest"
+        low, high = CODE_HEIGHTS
+        height = nodes.new("ShaderNodeMapRange")
+        height.inputs["From Min"].default_value, height.inputs["From Max"].default_value = low, high
+        links.new(rest.outputs["Vector"], parts.inputs[0])
+        links.new(parts.outputs["Y"], height.inputs["Value"])
+        mix.inputs[0].default_value, mix.inputs[1].default_value = (category + 1) / 255, number / 255
+        links.new(height.outputs[0], mix.inputs[2])
+        links.new(mix.outputs[0], light.inputs["Color"])
+    surface = light.outputs[0]
+    if texture:
+        image, clear, mixed = (nodes.new(f"ShaderNode{n}") for n in ("TexImage", "BsdfTransparent", "MixShader"))
+        image.image = bpy.data.images.load(str(texture), check_existing=True)
+        links.new(_hard(nodes, links, image.outputs["Alpha"]), mixed.inputs["Fac"])
+        links.new(clear.outputs[0], mixed.inputs[1])
+        links.new(surface, mixed.inputs[2])
+        surface = mixed.outputs[0]
+    links.new(surface, output.inputs[0])
+    return material
+
+
+@contextmanager
+def _quiet():
+    """Blender writes its progress to the standard output, past Python: keep it away while it renders."""
+    sys.stdout.flush()
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)
