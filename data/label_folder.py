@@ -15,7 +15,7 @@ from data.label_table import LabelTable, TableRow
 from data.photo import MAX_MEGAPIXELS
 from data.photo_finder import FoundPhoto, PhotoFinder, disagreement, fit
 from utils.errors import UserError
-from utils.labels import UNKNOWN
+from utils.labels import SOME_CLOTHES, UNKNOWN
 from utils.launcher import cores
 from utils.prefetch import ahead
 
@@ -37,11 +37,12 @@ def read_folder(
     """The label maps below the folder ``df_path``, in the order of their names; see LabelTable.collect.
 
     A map has its photo's name, with .png in place of the suffix or behind it. Its values are those of the classes,
-    background 0, and 255 where nobody knows. Raises UserError when a folder is missing, a map has a value that no
-    class has, or nothing is usable.
+    background 0, 254 for clothes of unknown class, and 255 where nobody knows. Raises UserError when a folder is
+    missing, a map has a value that no class has, or nothing is usable.
     """
     finder = PhotoFinder(image_folder, label_maps=df_path)
-    categories = {value: (name, value) for value, name in enumerate(classes.names)} | {UNKNOWN: ("unknown", UNKNOWN)}
+    categories = {value: (name, value) for value, name in enumerate(classes.names)}
+    categories |= {SOME_CLOTHES: ("clothes", SOME_CLOTHES), UNKNOWN: ("unknown", UNKNOWN)}
     maps = [
         path.relative_to(df_path)
         for path in Path(df_path).rglob("*")
@@ -98,7 +99,7 @@ def _rows(folder: Path, number: int, path: Path, photo: FoundPhoto, classes: Cla
         return [row]
     runs = runs_of_values(values)
     for value in runs:
-        if value >= len(classes.names) and value != UNKNOWN:
+        if value >= len(classes.names) and value not in (SOME_CLOTHES, UNKNOWN):
             raise UserError(
                 f"{folder / path} has the value {value}, but there are {len(classes.names)} classes, 0 to "
                 f"{len(classes.names) - 1}: {', '.join(classes.names)}; set --class_map to the names of all"

@@ -13,10 +13,10 @@ from data.classes import CLOTHES
 from data.label_folder import read_folder, runs_of_values
 from data.rle import rasterise
 from utils.errors import UserError
-from utils.labels import PALETTE, UNKNOWN
+from utils.labels import PALETTE, SOME_CLOTHES, UNKNOWN
 
 fuzz = settings(max_examples=100, deadline=None, database=None)  # a busy machine is not a fault
-VALUES = np.array([[0, 1, 1, 0], [2, 2, 3, UNKNOWN], [0, 0, 3, UNKNOWN]], np.uint8)
+VALUES = np.array([[0, 1, 1, 0], [2, 2, 3, UNKNOWN], [0, SOME_CLOTHES, 3, UNKNOWN]], np.uint8)
 
 
 def png(values: np.ndarray, palette: bool) -> bytes:
