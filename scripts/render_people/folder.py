@@ -33,7 +33,7 @@ def write(folder: Path, name: str, photo: bytes, labels: np.ndarray, row: dict) 
     text = PngImagePlugin.PngInfo()
     text.add_text(ROW, json.dumps(row))
     image = io.BytesIO()
-    Image.fromarray(labels, "L").save(image, "PNG", pnginfo=text)
+    Image.fromarray(labels).save(image, "PNG", pnginfo=text)
     _replace(folder / "photos" / f"{name}.jpg", photo)
     _replace(_labels(folder, name), image.getvalue())
 

@@ -111,7 +111,7 @@ def tailored(name: str, rnd: Random, layer: int = 0) -> Garment:
         case "shirt":
             cut = Cut(rnd.uniform(-0.8, 1.0), neck=("v", rnd.uniform(0.5, 0.75), rnd.uniform(0.4, 1.1)), sleeve=long)
             cut.sleeve, cut.ease = rnd.choice([long, long, short]), rnd.uniform(0.12, 0.3)
-            cut.opening = rnd.choice([(0.012, 0.012), (0.012, 0.012), (rnd.uniform(0.1, 0.5), rnd.uniform(0.3, 0.9))])
+            cut.opening = (0.012, 0.012)
             return Garment(name, (SHIRT,), cut)
         case "cardigan":
             cut = Cut(rnd.uniform(-2.0, 1.0), neck=("v", rnd.uniform(0.6, 0.9), rnd.uniform(0.6, 2.5)), sleeve=long)

@@ -101,7 +101,7 @@ def cloth(rnd: Random, held_out: bool) -> dict:
         "hue": rnd.choice([0.5, 0.5, rnd.random()]),
         "saturation": rnd.uniform(0.2, 1.4),
         "value": rnd.uniform(0.4, 1.8),
-        "roughness": rnd.choice([rnd.uniform(0.6, 1), rnd.uniform(0.6, 1), rnd.uniform(0.25, 0.5)]),
+        "roughness": rnd.uniform(0.6, 1) if rnd.random() < 0.85 else rnd.uniform(0.3, 0.5),
         "wrinkles": rnd.uniform(0.05, 0.45),
         "seed": rnd.uniform(0, 100),
     }

@@ -332,7 +332,7 @@ def _surface(colour, texture=None, hue=0.5, saturation=1.0, value=1.0, roughness
     """A plain or textured surface."""
     material, nodes, links = _new_material()
     shader = nodes["Principled BSDF"]
-    shader.inputs["Roughness"].default_value = roughness
+    shader.inputs["Roughness"].default_value, shader.inputs["Specular IOR Level"].default_value = roughness, 0.25
     shader.inputs["Base Color"].default_value = (*colour, 1)
     if texture:
         image = nodes.new("ShaderNodeTexImage")

@@ -158,8 +158,8 @@ class Tailor:
     def _width(self, shape: Cut, mesh: Mesh, flared: bool) -> np.ndarray:
         """Distance from the body of each point."""
         x, y, z = mesh.neutral.T
-        width = np.full(len(y), shape.ease)
         arm = self.along_arm(mesh.neutral, mesh.weights)
+        width = shape.ease * np.where(arm > 0, 0.65, 1.0)
         width += np.where(arm > 0, shape.cuff * np.clip(arm, 0, 2) / 2, 0)
         below = np.where(arm > 0, 0, np.maximum(WAIST - y, 0))
         if flared:
