@@ -73,6 +73,7 @@ class Assets:
                 self.weights[int(vertex), column] = weight
         self.weights /= np.maximum(self.weights.sum(1, keepdims=True), 1e-9)
         self.members = {name: np.unique(np.concatenate(faces)) for name, (faces, _) in self.groups.items()}
+        self.skin_points = len(self.members["body"])  # the skin's points come first
         self.target = lru_cache(64)(self._target)
         self.proxy = lru_cache(64)(self._proxy)
 
@@ -133,7 +134,7 @@ class Assets:
         return Mesh(placed(body), placed(self.base), weights, **rest)
 
     def part(self, group: str, body: np.ndarray) -> Mesh:
-        """The faces of a group of the base mesh: "body", "helper-tights" ... Points are those of the whole base mesh."""
+        """The faces of a group of the base mesh, such as "helper-tights". Points are those of the whole base mesh."""
         faces, uv_faces = self.groups[group]
         return Mesh(body, self.base, self.weights, faces, self.uv, uv_faces)
 

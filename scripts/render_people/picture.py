@@ -71,8 +71,12 @@ def jpeg(photo: np.ndarray, effects: dict) -> bytes:
         values = values * (1 - effects["vignette"] * (x**2 + y**2) / 2)[..., None]
     values = np.clip(values, 0, 1) ** effects["gamma"]
     noise = effects["noise"] * (1.5 - effects["dark"])
-    coarse = np.asarray(Image.fromarray(rng.normal(0, 1, (height // 2 + 1, width // 2 + 1)).astype(np.float32)).resize((width, height)))
+    coarse = np.asarray(
+        Image.fromarray(rng.normal(0, 1, (height // 2 + 1, width // 2 + 1)).astype(np.float32)).resize((width, height))
+    )
     values = values + noise * (rng.normal(0, 0.7, values.shape) + coarse[..., None] * 0.7)
     result = io.BytesIO()
-    Image.fromarray((np.clip(values, 0, 1) * 255).round().astype(np.uint8)).save(result, "JPEG", quality=effects["quality"])
+    Image.fromarray((np.clip(values, 0, 1) * 255).round().astype(np.uint8)).save(
+        result, "JPEG", quality=effects["quality"]
+    )
     return result.getvalue()

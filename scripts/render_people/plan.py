@@ -14,7 +14,16 @@ HAIR = {
 }
 PLACES = {"room": 34, "hdri": 26, "plain": 16, "gradient": 8, "photo": 16}
 HDRIS = ["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
-ACCESSORIES = {"beanie": 4, "cap": 6, "hat": 5, "glasses": 10, "scarf": 8, "shoulder bag": 9, "handbag": 6, "backpack": 6}
+ACCESSORIES = {
+    "beanie": 4,
+    "cap": 6,
+    "hat": 5,
+    "glasses": 10,
+    "scarf": 8,
+    "shoulder bag": 9,
+    "handbag": 6,
+    "backpack": 6,
+}
 PATTERNS = {"plain": 55, "stripes": 9, "upright stripes": 4, "check": 8, "dots": 5, "flowers": 9, "mottled": 10}
 HELD_OUT = {"short03", "bob02", "courtyard", "studio", "dots"}  # seen in validation alone
 
@@ -87,7 +96,9 @@ def colour(rnd: Random) -> tuple[float, float, float]:
     if rnd.random() < 0.2:
         return hsv_to_rgb(rnd.random(), rnd.uniform(0.3, 1), rnd.uniform(0.05, 0.8))
     (h, s, v), _ = rnd.choices(COLOURS, [often for _, often in COLOURS])[0]
-    return hsv_to_rgb((h + rnd.gauss(0, 0.02)) % 1, min(1, s * rnd.uniform(0.6, 1.3)), min(0.9, v * rnd.uniform(0.6, 1.5)))
+    return hsv_to_rgb(
+        (h + rnd.gauss(0, 0.02)) % 1, min(1, s * rnd.uniform(0.6, 1.3)), min(0.9, v * rnd.uniform(0.6, 1.5))
+    )
 
 
 def cloth(rnd: Random, held_out: bool) -> dict:
@@ -147,7 +158,9 @@ def _person(rnd: Random, view: str, held_out: bool) -> Person:
     if view == "head":
         turn = turn if abs(turn) < 50 else turn * 0.4
     grey = build["age"] == "old" and rnd.random() < 0.6
-    hair_colour = (rnd.uniform(0.0, 0.3), rnd.uniform(1.2, 2.4)) if grey else (rnd.uniform(0.4, 1.3), rnd.uniform(0.3, 1.7))
+    hair_colour = (
+        (rnd.uniform(0.0, 0.3), rnd.uniform(1.2, 2.4)) if grey else (rnd.uniform(0.4, 1.3), rnd.uniform(0.3, 1.7))
+    )
     iris = rnd.choice([(0.1, 0.04, 0.02), (0.05, 0.02, 0.01), (0.1, 0.2, 0.35), (0.1, 0.2, 0.1)])
     return Person(build, kind, garments, kept, rnd.choice(hairs), hair_colour, pose, turns, turn=turn, iris=iris)
 
@@ -191,10 +204,14 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
     }[view]  # fmt: skip
     if view == "group" and group_view == "half":
         tight = rnd.uniform(0.9, 1.2)
-    aspects = [0.56, 0.67, 0.67, 0.75, 0.75, 0.8, 1.0] if view not in ("small", "group") else [0.8, 1.0, 1.33, 1.33, 1.5]
+    aspects = (
+        [0.56, 0.67, 0.67, 0.75, 0.75, 0.8, 1.0] if view not in ("small", "group") else [0.8, 1.0, 1.33, 1.33, 1.5]
+    )
     border = rnd.random() < 0.1
     camera = {
-        "frame": "half" if view == "group" and group_view == "half" else {"group": "whole", "small": "whole"}.get(view, view),
+        "frame": "half"
+        if view == "group" and group_view == "half"
+        else {"group": "whole", "small": "whole"}.get(view, view),
         "height": tight,
         "aspect": rnd.choice(aspects),
         "tilt": rnd.gauss(2, 6) if view != "small" else rnd.uniform(0, 14),
@@ -226,7 +243,9 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
     for surface in surfaces:
         surface["wrinkles"] = 0
         surface["scale"] *= rnd.choice([0.15, 0.3, 0.6])
-        surface["pattern"] = weighted(rnd, {"plain": 3, "mottled": 3, "check": 1.5, "stripes": 1, "upright stripes": 1.5})
+        surface["pattern"] = weighted(
+            rnd, {"plain": 3, "mottled": 3, "check": 1.5, "stripes": 1, "upright stripes": 1.5}
+        )
     clutter = [
         {"shape": rnd.choice(["box", "box", "cylinder", "ball", "plant"]), "seed": rnd.randrange(10**6),
          "at": (rnd.uniform(-2.6, 2.6), rnd.uniform(0.5, 2.2)), "size": rnd.uniform(0.15, 0.9)}
@@ -236,7 +255,11 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
         "top": colour(rnd),
         "bottom": colour(rnd),
         "surfaces": surfaces,
-        "clutter": clutter if place == "room" else clutter[:2] if view in ("small", "whole") and place == "hdri" else [],
+        "clutter": clutter
+        if place == "room"
+        else clutter[:2]
+        if view in ("small", "whole") and place == "hdri"
+        else [],
         "wall": rnd.uniform(0.9, 3.0),
         "photo": rnd.random(),
         "flip": rnd.random() < 0.5,

@@ -16,7 +16,7 @@ from PIL import Image
 
 from scripts.render_people.body import Assets, Mesh, pieces, posed
 from scripts.render_people.garments import BAG, GLASSES, HAT, SCARF, SPLIT, Garment
-from scripts.render_people.picture import CODE_HEIGHTS
+from scripts.render_people.picture import CODE_HEIGHTS, cropped_backdrop
 from scripts.render_people.plan import Person, Plan
 from scripts.render_people.tailoring import Tailor, accessory, used_points
 
@@ -57,6 +57,7 @@ class Studio:
         scene.render.threads_mode, scene.render.threads = "FIXED", self.threads
         scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.max_bounces = self.samples, True, 2
         scene.cycles.diffuse_bounces, scene.cycles.glossy_bounces, scene.cycles.transparent_max_bounces = 1, 1, 12
+        scene.cycles.denoising_prefilter = "FAST"
         scene.cycles.use_light_tree, scene.cycles.adaptive_threshold = False, 0.05
         scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = False
         scene.render.resolution_y = self.height
@@ -67,6 +68,7 @@ class Studio:
         scene.view_settings.exposure = plan.light["exposure"]
         scene.world = bpy.data.worlds.new("world")
         scene.world.use_nodes = True
+        scene.world.cycles.sampling_method, scene.world.cycles.sample_map_resolution = "MANUAL", 256
         return scene
 
     def _rendered(self, scene, path: Path) -> np.ndarray:
@@ -97,9 +99,17 @@ class Studio:
                 self._add(kind, mesh, place, _cloth(plan.backdrop["surfaces"][rnd.randrange(8)], rnd),
                           (ACCESSORY_CATEGORY.get(kind, BAG), 0), subdivide=kind != "glasses")  # fmt: skip
         shown = np.concatenate([place(posed(mesh, transforms).points) for _, mesh in worn])
-        points = shown if alone else place(posed(self.assets.part("body", body), transforms).points[:13380])
-        head = place(posed(self.assets.part("body", body), transforms).points)[self.assets.members["joint-head"]].mean(0)
-        return {"low": points.min(0), "high": points.max(0), "head": head, "pose": person.pose}
+        whole = place(posed(self.assets.part("body", body), transforms).points)
+        bones = [bone.startswith(("pelvis", "upperleg01")) for bone in self.assets.bones]
+        hips = whole[: self.assets.skin_points][self.assets.weights[: self.assets.skin_points, bones].sum(1) > 0.6]
+        points = shown if alone else whole[: self.assets.skin_points]
+        return {
+            "low": points.min(0),
+            "high": points.max(0),
+            "head": whole[self.assets.members["joint-head"]].mean(0),
+            "pose": person.pose,
+            "seat": (*hips[:, :2].mean(0), hips[:, 2].min()),
+        }
 
     def _worn(self, garment: Garment, body: np.ndarray) -> Mesh:
         if garment.cut:
@@ -110,7 +120,7 @@ class Studio:
         """The function that brings posed points to their place in the scene: metres, z up, floor at 0."""
         turn = math.radians(person.turn)
         c, s = math.cos(turn), math.sin(turn)
-        floor = body.points[:13380, 1].min() - 0.15
+        floor = body.points[: self.assets.skin_points, 1].min() - 0.15
         flat = 0.3 if person.pose == "without a body" else 1.0
 
         def place(points: np.ndarray) -> np.ndarray:
@@ -220,19 +230,16 @@ class Studio:
         surfaces = [_cloth(surface, Random(surface["seed"])) for surface in plan.backdrop["surfaces"]]
         for person in people:
             if person["pose"] == "sitting":
-                size = np.array([0.5, 0.5, 0.0])
-                middle = (person["low"] + person["high"]) / 2
-                seat = person["seat"] if "seat" in person else 0.45
-                self._box((middle[0], person["high"][1] - 0.22, seat / 2), (*size[:2], seat), surfaces[0])
+                x, y, seat = person["seat"]
+                self._box((x, y, seat / 2), (0.5, 0.45, seat), surfaces[0])
         if plan.place in ("room", "hanging"):
             self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
             wall = plan.backdrop["wall"] if plan.place == "room" else 0.05
             self._box((0, camera["back"] + wall + 0.05, 4), (60, 0.1, 12), surfaces[2])
         elif plan.place == "lying":  # seen from above: the floor stands behind the garment
             self._box((0, camera["back"] + 0.06, 0), (60, 0.1, 60), surfaces[1])
-        elif plan.place == "hdri" and plan.view != "head":
-            if plan.backdrop["flip"]:
-                self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
+        elif plan.place == "hdri" and plan.view != "head" and plan.backdrop["flip"]:
+            self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
         for thing in plan.backdrop["clutter"]:
             rnd = Random(thing["seed"])
             x, y = thing["at"]
@@ -294,8 +301,6 @@ class Studio:
         height, width = photo.shape[:2]
         backdrop = plan.backdrop
         if plan.place == "photo":
-            from scripts.render_people.picture import cropped_backdrop
-
             path = self.photos[int(backdrop["photo"] * len(self.photos))]
             behind = cropped_backdrop(path, (height, width), backdrop)
         else:
@@ -376,9 +381,7 @@ def _eye(iris, centre: np.ndarray):
 
 def _cloth(cloth: dict, rnd: Random, texture=None):
     """Cloth: a colour or texture, a pattern in the garment's own coordinates, wrinkles and weave."""
-    material = _surface(
-        cloth["colour"], texture, cloth["hue"], cloth["saturation"], cloth["value"], cloth["roughness"]
-    )
+    material = _surface(cloth["colour"], texture, cloth["hue"], cloth["saturation"], cloth["value"], cloth["roughness"])
     nodes, links = material.node_tree.nodes, material.node_tree.links
     shader = nodes["Principled BSDF"]
     rest = nodes.new("ShaderNodeAttribute")

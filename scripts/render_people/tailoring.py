@@ -119,7 +119,7 @@ class Tailor:
             keep = np.minimum(keep, np.where(on_arm, 9.0, np.where(y > NECK + 0.1, x / width - 1, hole) * width))
         if shape.bib:
             bib = np.minimum(np.where(z > 0.5, 1.05 - x, -9), 4.0 - y)
-            straps = np.minimum(0.17 - np.abs(x - 0.85), np.where(z > 0.3, 1, 4.9 - (y - 1.5) * 0 - x) )
+            straps = np.minimum(0.17 - np.abs(x - 0.85), np.where(z > 0.3, 1, 4.9 - (y - 1.5) * 0 - x))
             keep = np.maximum(keep, np.where(on_arm, -9, np.minimum(np.maximum(bib, straps), y - shape.hem)))
         if shape.opening and front:
             at_neck, at_hem = shape.opening
@@ -250,7 +250,9 @@ def accessory(kind: str, assets: Assets, body: np.ndarray, rnd: Random) -> Mesh:
         angles = np.arange(24) * 2 * np.pi / 24
         for turn in range(rnd.choice([1, 2])):
             radius = 0.95 + 0.12 * turn
-            ring = np.stack([radius * np.sin(angles), 0.18 * np.cos(angles + np.pi) + 0.1 * turn, radius * np.cos(angles)], 1)
+            ring = np.stack(
+                [radius * np.sin(angles), 0.18 * np.cos(angles + np.pi) + 0.1 * turn, radius * np.cos(angles)], 1
+            )
             parts.append(tube(ring + neck + [0, -0.15, 0.15], rnd.uniform(0.26, 0.4), 0.9, closed=True))
         for end in rnd.choice([[], [0.35], [0.3, -0.4]]):
             length = rnd.uniform(1.5, 4.5)
@@ -262,8 +264,12 @@ def accessory(kind: str, assets: Assets, body: np.ndarray, rnd: Random) -> Mesh:
         parts.append(box(place, (rnd.uniform(0.5, 0.9), rnd.uniform(1.5, 2.6), rnd.uniform(1.8, 3.0))))
         other = -side * rnd.choice([1.0, 1.0, -1.0])
         top = place + [0, 1.0, 0]
-        strap = [top + [0, 0, 0.7], [side * 0.5 if other * side < 0 else side * 1.6, 3.6, 1.9], [other * 1.0, 5.5, 1.1]]
-        strap += [[other * 1.15, 5.9, 0.1], [other * 0.9, 5.3, -0.9], [0 if other * side < 0 else side * 1.5, 3.4, -1.15]]
+        strap = [top + [0, 0, 0.7], [side * 0.5 if other * side < 0 else side * 1.6, 3.6, 2.2], [other * 1.0, 5.7, 1.3]]
+        strap += [
+            [other * 1.15, 5.9, 0.1],
+            [other * 0.9, 5.3, -0.9],
+            [0 if other * side < 0 else side * 1.5, 3.4, -1.15],
+        ]
         parts.append(tube(_curve([*strap, top + [0, 0, -0.7]]), 0.16, 0.3))
         bone = "spine04"
     elif kind == "handbag":
@@ -281,7 +287,7 @@ def accessory(kind: str, assets: Assets, body: np.ndarray, rnd: Random) -> Mesh:
     else:  # backpack
         parts.append(box(np.array([0, 3.2, -1.75]), (2.7, rnd.uniform(3.2, 4.4), 1.2)))
         for at in (-1.05, 1.05):
-            strap = [[at, 5.0, -1.2], [at, 5.75, -0.3], [at, 5.7, 0.7], [at, 4.6, 1.55], [at * 1.4, 3.0, 1.4]]
+            strap = [[at, 5.0, -1.2], [at, 6.0, -0.3], [at, 5.95, 0.8], [at, 4.7, 1.9], [at * 1.4, 3.0, 1.7]]
             parts.append(tube(_curve([*strap, [at * 1.6, 2.3, 0.2], [at, 2.0, -1.2]]), 0.2, 0.35))
         bone = "spine02"
     weights = np.zeros((1, len(assets.bones)))
