@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 SHIRT, TOP, SWEATER, CARDIGAN, JACKET, VEST, PANTS, SHORTS, SKIRT, COAT, DRESS, JUMPSUIT = range(12)
-GLASSES, HAT, SHOE, BAG, SCARF = 13, 14, 23, 24, 25
+GLASSES, HAT, BELT, STOCKINGS, SHOE, BAG, SCARF = 13, 14, 19, 21, 23, 24, 25
 ONE_PIECE = (COAT, DRESS, JUMPSUIT, 12)  # 12: cape. Told from others only where waist and hips are in the picture
 
 # Category of every connected piece of a garment, in the order of the pieces' first vertices; one number for all pieces.
@@ -161,6 +161,15 @@ def tailored(name: str, rnd: Random, layer: int = 0) -> Garment:
             cut = Cut(rnd.choice([-7.3, -7.0, rnd.uniform(-4.0, -1.5)]), top=2.0, legs=True, bib=True, ease=0.2)
             cut.ease, cut.flare = rnd.uniform(0.18, 0.3), rnd.uniform(0.0, 0.08)
             return Garment(name, (JUMPSUIT,), cut)
+        case "stockings":
+            return Garment(name, (STOCKINGS,), Cut(-7.9, top=1.0, legs=True, ease=0.03))
+        case "boots":
+            cut = Cut(-7.7, top=rnd.uniform(-6.8, -4.0), legs=True, ease=rnd.uniform(0.12, 0.3))
+            return Garment(name, (SHOE,), cut)
+        case "belt":
+            middle = rnd.uniform(1.5, 2.0)
+            cut = Cut(middle - rnd.uniform(0.12, 0.3), top=middle + 0.2, legs=True, ease=ease)
+            return Garment(name, (BELT,), cut)
     raise ValueError(name)
 
 
@@ -178,7 +187,7 @@ def hanging_out(upper: Garment, lower: Garment) -> None:
 
 KINDS = {  # how often each kind of outfit is drawn, women and men
     "f": {"asset dress": 8, "dress": 22, "dress + open layer": 10, "coat": 12, "asset coat": 2, "jumpsuit": 6,
-          "overalls": 4, "separates": 14, "skirt": 22, "skirt + layer": 10, "suit": 5, "asset outfit": 8,
+          "overalls": 4, "separates": 20, "skirt": 20, "skirt + layer": 10, "suit": 5, "asset outfit": 8,
           "asset separates": 9},
     "m": {"asset outfit": 24, "separates": 26, "suit": 12, "layer": 12, "coat": 12, "overalls": 7, "jumpsuit": 4},
 }  # fmt: skip
@@ -240,4 +249,14 @@ def outfit(sex: str, rnd: Random, held_out: bool = False) -> tuple[str, list[Gar
             garment.cut.ease, garment.cut.cuff = min(garment.cut.ease, 0.18), 0.0
             if not garment.cut.legs and garment.cut.top < 9:
                 garment.cut.flare, garment.cut.pleats = min(garment.cut.flare, 0.05), (0, 0.0)
+    outer = worn[-1]
+    bare_legs = {category for garment in worn for category in garment.categories} & {SKIRT, DRESS, SHORTS}
+    if bare_legs and sex == "f" and rnd.random() < 0.35:
+        worn.insert(0, tailored("stockings", rnd))
+    if bare_legs and rnd.random() < 0.25:
+        worn.append(tailored("boots", rnd))
+    if outer.cut and {*outer.categories} & {*ONE_PIECE} and not outer.cut.bib and rnd.random() < 0.2:
+        belt = tailored("belt", rnd)
+        belt.cut.ease = outer.cut.ease + 0.1
+        worn.append(belt)
     return kind, [*worn, choose(SHOES)]

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from scripts.render_people import poses
-from scripts.render_people.garments import DRESS, JUMPSUIT, ONE_PIECE, SHOE, SKIRT, Garment, outfit
+from scripts.render_people.garments import COAT, JUMPSUIT, ONE_PIECE, SKIRT, Garment, outfit
 
-VIEWS = {"whole": 42, "half": 25, "head": 15, "small": 7, "group": 6, "garment": 5}
+VIEWS = {"whole": 42, "half": 22, "head": 15, "legs": 3, "small": 7, "group": 6, "garment": 5}
 HAIR = {
     "m": ["short01", "short02", "short03", "short04", "afro01"],
     "f": ["bob01", "bob02", "long01", "long01", "ponytail01", "Braid01", "afro01", "short03"],
@@ -118,6 +118,11 @@ def cloth(rnd: Random, held_out: bool) -> dict:
     }
 
 
+def _folds(garment: Garment) -> bool:
+    """Whether a skirt or dress follows the legs of a sitting person; asset meshes split, and coats stand off."""
+    return garment.cut is not None and COAT not in garment.categories and garment.cut.hem < -3.3
+
+
 def _person(rnd: Random, view: str, held_out: bool) -> Person:
     sex = rnd.choice("mff")
     build = {
@@ -128,13 +133,16 @@ def _person(rnd: Random, view: str, held_out: bool) -> Person:
         "weight": rnd.choice(["average", "average", "average", "max", "min"]),
     }
     kind, garments = outfit(sex, rnd, held_out)
-    below = [g.cut.hem if g.cut else -3 for g in garments if set(g.categories) & {*ONE_PIECE, SKIRT} - {JUMPSUIT}]
+    hanging = [g for g in garments if set(g.categories) & {*ONE_PIECE, SKIRT} - {JUMPSUIT}]
     pose = weighted(rnd, poses.POSES)
-    if pose == "sitting" and below:  # hanging cloth does not fold
+    if pose == "sitting" and not all(_folds(g) for g in hanging):
         pose = rnd.choice(["standing", "hands on hips", "arms in front", "arms raised"])
+    if pose == "sitting":
+        for garment in hanging:
+            garment.cut.flare, garment.cut.pleats = min(garment.cut.flare, 0.02), (0, 0.0)
     turns = poses.turns(pose, rnd)
-    if below:
-        short = 1 if min(below) > -4 else 0.6
+    if hanging and pose != "sitting":
+        short = 1 if min(g.cut.hem if g.cut else -3 for g in hanging) > -4 else 0.6
         for bone in ("upperleg01.L", "upperleg01.R", "lowerleg01.L", "lowerleg01.R"):
             turns[bone] = [(axis, degrees * short) for axis, degrees in turns[bone]]
     for garment in garments:
@@ -198,10 +206,11 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
     if view == "garment":
         place = rnd.choice(["lying", "lying", "hanging", "hanging", "plain"])
     group_view = rnd.choice(["whole", "whole", "half"])
-    tight = {
-        "whole": rnd.uniform(1.02, 1.35), "small": rnd.uniform(1.7, 3.6), "garment": rnd.uniform(1.1, 1.5),
-        "half": rnd.uniform(0.8, 1.2), "head": rnd.uniform(0.48, 0.72), "group": rnd.uniform(1.05, 1.5),
+    least, most = {  # height of the view: in metres, or in heights of the person
+        "whole": (1.02, 1.35), "small": (1.7, 3.6), "garment": (1.1, 1.5), "half": (0.8, 1.2), "legs": (0.9, 1.3),
+        "head": (0.48, 0.72), "group": (1.05, 1.5),
     }[view]  # fmt: skip
+    tight = rnd.uniform(least, most)
     if view == "group" and group_view == "half":
         tight = rnd.uniform(0.9, 1.2)
     aspects = (
@@ -280,6 +289,3 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
         "quality": rnd.choice([95, 90, rnd.randint(40, 90)]),
     }
     return Plan(seed, number, view, people, place, camera, light, backdrop, effects)
-
-
-__all__ = ["DRESS", "SHOE", "Person", "Plan", "plan"]

@@ -205,6 +205,9 @@ class Studio:
         if view["frame"] == "half":
             height = view["height"] if len(people) == 1 else max(view["height"], width * 0.8 / view["aspect"])
             target[2] = max(p["high"][2] for p in people) - height * 0.44
+        elif view["frame"] == "legs":
+            height = view["height"]
+            target[2] = low[2] + height * 0.48
         elif view["frame"] == "head":
             height = view["height"]
             target = np.array([first["head"][0], first["head"][1], first["head"][2] + 0.17 - height * view["low"]])
