@@ -16,9 +16,10 @@ from PIL import Image
 
 from scripts.render_people.body import Assets, Mesh, pieces, posed
 from scripts.render_people.garments import BAG, GLASSES, HAT, SCARF, SPLIT, Garment
-from scripts.render_people.picture import CODE_HEIGHTS, cropped_backdrop
+from scripts.render_people.materials import code_material, eyeball, surface, woven
+from scripts.render_people.picture import cropped_backdrop
 from scripts.render_people.plan import Person, Plan
-from scripts.render_people.tailoring import Tailor, accessory, used_points
+from scripts.render_people.tailoring import Tailor, accessory
 
 ACCESSORY_CATEGORY = {"glasses": GLASSES, "scarf": SCARF, "beanie": HAT, "cap": HAT, "hat": HAT}
 METRE = 0.1  # of a decimetre
@@ -35,7 +36,7 @@ class Studio:
     def render(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """The photograph (H x W x 3 uint8) and the code picture (H x W x 3 uint8) that picture.py reads."""
         scene = self._new_scene(plan)
-        self.things: list[tuple[bpy.types.Object, tuple[int, int] | None]] = []
+        self.things: list[tuple[bpy.types.Object, tuple[int, int] | None, Path | None]] = []  # with code and texture
         self.garments = 0
         people = [self._person(person, plan) for person in plan.people]
         camera = self._camera(scene, plan, people)
@@ -88,16 +89,16 @@ class Studio:
             hidden |= mesh.hidden
         place = self._placing(person, plan, posed(self.assets.part("body", body), transforms))
         alone = person.pose == "without a body"
-        objects = []
         for garment, mesh in worn:
-            objects += self._garment(garment, replace(posed(mesh, transforms)), place)
+            self._garment(garment, posed(mesh, transforms), place)
         if not alone:
             self._bare_body(person, body, transforms, hidden, place)
             for kind, seed in person.accessories:
                 rnd = Random(seed)
                 mesh = posed(accessory(kind, self.assets, body, rnd), transforms)
-                self._add(kind, mesh, place, _cloth(plan.backdrop["surfaces"][rnd.randrange(8)], rnd),
-                          (ACCESSORY_CATEGORY.get(kind, BAG), 0), subdivide=kind != "glasses")  # fmt: skip
+                material = woven(plan.backdrop["surfaces"][rnd.randrange(8)], rnd)
+                code = (ACCESSORY_CATEGORY.get(kind, BAG), 0)
+                self._add(kind, mesh, place, material, code, subdivide=kind != "glasses")
         shown = np.concatenate([place(posed(mesh, transforms).points) for _, mesh in worn])
         whole = place(posed(self.assets.part("body", body), transforms).points)
         bones = [bone.startswith(("pelvis", "upperleg01")) for bone in self.assets.bones]
@@ -130,48 +131,41 @@ class Studio:
 
         return place
 
-    def _garment(self, garment: Garment, mesh: Mesh, place) -> list:
+    def _garment(self, garment: Garment, mesh: Mesh, place) -> None:
         self.garments += 1
         if garment.name in SPLIT:
             middle = np.array([mesh.neutral[face, 1].mean() for face in mesh.faces])
-            part = (middle < SPLIT[garment.name]).astype(int)
+            piece_of_face = (middle < SPLIT[garment.name]).astype(int)
         elif len(garment.categories) > 1:
-            part = pieces(mesh)
+            piece_of_face = pieces(mesh)
         else:
-            part = np.zeros(len(mesh.faces), int)
-        made: dict[int, object] = {}
+            piece_of_face = np.zeros(len(mesh.faces), int)
         for number, category in enumerate(garment.categories):
-            chosen = np.flatnonzero(part == number)
-            faces = [mesh.faces[i] for i in chosen]
+            chosen = np.flatnonzero(piece_of_face == number)
             uv_faces = [mesh.uv_faces[i] for i in chosen] if mesh.uv_faces else None
-            same = [garment.cloth[i] for i, c in enumerate(garment.categories) if c == category][0]
-            material = _cloth(same, Random(same["seed"]), mesh.texture)
-            piece = replace(mesh, faces=faces, uv_faces=uv_faces)
-            if garment.cut:
-                piece = used_points(piece)
-            made[number] = self._add(
-                garment.name, piece, place, material, (category, self.garments), subdivide=bool(garment.cut),
-                thick=0.006 if garment.cut else 0, texture=mesh.texture,
-            )  # fmt: skip
-        return list(made.values())
+            piece = replace(mesh, faces=[mesh.faces[i] for i in chosen], uv_faces=uv_faces)
+            cloth = garment.cloth[garment.categories.index(category)]  # a buckle looks as its trousers do
+            material = woven(cloth, Random(cloth["seed"]), mesh.texture)
+            tailored = garment.cut is not None
+            self._add(garment.name, piece, place, material, (category, self.garments), tailored, 0.006 * tailored)
 
     def _bare_body(self, person: Person, body, transforms, hidden, place) -> None:
         part = posed(self.assets.part("body", body), transforms)
         seen = [i for i, face in enumerate(part.faces) if not hidden[face].all()]
         part = replace(part, faces=[part.faces[i] for i in seen], uv_faces=[part.uv_faces[i] for i in seen])
         skin = self.assets.skin(person.build["age"], person.build["race"], person.build["sex"])
-        self._add("body", part, place, _surface((0.6, 0.4, 0.3), skin, roughness=0.55), None)
+        self._add("body", part, place, surface((0.6, 0.4, 0.3), skin, roughness=0.55), None)
         for side in ("l", "r"):
             eye = posed(self.assets.part(f"helper-{side}-eye", body), transforms)
-            self._add("eye", eye, place, _eye(person.iris, self.assets.joint(f"{side}-eye", self.assets.base)), None)
+            self._add("eye", eye, place, eyeball(person.iris, self.assets.joint(f"{side}-eye", self.assets.base)), None)
         hat = any(kind in ("beanie", "cap", "hat") for kind, _ in person.accessories)
         if person.hair and not (hat and person.hair == "afro01"):
             mesh = posed(self.assets.fitted("hair", person.hair, body), transforms)
             saturation, value = person.hair_colour
-            material = _surface((0.1, 0.07, 0.05), mesh.texture, saturation=saturation, value=value, roughness=0.5)
-            self._add("hair", mesh, place, material, None, texture=mesh.texture)
+            material = surface((0.1, 0.07, 0.05), mesh.texture, saturation=saturation, value=value, roughness=0.5)
+            self._add("hair", mesh, place, material, None)
 
-    def _add(self, name, mesh: Mesh, place, material, code, subdivide=False, thick=0.0, texture=None):
+    def _add(self, name, mesh: Mesh, place, material, code, subdivide=False, thick=0.0) -> None:
         """Put a mesh into the scene; ``code``: category and number of the garment, None for what is not worn."""
         data = bpy.data.meshes.new(name)
         data.from_pydata(place(mesh.points).tolist(), [], mesh.faces)
@@ -190,8 +184,7 @@ class Studio:
         if thick:
             modifier = thing.modifiers.new("thick", "SOLIDIFY")
             modifier.thickness, modifier.offset = thick, 1
-        self.things.append((thing, code, texture))
-        return thing
+        self.things.append((thing, code, mesh.texture))
 
     # ---- place, light, camera
 
@@ -230,7 +223,7 @@ class Studio:
         return {"target": target, "distance": distance, "back": high[1], "low": low, "high": high}
 
     def _surroundings(self, plan: Plan, people: list[dict], camera: dict) -> None:
-        surfaces = [_cloth(surface, Random(surface["seed"])) for surface in plan.backdrop["surfaces"]]
+        surfaces = [woven(cloth, Random(cloth["seed"])) for cloth in plan.backdrop["surfaces"]]
         for person in people:
             if person["pose"] == "sitting":
                 x, y, seat = person["seat"]
@@ -318,7 +311,7 @@ class Studio:
     def _paint_codes(self, scene) -> None:
         """Replace materials by flat light: red is category + 1, green the garment's number, blue its height."""
         for thing, code, texture in self.things:
-            thing.data.materials[0] = _code_material(code, texture)
+            thing.data.materials[0] = code_material(code, texture)
         scene.render.film_transparent = True
         scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.filter_width = 1, False, 0.01
         scene.view_settings.view_transform, scene.view_settings.exposure = "Raw", 0
@@ -328,166 +321,6 @@ class Studio:
 
 def _towards(way: np.ndarray):
     return mathutils.Vector(way.tolist()).to_track_quat("-Z", "Y").to_euler()
-
-
-def _new_material():
-    material = bpy.data.materials.new("material")
-    material.use_nodes = True
-    return material, material.node_tree.nodes, material.node_tree.links
-
-
-def _surface(colour, texture=None, hue=0.5, saturation=1.0, value=1.0, roughness=0.8):
-    """A plain or textured surface."""
-    material, nodes, links = _new_material()
-    shader = nodes["Principled BSDF"]
-    shader.inputs["Roughness"].default_value, shader.inputs["Specular IOR Level"].default_value = roughness, 0.25
-    shader.inputs["Base Color"].default_value = (*colour, 1)
-    if texture:
-        image = nodes.new("ShaderNodeTexImage")
-        image.image = bpy.data.images.load(str(texture), check_existing=True)
-        tone = nodes.new("ShaderNodeHueSaturation")
-        for name, number in (("Hue", hue), ("Saturation", saturation), ("Value", value)):
-            tone.inputs[name].default_value = number
-        links.new(image.outputs["Color"], tone.inputs["Color"])
-        links.new(tone.outputs["Color"], shader.inputs["Base Color"])
-        links.new(_hard(nodes, links, image.outputs["Alpha"]), shader.inputs["Alpha"])
-    return material
-
-
-def _hard(nodes, links, alpha):
-    """Alpha as all or nothing, so that photograph and labels agree."""
-    step = nodes.new("ShaderNodeMath")
-    step.operation = "GREATER_THAN"
-    step.inputs[1].default_value = 0.5
-    links.new(alpha, step.inputs[0])
-    return step.outputs[0]
-
-
-def _eye(iris, centre: np.ndarray):
-    """White, with iris and pupil where the eye looks forward in the rest pose."""
-    material, nodes, links = _new_material()
-    rest, away = nodes.new("ShaderNodeAttribute"), nodes.new("ShaderNodeVectorMath")
-    rest.attribute_name, away.operation = "rest", "DISTANCE"
-    away.inputs[1].default_value = (centre[0], centre[1], centre[2] + 0.14)
-    ramp = nodes.new("ShaderNodeValToRGB")
-    ramp.color_ramp.interpolation = "CONSTANT"
-    ramp.color_ramp.elements[0].color = (0.003, 0.003, 0.003, 1)
-    ramp.color_ramp.elements[1].position, ramp.color_ramp.elements[1].color = 0.045, (*iris, 1)
-    white = ramp.color_ramp.elements.new(0.1)
-    white.color = (0.7, 0.68, 0.66, 1)
-    links.new(rest.outputs["Vector"], away.inputs[0])
-    links.new(away.outputs["Value"], ramp.inputs["Fac"])
-    links.new(ramp.outputs["Color"], nodes["Principled BSDF"].inputs["Base Color"])
-    nodes["Principled BSDF"].inputs["Roughness"].default_value = 0.2
-    return material
-
-
-def _cloth(cloth: dict, rnd: Random, texture=None):
-    """Cloth: a colour or texture, a pattern in the garment's own coordinates, wrinkles and weave."""
-    material = _surface(cloth["colour"], texture, cloth["hue"], cloth["saturation"], cloth["value"], cloth["roughness"])
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    shader = nodes["Principled BSDF"]
-    rest = nodes.new("ShaderNodeAttribute")
-    rest.attribute_name = "rest"
-    where = rest.outputs["Vector"]
-    pattern = cloth["pattern"]
-    if pattern != "plain":
-        mixed = nodes.new("ShaderNodeMix")
-        mixed.data_type, mixed.blend_type = "RGBA", "MULTIPLY" if texture else "MIX"
-        base = shader.inputs["Base Color"]
-        if base.links:
-            links.new(base.links[0].from_socket, mixed.inputs["A"])
-        else:
-            mixed.inputs["A"].default_value = (*cloth["colour"], 1)
-        second = mixed.inputs["B"]
-        second.default_value = (*cloth["second"], 1)
-        links.new(_pattern(pattern, cloth["scale"], where, nodes, links, rnd), mixed.inputs["Factor"])
-        if pattern == "flowers":
-            spots = nodes.new("ShaderNodeTexVoronoi")
-            spots.inputs["Scale"].default_value = cloth["scale"] * 1.2
-            links.new(where, spots.inputs["Vector"])
-            links.new(spots.outputs["Color"], second)
-        links.new(mixed.outputs["Result"], base)
-    if cloth["wrinkles"]:
-        noise, bump = nodes.new("ShaderNodeTexNoise"), nodes.new("ShaderNodeBump")
-        noise.inputs["Scale"].default_value, noise.inputs["Distortion"].default_value = rnd.uniform(0.7, 1.6), 0.6
-        noise.inputs["Detail"].default_value = 1.5
-        bump.inputs["Strength"].default_value, bump.inputs["Distance"].default_value = cloth["wrinkles"], 0.06
-        links.new(where, noise.inputs["Vector"])
-        links.new(noise.outputs["Fac"], bump.inputs["Height"])
-        links.new(bump.outputs["Normal"], shader.inputs["Normal"])
-    return material
-
-
-def _pattern(kind: str, scale: float, where, nodes, links, rnd: Random):
-    """The share, 0 to 1, of a cloth's second colour."""
-
-    def node(name: str, **inputs):
-        made = nodes.new(f"ShaderNode{name}")
-        for key, number in inputs.items():
-            made.inputs[key].default_value = number
-        return made
-
-    def step(output, threshold: float, operation: str = "GREATER_THAN"):
-        made = node("Math")
-        made.operation = operation
-        made.inputs[1].default_value = threshold
-        links.new(output, made.inputs[0])
-        return made.outputs[0]
-
-    def bands(axis: str):
-        wave = node("TexWave", Scale=scale * 0.5)
-        wave.bands_direction = axis
-        links.new(where, wave.inputs["Vector"])
-        return step(wave.outputs["Fac"], rnd.uniform(0.3, 0.8))
-
-    if kind == "stripes":
-        return bands("Y")
-    if kind == "upright stripes":
-        return bands("X")
-    if kind == "check":
-        total = node("Math")
-        total.operation = "ADD"
-        links.new(bands("X"), total.inputs[0])
-        links.new(bands("Y"), total.inputs[1])
-        half = step(total.outputs[0], 0.5, "MULTIPLY")
-        return half
-    if kind in ("dots", "flowers"):
-        spots = node("TexVoronoi", Scale=scale * 1.2)
-        links.new(where, spots.inputs["Vector"])
-        return step(spots.outputs["Distance"], rnd.uniform(0.25, 0.45), "LESS_THAN")
-    noise = node("TexNoise", Scale=scale, Detail=rnd.uniform(2, 8))
-    links.new(where, noise.inputs["Vector"])
-    return step(noise.outputs["Fac"], rnd.uniform(0.45, 0.6)) if rnd.random() < 0.4 else noise.outputs["Fac"]
-
-
-def _code_material(code, texture):
-    material, nodes, links = _new_material()
-    nodes.clear()
-    light, output = nodes.new("ShaderNodeEmission"), nodes.new("ShaderNodeOutputMaterial")
-    light.inputs["Color"].default_value = (0, 0, 0, 1)
-    if code:
-        category, number = code
-        rest, parts, mix = (nodes.new(f"ShaderNode{name}") for name in ("Attribute", "SeparateXYZ", "CombineColor"))
-        rest.attribute_name = "rest"
-        low, high = CODE_HEIGHTS
-        height = nodes.new("ShaderNodeMapRange")
-        height.inputs["From Min"].default_value, height.inputs["From Max"].default_value = low, high
-        links.new(rest.outputs["Vector"], parts.inputs[0])
-        links.new(parts.outputs["Y"], height.inputs["Value"])
-        mix.inputs[0].default_value, mix.inputs[1].default_value = (category + 1) / 255, number / 255
-        links.new(height.outputs[0], mix.inputs[2])
-        links.new(mix.outputs[0], light.inputs["Color"])
-    surface = light.outputs[0]
-    if texture:
-        image, clear, mixed = (nodes.new(f"ShaderNode{n}") for n in ("TexImage", "BsdfTransparent", "MixShader"))
-        image.image = bpy.data.images.load(str(texture), check_existing=True)
-        links.new(_hard(nodes, links, image.outputs["Alpha"]), mixed.inputs["Fac"])
-        links.new(clear.outputs[0], mixed.inputs[1])
-        links.new(surface, mixed.inputs[2])
-        surface = mixed.outputs[0]
-    links.new(surface, output.inputs[0])
-    return material
 
 
 @contextmanager

@@ -119,7 +119,7 @@ class Tailor:
             keep = np.minimum(keep, np.where(on_arm, 9.0, np.where(y > NECK + 0.1, x / width - 1, hole) * width))
         if shape.bib:
             bib = np.minimum(np.where(z > 0.5, 1.05 - x, -9), 4.0 - y)
-            straps = np.minimum(0.17 - np.abs(x - 0.85), np.where(z > 0.3, 1, 4.9 - (y - 1.5) * 0 - x))
+            straps = 0.17 - np.abs(x - 0.85)
             keep = np.maximum(keep, np.where(on_arm, -9, np.minimum(np.maximum(bib, straps), y - shape.hem)))
         if shape.opening and front:
             at_neck, at_hem = shape.opening
