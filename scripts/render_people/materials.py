@@ -144,7 +144,7 @@ def _pattern(kind: str, scale: float, where, nodes, links, rnd: Random):
 
 
 def code_material(code: tuple[int, int] | None, texture: Path | None):
-    """Flat light that says what is seen: red category + 1, green the garment's number, blue its height; None is black."""
+    """Flat light that says what is seen: red category + 1, green the garment's number, blue the height. None: black."""
     material, nodes, links = _new_material()
     nodes.clear()
     light, output = nodes.new("ShaderNodeEmission"), nodes.new("ShaderNodeOutputMaterial")

@@ -14,10 +14,12 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from scripts.render_people import folder as output
-from scripts.render_people.garments import ASSETS, COAT, DRESS, HELD_OUT, ONE_PIECE, PANTS, SKIRT, TOP
+from scripts.render_people.body import Assets, pieces, posed
+from scripts.render_people.garments import ASSETS, COAT, DRESS, HELD_OUT, ONE_PIECE, PANTS, SKIRT, SPLIT, TOP, Cut
 from scripts.render_people.picture import CODE_HEIGHTS, jpeg, label_map
 from scripts.render_people.plan import VIEWS, plan
 from scripts.render_people.repository import SOME_CLOTHES
+from scripts.render_people.tailoring import Tailor
 from tests.helpers import ROOT, shared
 
 PLANS = [plan(5, number) for number in range(400)]
@@ -112,6 +114,34 @@ def test_shards_share_the_work_and_a_run_goes_on_where_it_stopped(tmp_path):
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.fixture(scope="module")
+def assets() -> Assets:
+    return Assets(shared("data/makehuman"))
+
+
+def test_the_table_of_garments_has_a_category_for_every_piece(assets):
+    for name, categories in ASSETS.items():
+        if isinstance(categories, tuple) and name not in SPLIT:
+            assert pieces(assets.fitted("clothes", name, assets.base)).max() + 1 == len(categories), name
+
+
+def test_tailored_garments_end_where_their_shape_says(assets):
+    body, tailor = assets.body("female", "young", "asian", "average", "average"), Tailor(assets)
+    long = tailor.garment(Cut(-5.0, neck=("round", 1.0, 0.5), sleeve=2.0), body)
+    assert abs(long.neutral[:, 1].min() + 5.0) < 0.01 and abs(long.neutral[:, 0]).max() > 3.5
+    strapless = tailor.garment(Cut(-2.0, top=4.5), body)
+    assert abs(strapless.neutral[:, 1].max() - 4.5) < 0.01 and abs(strapless.neutral[:, 0]).max() < 2.6
+    coat = tailor.garment(Cut(-4.0, neck=("v", 0.6, 1.0), sleeve=2.0, opening=(0.3, 1.0)), body)
+    assert not ((abs(coat.neutral[:, 0]) < 0.25) & (coat.neutral[:, 2] > 0.5) & (coat.neutral[:, 1] < 4)).any()
+    assert long.hidden.sum() > strapless.hidden.sum() > 1000
+
+
+def test_turned_bones_take_their_part_of_the_body_with_them(assets):
+    moved = posed(assets.part("body", assets.base), assets.pose(assets.base, {"upperarm01.L": [("z", 90)]})).points
+    rise = {name: assets.joint(name, moved)[1] - assets.joint(name, assets.base)[1] for name in ("l-hand", "r-hand")}
+    assert rise["l-hand"] > 3 and abs(rise["r-hand"]) < 1e-6
+
+
 def run(*arguments: object) -> subprocess.CompletedProcess:
     """The program, in the environment that has bpy if BPY_PYTHON names one."""
     command = [PYTHON, "-m", "scripts.render_people", *map(str, arguments)]
@@ -144,5 +174,6 @@ def test_a_picture_is_rendered_with_labels_that_fit(tmp_path):
     labels = Image.open(tmp_path / f"labels/{PLANS[number].name}.png")
     assert labels.mode == "L" and labels.size == Image.open(photo).size
     assert set(np.unique(labels).tolist()) == {0, 1, 2}
+    assert not np.asarray(labels)[:3].any()  # nothing but the place above the head
     before = photo.stat().st_mtime_ns
     assert run(*arguments).returncode == 0 and photo.stat().st_mtime_ns == before  # nothing is rendered twice
