@@ -24,6 +24,9 @@ ACCESSORIES = {
     "handbag": 6,
     "backpack": 6,
 }
+SPOT = {  # where each is worn, if others are worn there too
+    "beanie": "head", "cap": "head", "hat": "head", "shoulder bag": "bag", "handbag": "bag", "backpack": "bag",
+}  # fmt: skip
 PATTERNS = {"plain": 55, "stripes": 9, "upright stripes": 4, "check": 8, "dots": 5, "flowers": 9, "mottled": 10}
 HELD_OUT = {"short03", "bob02", "courtyard", "studio", "dots"}  # seen in validation alone
 
@@ -147,19 +150,14 @@ def _person(rnd: Random, view: str, held_out: bool) -> Person:
             turns[bone] = [(axis, degrees * short) for axis, degrees in turns[bone]]
     for garment in garments:
         garment.cloth = [cloth(rnd, held_out) for _ in garment.categories]
-    if kind == "suit":
-        for part, other in (("colour", 0), ("pattern", 0), ("second", 0), ("roughness", 0)):
-            garments[2].cloth[other][part] = garments[1].cloth[other][part]
+    if kind == "suit":  # jacket and trousers of one cloth
+        shared = garments[1].cloth[0]
+        shared["pattern"] = shared["pattern"] if rnd.random() < 0.3 else "plain"
+        garments[2].cloth = [{**shared}]
     accessories = [(k, rnd.randrange(10**6)) for k, often in ACCESSORIES.items() if rnd.random() < often / 100]
-    seen: set[str] = set()
-    kept = []
-    for kind_of, number in accessories:
-        spot = {"beanie": "head", "cap": "head", "hat": "head"}.get(kind_of, kind_of)
-        if kind_of in ("shoulder bag", "handbag", "backpack"):
-            spot = "bag"
-        if spot not in seen and not (kind_of != "glasses" and pose == "sitting" and spot == "bag"):
-            kept.append((kind_of, number))
-        seen.add(spot)
+    kept = {SPOT.get(name, name): (name, number) for name, number in accessories}
+    if pose == "sitting":
+        kept.pop("bag", None)
     hairs = [name for name in HAIR[sex] if (name in HELD_OUT) == held_out] or HAIR[sex]
     back, side = rnd.random() < 0.14, rnd.random() < 0.1
     turn = rnd.uniform(140, 220) if back else rnd.choice([-1, 1]) * rnd.uniform(60, 100) if side else rnd.gauss(0, 26)
@@ -170,7 +168,9 @@ def _person(rnd: Random, view: str, held_out: bool) -> Person:
         (rnd.uniform(0.0, 0.3), rnd.uniform(1.2, 2.4)) if grey else (rnd.uniform(0.4, 1.3), rnd.uniform(0.3, 1.7))
     )
     iris = rnd.choice([(0.1, 0.04, 0.02), (0.05, 0.02, 0.01), (0.1, 0.2, 0.35), (0.1, 0.2, 0.1)])
-    return Person(build, kind, garments, kept, rnd.choice(hairs), hair_colour, pose, turns, turn=turn, iris=iris)
+    return Person(
+        build, kind, garments, [*kept.values()], rnd.choice(hairs), hair_colour, pose, turns, turn=turn, iris=iris
+    )
 
 
 def _garment_alone(rnd: Random, held_out: bool) -> Person:
