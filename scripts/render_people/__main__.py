@@ -16,11 +16,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tqdm import tqdm
 
+from data.classes import load_class_table
 from scripts.render_people import folder as output
 from scripts.render_people.body import Assets
 from scripts.render_people.picture import jpeg, label_map
 from scripts.render_people.plan import plan
-from scripts.render_people.repository import UserError, load_class_table, run_program
+from utils.errors import UserError, run_program
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp"}
 

