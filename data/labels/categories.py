@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, ClassTable, folded, imaterialist_category
-from data.label_values import UNKNOWN
+from data.label_values import SOME_CLOTHES, UNKNOWN
 from utils.errors import UserError
 
 LISTED = 50  # names before "and N more"
+PARTLY_KNOWN = {SOME_CLOTHES: ("clothes", SOME_CLOTHES), UNKNOWN: ("unknown", UNKNOWN)}  # values of label maps
 NAMED = -1000  # from here down are the numbers of categories that have none of their own
 
 # Names of categories besides iMaterialist's (which are Fashionpedia's too): those of DeepFashion2 (Ge et al. 2019),
@@ -131,7 +132,7 @@ class Categories:
         numbers = {category: value for value, category in entries if isinstance(category, int)}
         if classes == CLOTHES or not numbers:
             table = {value: (name, value) for value, name in enumerate(classes.names)}
-            return cls(classes, table | {UNKNOWN: ("unknown", UNKNOWN)})
+            return cls(classes, table | PARTLY_KNOWN)
         names = [category for _, category in entries if isinstance(category, str)]
         if names:
             raise UserError(f"label maps have values, not names: give the class map numbers instead of {listed(names)}")
@@ -141,9 +142,9 @@ class Categories:
                     f"the class map has {number} in {classes.names[numbers[number]]}; its numbers are the values of "
                     f"label maps, where 0 is background and {UNKNOWN} unknown"
                 )
-        table = dict.fromkeys(range(UNKNOWN), ("", 0)) | {number: ("", value) for number, value in numbers.items()}
-        undecided = table.keys() - numbers.keys() - {0}
-        return cls(classes, table | {UNKNOWN: ("unknown", UNKNOWN)}, undecided)
+        others = dict.fromkeys(range(1, SOME_CLOTHES), ("", 0))
+        table = {0: ("", 0)} | others | PARTLY_KNOWN | {number: ("", value) for number, value in numbers.items()}
+        return cls(classes, table, others.keys() - numbers.keys())
 
     def number_of(self, name: str) -> int:
         """Number of a category by its name. Other names than iMaterialist's get negative ones."""
