@@ -37,6 +37,12 @@ class ClassTable:
         """Class names by label value, background first."""
         return ("background", *self.clothes)
 
+    @property
+    def by_category(self) -> dict[int, int]:
+        """Label value of every category id of iMaterialist, and of the others in this table."""
+        ids = ((value, n if isinstance(n, int) else imaterialist_category(n)) for value, n in self.entries())
+        return dict.fromkeys(range(len(IMATERIALIST_CATEGORIES)), 0) | {n: value for value, n in ids if n is not None}
+
     def entries(self) -> list[tuple[int, int | str]]:
         """(label value, category) of every category, background's first."""
         return [(value, n) for value, ids in enumerate((self.background, *self.ids)) for n in ids]

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, ClassTable, folded, imaterialist_category
-from data.label_values import UNKNOWN
+from data.label_values import SOME_CLOTHES, UNKNOWN
 from utils.errors import UserError
 
 LISTED = 50  # names before "and N more"
+PARTLY_KNOWN = {SOME_CLOTHES: ("clothes", SOME_CLOTHES), UNKNOWN: ("unknown", UNKNOWN)}  # values of label maps
 NAMED = -1000  # from here down are the numbers of categories that have none of their own
 
 # Names of categories besides iMaterialist's (which are Fashionpedia's too): those of DeepFashion2 (Ge et al. 2019),
@@ -50,8 +51,7 @@ def _known_classes() -> dict[str, int]:
         for name in names.split(",")
     }
     for number, name in enumerate(IMATERIALIST_CATEGORIES):
-        value = next((value for value, ids in enumerate(CLOTHES.ids, 1) if number in ids), 0)
-        value_of |= {folded(part): value for part in [name, *name.split(",")]}
+        value_of |= {folded(part): CLOTHES.by_category[number] for part in [name, *name.split(",")]}
     return value_of | {folded(name): value for value, name in enumerate(CLOTHES.names)}
 
 
@@ -131,7 +131,7 @@ class Categories:
         numbers = {category: value for value, category in entries if isinstance(category, int)}
         if classes == CLOTHES or not numbers:
             table = {value: (name, value) for value, name in enumerate(classes.names)}
-            return cls(classes, table | {UNKNOWN: ("unknown", UNKNOWN)})
+            return cls(classes, table | PARTLY_KNOWN)
         names = [category for _, category in entries if isinstance(category, str)]
         if names:
             raise UserError(f"label maps have values, not names: give the class map numbers instead of {listed(names)}")
@@ -140,9 +140,9 @@ class Categories:
                 f"the class map has 0 in {classes.names[numbers[0]]}; its numbers are the values of label maps, where "
                 "0 is background"
             )
-        table = dict.fromkeys(range(UNKNOWN), ("", 0)) | {UNKNOWN: ("unknown", UNKNOWN)}
-        undecided = table.keys() - numbers.keys() - {0, UNKNOWN}
-        return cls(classes, table | {number: ("", value) for number, value in numbers.items()}, undecided)
+        others = dict.fromkeys(range(1, SOME_CLOTHES), ("", 0))
+        table = {0: ("", 0)} | others | PARTLY_KNOWN | {number: ("", value) for number, value in numbers.items()}
+        return cls(classes, table, others.keys() - numbers.keys())
 
     def number_of(self, name: str) -> int:
         """Number of a category by its name. Other names than iMaterialist's get negative ones."""

@@ -32,7 +32,7 @@ class LabelMaps:
     """A folder of label maps, in the order of their names.
 
     A map has its photo's name, with .png in place of the suffix or behind it; see _spellings. Its values are those of
-    the classes, or of a class map's numbers, background 0, and 255 where nobody knows. A folder that CVAT or Label
+    the classes, or of a class map's numbers; see label_values.py for 254 and 255. A folder that CVAT or Label
     Studio wrote names its labels: see the modules cvat and label_studio.
     """
 

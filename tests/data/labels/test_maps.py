@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.classes import CLOTHES, ClassTable, load_class_table
-from data.label_values import UNKNOWN
+from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.categories import Categories
 from data.labels.maps import runs_of_values
 from data.labels.rle import rasterise
@@ -42,9 +42,9 @@ def save_map(path: Path, label: np.ndarray = LABEL) -> None:
     Image.fromarray(label.astype(np.uint8)).save(path)
 
 
-def test_unknown_pixels_stay_unknown_in_training_and_evaluation(tmp_path):
+def test_unknown_pixels_and_classes_stay_unknown_in_training_and_evaluation(tmp_path):
     label = LABEL.copy()
-    label[:4] = UNKNOWN
+    label[:4], label[4:6] = UNKNOWN, SOME_CLOTHES
     save_photo(tmp_path / "photos/a.jpg", LABEL > 0)
     save_map(tmp_path / "maps/a.png", label)
     table = read(tmp_path / "maps", tmp_path / "photos")
