@@ -21,7 +21,7 @@ KNOWN_NAMES = {
         short sleeve top, long sleeve top, short sleeve outwear, long sleeve outwear, sling, outer, outwear, outerwear,
         bra, hoodie, sweatshirt, jumper, blazer, suit, upper clothes, jacket/windbreaker/hoodie, tee, tee shirt,
         polo, polo shirt, singlet, bikini/bra, other upper body clothes, upper body, upper body clothes, upper wear,
-        upper garment, upper clothing, top wear, tank top, pullover, waistcoat, long sleeve, short sleeve top wear
+        upper garment, upper clothing, top wear, tank top, pullover, waistcoat, long sleeve, undershirt
         """,
     "lower": """
         trousers, jeans, leggings, shorts/swim shorts, swim shorts, other lower body clothes, lower body,
@@ -32,7 +32,7 @@ KNOWN_NAMES = {
         other full body clothes, full body, full body clothes, whole body, whole body clothes, one piece, overall, gown
         """,
     "background": """
-        background, null, void, other, other accessory, other accessary, accessory, accessories, person, people, human,
+        background, null, void, other accessory, other accessary, accessory, accessories, person, people, human,
         skin, torso skin, hair, face, head, neck, arm, hand, leg, foot, feet, shoe, boot, footwear, heel, high heel,
         highheel, sandal, clog, flat, loafer, pump, sneaker, wedge, sock, stocking, tights, sunglasses, eyewear,
         eyeware, glasses, cap, cap/hat, helmet, headwear, headware, protector, glove, scarf, scarves, scarf & tie,

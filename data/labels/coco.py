@@ -27,7 +27,7 @@ Numbered = tuple[int, dict]  # an annotation and its place in the file, from 1 o
 
 
 class CocoFile:
-    """The annotations of a COCO file, photographs in the order of its images.
+    """The annotations of a COCO file, photos in the order of its images.
 
     An image without annotations is a photo without clothes, unless there are annotations that belong to no image.
     """
@@ -61,7 +61,7 @@ class CocoFile:
 
     def notes(self, masks: Counter[int]) -> list[str]:
         bare = len(self.without_annotations)
-        said = [f"{bare} photographs have no annotations and are taken as without clothes"] if bare else []
+        said = [f"{bare} photos have no annotations and are taken as without clothes"] if bare else []
         return self.mapping + said
 
     def rows(self, progress: bool) -> Iterator[TableRow]:

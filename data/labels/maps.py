@@ -59,7 +59,7 @@ class LabelMaps:
         maps = [path for path in below if not any(part.startswith(".") for part in path.parts)]
         classes_alone = [path for path in maps if cvat.CLASSES in path.parts]  # and not CVAT's maps of single objects
         maps = classes_alone or maps
-        if self.folder.resolve() == image_folder.resolve():  # where photographs may be PNGs too
+        if self.folder.resolve() == image_folder.resolve():  # where photos may be PNGs too
             maps = [path for path in maps if ENDING.search(path.stem)] or maps
         if not maps:
             raise UserError(f"there are no label maps (.png) in {self.folder}")

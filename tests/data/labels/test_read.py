@@ -57,7 +57,7 @@ def test_the_documented_class_map_is_read(tmp_path):
 
 @pytest.fixture(scope="module")
 def three_forms(tmp_path_factory) -> tuple[Path, list[Path]]:
-    """Photographs, the last without clothes, and their labels as table, as COCO file and as folder of label maps."""
+    """Photos, the last without clothes, and their labels as table, as COCO file and as folder of label maps."""
     folder = tmp_path_factory.mktemp("forms")
     rows, images, annotations = [], [], []
     (folder / "maps").mkdir()
@@ -83,7 +83,7 @@ def test_evaluate_and_audit_say_the_same_of_all_forms(three_forms, tiny_checkpoi
         result = run_here("evaluate.py", *flags_of(options | also))
         assert result.returncode == 0, result.stderr
         figures.append(json.loads((tmp_path / "figures.json").read_text()))
-        alarms = f"false alarms: {100 * figures[-1]['false_alarm']:.2f} % of the pixels of the 1 photographs"
+        alarms = f"false alarms: {100 * figures[-1]['false_alarm']:.2f} % of the pixels of the 1 photos"
         assert alarms in result.stdout
         result = run_here("-m", "data.audit", *flags_of(options | {"report_dir": tmp_path / "report"}))
         assert result.returncode == 0, result.stderr
