@@ -10,7 +10,8 @@ from threading import Lock
 
 import numpy as np
 
-from networks.engines.settings import EngineSettings
+from networks.engines.settings import EngineSettings, check_installed
+from networks.weights.info import METADATA_KEY, CheckpointInfo, description_of
 from utils.cache import cached, digest
 from utils.errors import UserError
 from utils.ranks import cores
@@ -87,6 +88,19 @@ def openvino_core():
     import openvino
 
     return openvino.Core()
+
+
+def read_openvino_info(path: Path) -> CheckpointInfo:
+    """What export.py wrote into an OpenVINO .xml. Raises UserError where it did not write the file."""
+    check_installed("openvino")
+    try:
+        model = openvino_core().read_model(path)
+    except RuntimeError:
+        raise UserError(f"cannot read {path} as an OpenVINO model (damaged, or without its .bin)") from None
+    place = ["framework", METADATA_KEY]
+    if not model.has_rt_info(place):
+        raise UserError(f"{path} is not a model that export.py wrote; give the weights that it was made from")
+    return CheckpointInfo.of(description_of({METADATA_KEY: model.get_rt_info(place).astype(str)}, path), path)
 
 
 def openvino_precision(settings: EngineSettings) -> str:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -5,10 +6,11 @@ import pytest
 import torch
 
 from networks.exporters import EXPORTERS, ForRembg, export_half, export_rembg, export_torchscript, open_exported
-from networks.weights.checkpoint import load_network
+from networks.predictor import Predictor
+from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.info import CheckpointInfo
 from options.export_options import SUFFIXES
-from tests.helpers import trained_like
+from tests.helpers import random_photos, trained_like
 from utils.errors import UserError
 
 INFO = CheckpointInfo(("background", "upper", "lower", "full"), 64, 96, iteration=7, metrics={"miou": 0.5})
@@ -80,11 +82,44 @@ def test_a_counter_may_be_larger_than_half_precision_holds_but_a_weight_may_not(
     assert not (tmp_path / "other.pth").exists()
 
 
-def test_torchscript_gives_the_seven_maps(tmp_path, recwarn):
+def test_torchscript_gives_the_fused_map_alone_and_describes_itself(tmp_path, recwarn):
     network = trained_like("u2netp", 4)
     export_torchscript(network, INFO, tmp_path / "a.pt")
     assert not recwarn.list
-    x = torch.randn(1, 3, 70, 101)
+    x, inside = torch.randn(1, 3, 70, 101), {"cloth_segmentation": ""}
     with torch.inference_mode():
-        for ours, theirs in zip(torch.jit.load(tmp_path / "a.pt")(x), network(x), strict=True):
-            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+        found = torch.jit.load(tmp_path / "a.pt", _extra_files=inside)(x)
+        torch.testing.assert_close(found, network(x)[0], atol=1e-4, rtol=1e-4)
+    assert json.loads(inside["cloth_segmentation"])["class_names"] == list(INFO.class_names)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_inputs_and_outputs_have_names(suffix, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    EXPORTERS[suffix](trained_like("u2netp", 4), INFO, tmp_path / f"a{suffix}")
+    model = openvino.Core().read_model(tmp_path / f"a{suffix}")
+    assert [port.get_names() for port in (*model.inputs, *model.outputs)] == [{"image"}, {"logits"}]
+
+
+def test_an_openvino_export_is_a_checkpoint_that_predicts(tmp_path):
+    pytest.importorskip("openvino")
+    network, path = trained_like("u2netp", 4), tmp_path / "a.xml"
+    save_checkpoint(tmp_path / "a.pth", network, INFO)
+    EXPORTERS[".xml"](network, INFO, path)
+    photo = random_photos((90, 60))[0]
+    expected = Predictor.load(tmp_path / "a.pth", engine="openvino", precision="fp32")(photo)
+    predictor = Predictor.load(path, precision="fp32")
+    assert (predictor.size, predictor.class_names) == ((64, 96), INFO.class_names)
+    np.testing.assert_allclose(predictor(photo).logits, expected.logits, atol=1e-3)
+    with pytest.raises(UserError, match="a.xml runs with the engine openvino; for torch give the weights themselves"):
+        Predictor.load(path, engine="torch")
+    with pytest.raises(UserError, match="a.xml is an OpenVINO model, which can only predict"):
+        load_network(path)
+    path.with_suffix(".bin").rename(tmp_path / "b.bin")
+    with pytest.raises(UserError, match="a.bin"):
+        Predictor.load(path)
+    for content in ("<?xml version='1.0'?><net name='a'/>", "no model"):
+        path.write_text(content)
+        path.with_suffix(".bin").touch()
+        with pytest.raises(UserError, match="cannot read .*a.xml as an OpenVINO model|not a model that export.py"):
+            Predictor.load(path)
