@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from networks.engines.forks import check_not_forked
 from networks.engines.hardware import cpu_has_bf16, may_have_gpu
 from networks.engines.onnx_cache import CachedWeights
 from networks.engines.onnxruntime import OnnxRuntimeEngine
@@ -47,6 +48,7 @@ def load_engine(
 
         loaded, info = load_torch_engine(path, settings)
         return loaded, info.resized(height, width)
+    check_not_forked()
     weights = CachedWeights(path)
     info = weights.info.resized(height, width)
     if engine == "onnxruntime":

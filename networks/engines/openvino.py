@@ -10,6 +10,7 @@ from threading import Lock
 
 import numpy as np
 
+from networks.engines.forks import check_not_forked
 from networks.engines.settings import EngineSettings, check_installed
 from networks.weights.info import METADATA_KEY, CheckpointInfo, description_of
 from utils.cache import cached, digest
@@ -71,6 +72,7 @@ class OpenVinoEngine:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See Engine."""
+        check_not_forked()
         with self._in_use:
             self._at_a_time = max(self._at_a_time, min(len(images), self._cores))  # a folder's last batch is smaller
             queue = self._queue(self._at_a_time if len(images) > 1 else 1)
