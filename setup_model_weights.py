@@ -28,12 +28,13 @@ def main(options: SetupOptions) -> None:
     classes = load_class_table(options.class_map)
     torch.manual_seed(options.seed)
     network = build_network(options.model, len(classes.names))
-    copied, left = initialise(network, weights)
+    start = initialise(network, weights, classes.names)
     result = Path(options.save_dir) / Path(START_WEIGHTS[options.model]).name
     if result.exists():
         print(f"replacing {result}")
     save_checkpoint(result, network, CheckpointInfo(classes.names))
-    print(f"{weights}: {copied} tensors copied, {left} of the head initialised for {len(classes.names)} classes")
+    head = f"{start.head} of the head initialised for {len(classes.names)} classes"
+    print(f"{weights}: {start.copied} tensors copied, {head}")
     print(f"wrote {result}")
 
 
