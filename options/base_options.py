@@ -13,13 +13,14 @@ from pathlib import Path
 
 import yaml
 
+from networks.engines.settings import ENGINES, PRECISIONS
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
 from utils.errors import UserError, configure_output, format_error
 from utils.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}  # what --help shows for a value
-WEIGHT_FILES = ".pth of any published form, .safetensors or .onnx"
+WEIGHT_FILES = ".pth of any published form, .safetensors, .onnx, or u2net_cloth_seg (downloaded once)"
 CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids or names; default: upper, lower, full"
 
 
@@ -158,7 +159,7 @@ class NetworkOptions(BaseOptions):
         "auto",
         "auto is bf16 where hardware and engine support it, else fp32; fp16 is for GPUs without bf16, such as T4 and "
         "V100",
-        ("auto", "fp32", "bf16", "fp16"),
+        ("auto", *PRECISIONS),
     )
 
 
@@ -178,7 +179,7 @@ class PredictorOptions(NetworkOptions):
     engine: str = option(
         "auto",
         "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs",
-        ("auto", "torch", "openvino", "onnxruntime"),
+        ("auto", *ENGINES),
     )
     flip: bool = option(False, "also predict the mirrored photo and use the mean: slightly better, twice the time")
 
