@@ -58,6 +58,8 @@ def probability_image(result: Segmentation) -> Image.Image:
 def cutout_image(result: Segmentation, background: tuple[int, int, int] | None = None) -> Image.Image:
     """RGBA of the photo, transparent but for the clothes; on a ``background`` colour RGB.
 
+    Where it is transparent nothing of the photo is left: those pixels are black.
+
     Edges are soft where there are probabilities: within FEATHER of the label's edge, alpha is the category's
     probability as far as a straight ramp across that band lets it. So it is 255 or 0 at the band's ends, and a soft
     edge of the network's width where that is narrower. Pixels that are neither 255 nor 0 take the colour of the
@@ -67,6 +69,7 @@ def cutout_image(result: Segmentation, background: tuple[int, int, int] | None =
     pixels = np.dstack((np.asarray(result.photo), np.asarray(binary_image(result))))
     if result.has_probabilities and result.labels.any():
         _soften(pixels, result)
+    pixels[pixels[..., 3] == 0] = 0
     cutout = Image.fromarray(pixels)
     if background is None:
         return cutout

@@ -34,7 +34,8 @@ def results(tmp_path):
 
 def test_a_report_has_one_row_for_each_photo(tmp_path, results):
     write_report(tmp_path / REPORT, results | {"\udcff.jpg": None}, NAMES)
-    with (tmp_path / REPORT).open(encoding="utf-8", newline="") as file:
+    assert (tmp_path / REPORT).read_bytes().startswith(b"\xef\xbb\xbffile,")  # as Excel reads accents
+    with (tmp_path / REPORT).open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["file"], row["warning"]) for row in rows] == [
         ("broken.jpg", "failed"), ("sub/a.jpg", ""), ("b.jpg", "empty"), ("\\udcff.jpg", "failed"),
@@ -51,6 +52,7 @@ def test_a_report_has_one_row_for_each_photo(tmp_path, results):
 def test_coco_has_the_images_that_were_segmented_and_their_masks(tmp_path, results):
     write_coco(tmp_path / COCO, results, NAMES)
     content = json.loads((tmp_path / COCO).read_text())
+    assert content["licenses"] == [] and content["info"]["description"]
     assert content["categories"] == [{"id": 1, "name": "upper"}, {"id": 2, "name": "lower"}]
     assert [image["file_name"] for image in content["images"]] == ["sub/a.jpg", "b.jpg"]
     first, second = content["annotations"]
