@@ -62,7 +62,7 @@ def main(options: AppOptions) -> None:
             page.launch(
                 server_name=options.host, server_port=options.port,
                 max_file_size=options.max_photos * options.max_megabytes * MEGABYTE,  # gradio refuses the whole drop
-                share=False, run_history=False, ssr_mode=False, footer_links=[], css=CSS, quiet=True,
+                share=False, show_error=True, run_history=False, ssr_mode=False, footer_links=[], css=CSS, quiet=True,
                 prevent_thread_lock=True, state_session_capacity=VISITORS,
             )  # fmt: skip
         except (OSError, UnicodeError):  # the latter of a name that no host can have
@@ -111,10 +111,10 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
     def answer_program(paths: list[str] | None, category: str, output: str) -> str:
         """The result of one photo, or a zip of several; an error where a photo cannot be used."""
         if not paths:
-            raise gr.Error("no photos; give a list of them")
+            raise gr.Error("no photos; give a list of them", print_exception=False)
         _, download, faults = write(look(paths), category, output, options.max_megapixels, folder)
         if faults:
-            raise gr.Error("; ".join(faults))
+            raise gr.Error("; ".join(faults), print_exception=False)
         return str(download)
 
     def answer(paths: list[str] | None, photos: dict[str, Photo | str], category: str, output: str):
@@ -207,14 +207,11 @@ def write(
     single = None
     for path, name in result_names(list(map(Path, photos))).items():
         photo = photos[path.name]
-        try:
-            content = photo if isinstance(photo, str) else encode(photo, category, output, max_megapixels)
-        except UserError as error:
-            photo = str(error)
         if isinstance(photo, str):
             faults.append(f"{path.name}: {photo}")
             cards.append(card(path.name, f"<p class='fault'>⚠ {html.escape(photo)}</p>"))
             continue
+        content = encode(photo, category, output, max_megapixels)
         result = result_path(results, name, output, category)
         if len(photos) == 1:
             single = results / result.name
@@ -227,7 +224,7 @@ def write(
 
 
 def encode(photo: Photo, category: str, output: str, max_megapixels: float) -> bytes:
-    """A result at the photo's own size. Raises UserError where the format cannot hold it."""
+    """A result at the photo's own size."""
     pixels = None
     if FORMATS[output].needs_photo:
         pixels = open_photo(io.BytesIO(photo.content), max_megapixels=max_megapixels)
