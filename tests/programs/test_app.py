@@ -178,7 +178,9 @@ def test_a_place_that_is_taken_or_does_not_exist_is_one_line(host, tiny_checkpoi
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        run = run_script("app.py", "--port", port, "--host", host, "--checkpoint_path", tiny_checkpoint)
+        run = run_script(
+            "app.py", "--port", port, "--host", host, "--engine", "torch", "--checkpoint_path", tiny_checkpoint
+        )
     assert_one_line_error(run, f"cannot listen at {host}:{port}; choose another --port or --host")
 
 
