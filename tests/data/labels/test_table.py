@@ -1,5 +1,6 @@
 """Packed labels: which rows are used, precedence of classes, any size, and memory that loader workers share."""
 
+from collections import Counter
 from itertools import permutations
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from data.labels.table import LabelTable, SkippedRows, TableRow
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import TrainingPhotos
+from data.training.sources import Augmentation
 from utils.errors import UserError
 
 SIZE = (40, 30)
@@ -90,7 +92,7 @@ class Reader:
         for self.taken, given in enumerate(self.given, 1):  # noqa: B020
             yield given
 
-    def notes(self) -> list[str]:
+    def notes(self, masks: Counter[int]) -> list[str]:
         return ["a note"]
 
 
@@ -184,7 +186,7 @@ def test_loader_workers_share_the_table(method, tmp_path):
     context = torch.multiprocessing.get_context(method)
     queue = context.Queue()
     used = []
-    transform = TrainTransform((32, 32), 0.5, 0.5, "none", 0.35, 0.0)
+    transform = TrainTransform((32, 32), 0.5, 0.5, Augmentation())
     # Against a worker with one photo's table, which has the same modules loaded.
     for table in (repeated(photos), repeated(1)):
         worker = context.Process(target=worker_memory, args=(TrainingPhotos(table, transform, 4), queue))
