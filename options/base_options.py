@@ -125,15 +125,22 @@ class BaseOptions:
         Subclasses add their own.
         """
         for item in fields(self):
-            setattr(self, item.name, _plain(getattr(self, item.name)))
-            check_limits(item, getattr(self, item.name))
+            value = _plain(getattr(self, item.name))
+            value = list(map(_expanded, value)) if isinstance(value, list) else _expanded(value)
+            setattr(self, item.name, value)
+            check_limits(item, value)
         return self
 
     def find_defaults(self, *names: str) -> None:
         """Let paths that are still the default be found from any folder; a path that the user gives stays as it is."""
         for item in fields(self):
-            if item.name in names and getattr(self, item.name) == item.default:
-                setattr(self, item.name, in_repository(item.default))
+            value = getattr(self, item.name)
+            if item.name in names and value == _plain(item.default):
+                setattr(
+                    self,
+                    item.name,
+                    list(map(in_repository, value)) if isinstance(value, list) else in_repository(value),
+                )
 
     def changed(self) -> str:
         """The options that differ from their defaults, as one line."""
@@ -342,6 +349,12 @@ def _kind(annotation) -> tuple[type, bool]:
 def _plain(default: object) -> object:
     """A field's default as the command line would give it: dataclasses forbid lists as defaults."""
     return list(default) if isinstance(default, tuple) else default
+
+
+def _expanded(value: object) -> object:
+    """A path below the home folder that begins with ~; shells leave it as it is in --option=~/path."""
+    below_home = isinstance(value, str) and (value == "~" or value.startswith("~/"))
+    return str(Path(value).expanduser()) if below_home else value
 
 
 def _shown_default(item: Field) -> str:
