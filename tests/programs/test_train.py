@@ -107,19 +107,17 @@ def test_the_loss_falls_and_tensorboard_reads_every_scalar_and_the_picture_grid(
     assert (picture.step, picture.width, picture.height) == (3, 3 * 32, 4 * 32)
 
 
-def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path, monkeypatch, capsys):
+def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path, capsys):
     picture, table = tmp_path / "curve.png", tmp_path / "curve.csv"
     flags = ["--logs_dir", run[0] / "logs", "--picture", picture, "--table", table]
-    monkeypatch.setattr(sys, "argv", ["training_curve.py", *map(str, flags)])
-    training_curve.main()
+    training_curve.main(training_curve.CurveOptions.parse(list(map(str, flags))))
     assert "the last 20" in capsys.readouterr().out
     rows = pd.read_csv(table, index_col="iteration")
     assert list(rows.index) == list(range(2, 21, 2))
     assert rows["val/miou"].dropna().index.tolist() == [10, 20]
     assert Image.open(picture).width > 500
-    monkeypatch.setattr(sys, "argv", ["training_curve.py", "--logs_dir", str(tmp_path)])
     with pytest.raises(UserError, match="no losses of a training"):
-        training_curve.main()
+        training_curve.main(training_curve.CurveOptions(logs_dir=str(tmp_path)))
 
 
 def test_options_network_and_checkpoints_that_describe_themselves_are_written(run, dolls):
