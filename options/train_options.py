@@ -242,12 +242,18 @@ class TrainOptions(TableOptions, NetworkOptions):
         before = replace(self, iter=read_options_file(type(self), str(record)).get("iter", self.iter))
         if before.iter == self.iter:
             return None
-        (old_height, old_width), (height, width) = before.image_size(iteration), self.image_size(iteration)
-        old_lr = before.learning_rate(min(iteration, before.iter))
+
+        def compared(options: TrainOptions) -> tuple[str, str]:
+            height, width = options.image_size(iteration)
+            return f"{options.learning_rate(min(iteration, options.iter)):.3g}", f"{width}x{height}"
+
+        lr, size = (
+            new + (" as before" if new == old else f" instead of {old}")
+            for new, old in zip(compared(self), compared(before), strict=True)
+        )
         return (
-            f"--iter {self.iter} instead of {before.iter}: from iteration {iteration} on, the learning rate is "
-            f"{self.learning_rate(iteration):.3g} instead of {old_lr:.3g}, and images are {width}x{height} instead of "
-            f"{old_width}x{old_height}"
+            f"--iter {self.iter} instead of {before.iter}: from iteration {iteration} on, the learning rate is {lr}, "
+            f"and images are {size}"
         )
 
     def loss_weights(self, classes: int) -> list[float]:

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
+from utils.once_per_launch import first_to_say
+
 
 class UserError(Exception):
     """Something the user can put right; the message is one line that says what is wrong and what to do."""
@@ -26,7 +28,8 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
     except Exception as error:
         message, code = format_error(error), 1
     with suppress(OSError):  # nobody may be reading any more
-        print(message, file=sys.stderr, flush=True)
+        if first_to_say(message):
+            print(message, file=sys.stderr, flush=True)
         sys.stdout.flush()
     os._exit(code)
 

@@ -435,7 +435,6 @@ for name, code, words, command in (
         "deployed_infer.py: two photographs of one name", 1, "two photographs .*a.png",
         lambda g: client_flags(g, input=[g.write(f"{folder}/a.png", encoded("PNG")) for folder in "xy"]),
     ),
-    ("train.py: nothing to resume", 1, "no run to resume in .*run", lambda g: train_flags(g, resume=True)),
     (
         "train.py: a folder that holds a run", 1, "holds a run already.*--resume",
         lambda g: train_flags(g, g.write("run/latest.pth").parents[1]),
