@@ -8,8 +8,8 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from options.base_options import check_limits, option
 from options.app_options import AppOptions
+from options.base_options import check_limits, option
 from options.evaluate_options import EvaluateOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
