@@ -40,6 +40,7 @@ from data.labels.rle import encode_rle
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import TrainingPhotos
+from data.training.sources import Augmentation
 
 CATEGORIES = [1, 6, 10, 13, 23, 31, 33]  # a top, trousers, a dress, and four that are background
 normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize([MEAN] * 3, [STD] * 3)])
@@ -54,7 +55,7 @@ def main(options: DataOptions) -> None:
             rows = pd.read_csv(table)
             ours = TrainingPhotos(
                 read_labels(str(table), folder, CLOTHES),
-                TrainTransform((SIZE, SIZE), MEAN, STD, augment="none", min_crop_area=1.0, close_ups=0.0),
+                TrainTransform((SIZE, SIZE), MEAN, STD, Augmentation()),
                 len(CLOTHES.names),
             )
             seconds = interleaved_medians(

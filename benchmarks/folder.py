@@ -45,9 +45,10 @@ import numpy as np
 from benchmarks.harness import untrained_weights
 from data.photos.folder import find_photos
 from data.photos.open import open_photo
-from infer import make_plan, segment
+from infer import find_jobs, segment
 from networks.predictor import Predictor
 from utils.memory import keep_freed_memory
+from utils.ranks import Shard
 
 FIRST = 100  # photographs before the first look at the memory
 SAMPLE = 20  # photographs whose processor time is taken
@@ -70,7 +71,7 @@ def main(options: FolderOptions) -> None:
 
 
 def measure(options: InferOptions, rounds: int) -> None:
-    jobs = make_plan(options).jobs
+    jobs, _ = find_jobs(options, Shard())
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
     sample = [job.photo for job in jobs[:SAMPLE]]

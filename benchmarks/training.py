@@ -44,13 +44,13 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.harness import compare, print_table, report_call
-from networks.losses import TrainingLoss
+from networks.losses import LossWeights, TrainingLoss
 from networks.u2net import build_network
 from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device, resolve_precision
 from utils.memory import keep_freed_memory
 from utils.training.state import build_state
-from utils.training.step import KeptBuffers, train_step
+from utils.training.step import train_step
 
 CLASS_WEIGHTS = TrainOptions().loss_weights(4)
 
@@ -106,14 +106,14 @@ def our_step(network, images, label, device, precision="auto", accumulate=1, cha
         network = network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
     state = build_state(network, "adam", 0.001, 0.0, ema_decay=0.0, precision=precision)
-    forward, kept = torch.compile(network) if compiled else network, KeptBuffers(network)
+    forward = torch.compile(network) if compiled else network
     present = torch.ones(len(images), 4, dtype=torch.bool, device=device)
     trust = torch.ones(len(images), device=device)
     batches = [(images, label, trust, present, trust)] * accumulate
-    loss_of = TrainingLoss(class_weights=torch.tensor(CLASS_WEIGHTS, device=device))
+    criterion = TrainingLoss(LossWeights(torch.tensor(CLASS_WEIGHTS, device=device)))
 
     def step() -> None:
-        train_step(state, forward, batches, loss_of, 0.001, 5, kept, precision)
+        train_step(state, forward, batches, criterion, 0.001, 5)
         synchronise(device)
 
     return step

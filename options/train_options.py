@@ -19,28 +19,28 @@ from options.base_options import (
 )
 from options.setup_options import START_WEIGHTS
 from utils.errors import UserError
-
-RECORD = "training_options.yml"  # in the run's folder
+from utils.training.run_folder import newest_record
 
 
 @dataclass
 class TrainOptions(TableOptions, NetworkOptions):
     """Train U2NET on clothes in iMaterialist (Fashion) format."""
 
-    name: str = option("training_cloth_segm_u2net_exp1", "experiment name")
+    name: str = option("training_cloth_segm_u2net_exp1", "experiment name", group="output")
 
-    # Data
     sources: dict | None = option(
-        None, "several sources in place of image_folder and df_path, see docs/train.md", on_resume=False
+        None, "several sources in place of image_folder and df_path, see docs/train.md", group="data", on_resume=False
     )
     validation: dict | None = option(
         None, "several sets in place of val_image_folder and val_df_path, see docs/train.md", on_resume=True
     )
     data_root: str | None = option(
-        None, "where the paths of an options file's sources and validation start", on_resume=True
+        None, "where the paths of an options file's sources and validation start", metavar="FOLDER", on_resume=True
     )
-    val_image_folder: str | None = option(None, "folder of the validation photographs", on_resume=True)
-    val_df_path: str | None = option(None, "labels of the validation photographs", on_resume=True)
+    val_image_folder: str | None = option(
+        None, "folder of the validation photographs", metavar="FOLDER", on_resume=True
+    )
+    val_df_path: str | None = option(None, "labels of the validation photographs", metavar="FILE", on_resume=True)
     fine_width: int = option(SIZE, "width the network sees", at_least=32, at_most=MAX_SIDE)
     fine_height: int = option(SIZE, "height the network sees", at_least=32, at_most=MAX_SIDE)
     smaller_first: list[str] | None = option(
@@ -67,12 +67,12 @@ class TrainOptions(TableOptions, NetworkOptions):
     max_dataset_size: float = option(math.inf, "use at most this many photographs of each source", at_least=1)
     serial_batches: bool = option(False, "take the photographs in the table's order")
 
-    # Network and start
-    model: str = option("u2net", "network", tuple(START_WEIGHTS))
+    model: str = option("u2net", "network", tuple(START_WEIGHTS), group="network and start")
     continue_train: bool = option(True, "start from unet_checkpoint; --no-continue_train starts from scratch")
     unet_checkpoint: str | None = option(
         None,
         f"weights to start from: {WEIGHT_FILES}; default: those that setup_model_weights.py writes for the model",
+        metavar="FILE",
         on_resume=True,
     )
     resume: bool = option(
@@ -80,8 +80,8 @@ class TrainOptions(TableOptions, NetworkOptions):
     )
     seed: int = option(0, "random seed: of initialisation, order and augmentation", at_least=0, at_most=1_000_000_000)
 
-    # Optimisation; the defaults are the published recipe
-    iter: int = option(100_000, "iterations", at_least=1, on_resume=True)
+    # The defaults are the published recipe.
+    iter: int = option(100_000, "iterations", group="optimisation", at_least=1, on_resume=True)
     lr: float = option(0.0002, "learning rate (peak, with a schedule)", at_least=0)
     optimizer: str = option("adam", "optimiser", ("adam", "adamw"))
     weight_decay: float = option(0.0, "weight decay of the optimiser", at_least=0)
@@ -99,19 +99,21 @@ class TrainOptions(TableOptions, NetworkOptions):
     side_weight: float = option(1.0, "loss weight of each side map d1..d6", at_least=0)
     iou_weight: float = option(0.0, "weight of the soft IoU loss beside the cross-entropy, in each map", at_least=0)
     teacher: str | None = option(
-        None, "weights whose answers are learned beside the labels (distillation)", on_resume=True
+        None, "weights whose answers are learned beside the labels (distillation)", metavar="FILE", on_resume=True
     )
     teacher_weight: float = option(1.0, "weight of the teacher's answers beside the labels, in each map", at_least=0)
     max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1, on_resume=True)
 
-    # Machine
-    distributed: bool = option(False, "stop if no launcher started this process", on_resume=True)
+    distributed: bool = option(False, "stop if no launcher started this process", group="machine", on_resume=True)
     channels_last: bool = option(False, "channels-last memory format, the faster one on GPUs", on_resume=True)
     compile: bool = option(False, "torch.compile the network", on_resume=True)
 
-    # Output
-    logs_dir: str | None = option(None, "TensorBoard logs; default logs/<name>", on_resume=True)
-    save_dir: str | None = option(None, "checkpoints and options; default results/<name>", on_resume=True)
+    logs_dir: str | None = option(
+        None, "TensorBoard logs; default: logs/NAME", metavar="FOLDER", group="output", on_resume=True
+    )
+    save_dir: str | None = option(
+        None, "checkpoints and options; default: results/NAME", metavar="FOLDER", on_resume=True
+    )
     save_freq: int = option(1000, "iterations between checkpoints", at_least=1, on_resume=True)
     print_freq: int = option(10, "iterations between logged losses", at_least=1, on_resume=True)
     image_log_freq: int = option(100, "iterations between logged pictures", at_least=1, on_resume=True)
@@ -129,7 +131,7 @@ class TrainOptions(TableOptions, NetworkOptions):
             "--local-rank",
             "--local_rank",
             type=int,
-            metavar="INT",
+            metavar="N",
             help="given by old launchers; LOCAL_RANK wins over it",
         )
 
@@ -159,8 +161,7 @@ class TrainOptions(TableOptions, NetworkOptions):
         run_dir = Path(values.get("save_dir") or f"results/{values.get('name', cls.name)}")
         if not (run_dir / "latest.pth").exists():
             raise UserError(f"there is no run to resume in {run_dir}; leave out --resume, or set --name or --save_dir")
-        parts = sorted(run_dir.glob(f"{Path(RECORD).stem}_from_*.yml"))  # by iteration, which has 8 digits
-        record = read_options_file(cls, str(parts[-1] if parts else run_dir / RECORD))
+        record = read_options_file(cls, str(newest_record(run_dir)))
         for item in fields(cls):
             name, bound = item.name, not item.metadata["on_resume"] and item.name != "name"
             if bound and name in values and name in record and values[name] != record[name]:
@@ -178,7 +179,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     def training_sources(self) -> list[Source]:
         """What to train on. Raises UserError."""
         if self.sources is None:
-            return [Source("photographs", self.image_folder, self.df_path, how=self.augmentation)]
+            return [Source("photographs", self.image_folder, self.df_path, augmentation=self.augmentation)]
         sources = read_sources(self.sources, self.augmentation, self.data_root)
         return [replace(each, tag_map=each.tag_map and in_repository(each.tag_map)) for each in sources]
 
@@ -187,6 +188,11 @@ class TrainOptions(TableOptions, NetworkOptions):
         if self.validation is not None:
             return read_validation_sets(self.validation, self.data_root)
         return [ValidationSet("", self.val_image_folder, self.val_df_path)] if self.val_df_path else []
+
+    @property
+    def start_weights(self) -> str | None:
+        """The weights that a new run starts from; None from scratch, and where a run is resumed."""
+        return self.unet_checkpoint if self.continue_train and not self.resume else None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -234,11 +240,8 @@ class TrainOptions(TableOptions, NetworkOptions):
             raise UserError("--data_root is where the sources and validation of an options file start; there are none")
         if self.validation is not None and self.val_df_path:
             raise UserError("--val_df_path and the options file's validation exclude each other")
+        self.augmentation.check("--")
         self.training_sources(), self.validation_sets()
-        if self.close_ups and self.augment == "none":
-            raise UserError("--close_ups needs --augment full")
-        if self.close_ups and self.min_crop_area <= SMALLEST_CROP:
-            raise UserError(f"with --close_ups, --min_crop_area {self.min_crop_area} must be over {SMALLEST_CROP:g}")
         least = min([1.0, *(scale for scale, _ in self.size_stages)])
         cells = [math.ceil(max(32, round(least * side)) / 32) for side in self.size]
         if self.batchSize * math.prod(cells) == 1:

@@ -209,16 +209,28 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "words"),
     [
-        "no_such: 1", "batchSize: many", "batchSize: 2.0", "batchSize: true", "batchSize: null", "batchSize: [2]",
-        "batchSize: 0", "lr: .nan", "lr: fast", "name: [2024]", "continue_train: 'yes'", "optimizer: sgd",
-        "class_weights: {a: 1}", "class_weights: []",
+        ("no_such: 1", "unknown option no_such"),
+        ("batchSize: many", "--batchSize: invalid int value: 'many'"),
+        ("batchSize: 2.0", "invalid int value"),
+        ("batchSize: true", "invalid int value"),
+        ("batchSize: null", "invalid int value"),
+        ("batchSize: [2]", "invalid int value"),
+        ("batchSize: 0", "--batchSize 0 is too small"),
+        ("lr: .nan", "--lr is not a number"),
+        ("lr: fast", "--lr: invalid float value: 'fast'"),
+        ("name: 2024", "in quotes"),
+        ("continue_train: 'yes'", "true or false"),
+        ("optimizer: sgd", "--optimizer: invalid choice: 'sgd'"),
+        ("class_weights: []", "--class_weights: expected at least one argument"),
+        ("sources: 5", "sources is 5; it must be a mapping"),
     ],
-)  # fmt: skip
-def test_mistakes_in_an_options_file_are_one_line_that_names_it_and_the_option(content, tmp_path):
-    with pytest.raises(UserError, match=rf"recipe.yml.*{content.split(':')[0]}") as caught:
+)
+def test_mistakes_in_an_options_file_are_one_line_that_names_it(content, words, tmp_path):
+    with pytest.raises(UserError) as caught:
         parse_file(tmp_path / "recipe.yml", content)
+    assert words in str(caught.value) and "recipe.yml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
