@@ -51,18 +51,19 @@ def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
         batch = torch.from_numpy(images)
         report_call(lambda: network(batch)[0].log_softmax(1).argmax(1), repeats)
     elif way == "rembg":
-        from networks.engines.onnx_cache import converted_onnx  # sets nothing that rembg would not
+        from networks.engines.onnx_cache import CachedWeights  # sets nothing that rembg would not
 
-        model = converted_onnx(checkpoint)
+        model = CachedWeights(checkpoint).onnx()
         import onnxruntime
 
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         report_call(lambda: session.run(None, {"image": images}), repeats)
     else:
         from networks.engines.choose import load_engine
+        from networks.engines.settings import EngineSettings
         from utils.memory import keep_freed_memory
 
-        engine, _ = load_engine(checkpoint, way, "cpu", height=size, width=size)
+        engine, _ = load_engine(checkpoint, EngineSettings(way, "cpu"), size, size)
         keep_freed_memory()
         report_call(lambda: engine(images), repeats)
 

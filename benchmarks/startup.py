@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks.engines.choose import ENGINES
+from networks.engines.settings import ENGINES
 from options.base_options import BaseOptions, option
 
 ROOT = Path(__file__).parents[1]

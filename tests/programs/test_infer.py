@@ -16,7 +16,7 @@ import data.photos.open
 import infer
 from data.classes import CLOTHES
 from data.labels.read import read_labels
-from networks.engines.choose import ENGINES
+from networks.engines.settings import ENGINES
 from options.infer_options import InferOptions
 from tests.helpers import DataSet, Launched, assert_one_line_error, end, run_here, run_script, training_flags
 from utils.errors import UserError
