@@ -28,6 +28,7 @@ from networks.predictor import Predictor
 from networks.u2net import build_network
 from options.infer_options import InferOptions
 from tests.helpers import ROOT, DataSet, encoded_photo, flags_of, make_paper_dolls, run_here, run_script, training_flags
+from utils.ranks import Shard
 
 
 @dataclass
@@ -566,6 +567,6 @@ def test_a_folder_of_10000_photographs_is_planned_in_seconds(given):
     first = given.write("photos/0.png", encoded_photo())
     for i in range(1, 10_000):
         (first.parent / f"{i}.png").hardlink_to(first)
-    plan = infer.make_plan(InferOptions.parse(list(map(str, infer_flags(given)[1:]))))
-    assert len(plan.jobs) == 10_000
-    assert len({path for job in plan.jobs for path in job.results.values()}) == 10_000
+    jobs, _ = infer.find_jobs(InferOptions.parse(list(map(str, infer_flags(given)[1:]))), Shard.parse(None))
+    assert len(jobs) == 10_000
+    assert len({path for job in jobs for path in job.results.values()}) == 10_000
