@@ -135,7 +135,16 @@ def test_where_results_go(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:7080", "http://", "http://localhost:port", "http://[::1", "http://a b/", "http://a..b"]
+    "url",
+    [
+        "localhost:7080",
+        "ftp://localhost",
+        "http://",
+        "http://localhost:port",
+        "http://[::1",
+        "http://a b/",
+        "http://a..b",
+    ],
 )
 def test_what_is_not_a_web_address_is_told(url):
     with pytest.raises(UserError, match="is not a web address such as"):
