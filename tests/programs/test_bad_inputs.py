@@ -191,6 +191,7 @@ ODD = {
         (
             "läuft 服 한국 عربى 👗.jpg", "a\nb.jpg", os.fsdecode(b"\xff\xfe.jpg"), "x" * 251 + ".jpg",
             "é" * 125 + "x.jpg", " --help '\"$(x).jpg", "a.b..c.jpg", "/".join("abcdefghij") + "/a.jpg",
+            "-rf.jpg", "*.jpg", "tab\t.jpg", "CON.jpg", "same/a.jpeg", "same/b.jpg.jpg",
         ),
         encoded("JPEG"),
     ),
@@ -351,6 +352,18 @@ for make in (evaluate_flags, train_flags, audit_flags):
 # What else the programs are told.
 
 
+def train_on_odd_photos(given: Given) -> list:
+    rows = "ImageId,EncodedPixels,Height,Width,ClassId\n"
+    for mode, width, height in (
+        ("RGB", 1, 1), ("L", 700, 7), ("CMYK", 2, 900), ("RGBA", 40, 30), ("I;16", 40, 30), ("P", 40, 30), ("1", 9, 9),
+    ):  # fmt: skip
+        name = f"{mode.replace(';', '_')}.tif"
+        given.write(f"photos/{name}", encoded("TIFF", Image.new("RGB", (width, height)).convert("L").convert(mode)))
+        rows += f"{name},1 {width * height},{height},{width},0\n"
+    df_path = given.write("rows.csv", rows)
+    return train_flags(given, image_folder=given.folder / "photos", df_path=df_path, iter=4, augment="full")
+
+
 for name, code, words, command in (
     ("evaluate.py: figures onto a folder", 1, "cannot write .*: Is a dir", lambda g: evaluate_flags(g, json=g.folder)),
     (
@@ -383,6 +396,7 @@ for name, code, words, command in (
     ),
     ("train.py: nothing to resume", 1, "no run to resume in .*run", lambda g: train_flags(g, resume=True)),
     ("train.py: a run folder that is a file", 1, "run", lambda g: train_flags(g, g.write("run").parent)),
+    ("train.py: photographs of any shape and mode in one training", 0, "trained 4 iterations", train_on_odd_photos),
     ("train.py: a device that no one has", 1, "unknown device", lambda g: train_flags(g, device="gpu")),
     (
         "train.py: options that run code", 1, "is not valid YAML",

@@ -189,6 +189,8 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
     )
     flags = ["--batchSize", "4", "--lr", "1e-3", "--class_weights", "1", "2", "--augment", "full"]
     assert parse_file(tmp_path / "o.yml", content) == TrainOptions.parse(flags)
+    windows = "\ufeff" + content.replace("\n", "\r\n")
+    assert parse_file(tmp_path / "o.yml", windows) == parse_file(tmp_path / "o.yml", content)
     options = parse_file(tmp_path / "o.yml", content, "--batchSize", "8", "--augment", "none")  # it wins
     assert (options.batchSize, options.augment, options.lr) == (8, "none", 1e-3)
 
