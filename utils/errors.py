@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
+from utils.once_per_launch import first_to_say
+
 
 class UserError(Exception):
     """Something the user can put right; the message is one line that says what is wrong and what to do."""
@@ -30,7 +32,8 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
         message, code = "interrupted", 130
     except Exception as error:
         message, code = format_error(error), 1
-    print(message, file=sys.stderr, flush=True)
+    if first_to_say(message):
+        print(message, file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(code)
 

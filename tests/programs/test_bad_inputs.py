@@ -394,7 +394,6 @@ for name, code, words, command in (
         "deployed_infer.py: two photographs of one name", 1, "two photographs .*a.png",
         lambda g: client_flags(g, input=[g.write(f"{folder}/a.png", encoded("PNG")) for folder in "xy"]),
     ),
-    ("train.py: nothing to resume", 1, "no run to resume in .*run", lambda g: train_flags(g, resume=True)),
     ("train.py: a run folder that is a file", 1, "run", lambda g: train_flags(g, g.write("run").parent)),
     ("train.py: photographs of any shape and mode in one training", 0, "trained 4 iterations", train_on_odd_photos),
     ("train.py: a device that no one has", 1, "unknown device", lambda g: train_flags(g, device="gpu")),

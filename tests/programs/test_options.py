@@ -278,11 +278,40 @@ def test_what_belongs_to_the_machine_or_the_end_may_change_and_the_last_part_say
     assert TrainOptions.parse(["--name", "exp", "--resume"]).iter == 90
 
 
+def test_a_run_that_is_not_there_is_begun_and_the_first_process_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for rank, said in (("0", "there is no run to resume in results/new; a new one starts\n"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        options = TrainOptions.parse(["--resume", "--name", "new", "--lr", "0.1"])
+        assert (options.resume, options.lr, options.save_dir) == (False, 0.1, "results/new")
+        assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize(
+    ("flags", "iterations", "expected"),
+    [
+        ([], 100, None),
+        (["--schedule", "poly"], 200, "learning rate is 0.145 instead of 0.0877, and images are 64x32 as before"),
+        (["--schedule", "cosine"], 200, "learning rate is 0.159 instead of 0.0691, and images are 64x32 as before"),
+        (["--warmup_iter", "100"], 200, "learning rate is 0.122 as before, and images are 64x32 as before"),
+        (["--smaller_first", "0.5:0.5"], 200, "is 0.2 as before, and images are 32x32 instead of 64x32"),
+        (["--smaller_first", "0.5:0.5"], 110, "is 0.2 as before, and images are 64x32 as before"),
+        (["--schedule", "poly"], 61, "learning rate is 0.00495 instead of 0.0877"),
+    ],
+)
+def test_what_another_number_of_iterations_changes_is_said(flags, iterations, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    common = ["--lr", "0.2", "--fine_width", "64", "--fine_height", "32", *flags]
+    TrainOptions.parse([*common, "--iter", "100"]).save(tmp_path / "record.yml")
+    said = TrainOptions.parse([*common, "--iter", str(iterations)]).change_of_schedule(tmp_path / "record.yml", 60)
+    assert said is None if expected is None else expected in said
+    assert said is None or said.startswith(f"--iter {iterations} instead of 100: from iteration 60 on, ")
+
+
 def test_what_is_missing_is_one_line(run_dir, tmp_path):
     for flags, words in (
         (["--options", "none.yml"], "cannot read the options file none.yml"),
         (["--options", "."], "cannot read the options file"),
-        (["--resume", "--save_dir", "none"], "there is no run to resume in .*none; leave out --resume"),
         (["--resume", "--name", "exp"], "cannot read the options file results/exp/training_options.yml"),
     ):
         (run_dir / "training_options.yml").unlink(missing_ok=True)
