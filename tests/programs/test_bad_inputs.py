@@ -100,7 +100,7 @@ def given(tmp_path, tiny_checkpoint, few_dolls) -> Iterator[Given]:
     given = Given(tmp_path, tiny_checkpoint, few_dolls)
     yield given
     for path in given.mounts:
-        subprocess.run(["umount", str(path)], check=True)
+        subprocess.run(["umount", "--lazy", str(path)], check=True)  # a run holds its folder open
 
 
 # The programs, each with what it needs; ``changes`` are other values of options.
