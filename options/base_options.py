@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
-from utils.errors import UserError, configure_output, format_error
+from utils.errors import UserError, configure_process, format_error
 from utils.files import write_atomically
 from utils.once_per_launch import first_to_say
 
@@ -63,7 +63,7 @@ class BaseOptions:
         # PyTorch reads it when it is imported. Its threads would else wait for each other in a loop, and take the
         # processor from the threads that decode photographs and from other programs (benchmarks/waiting_threads.py).
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        configure_output()
+        configure_process()
         try:
             return cls.parse()
         except (UserError, OSError) as error:

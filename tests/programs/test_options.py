@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import time
 from dataclasses import fields
 
 import pytest
@@ -14,7 +13,7 @@ from options.evaluate_options import EvaluateOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
-from tests.helpers import assert_one_line_error, run_script
+from tests.helpers import run_script
 from utils.errors import UserError
 
 # What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
@@ -132,20 +131,6 @@ def test_unknown_options_and_choices_exit_with_2(arguments, capsys):
     assert "error:" in capsys.readouterr().err
 
 
-def test_help_and_mistakes_need_neither_torch_nor_numpy():
-    """They answer at once: 0.12 s where torch alone takes seconds."""
-    script = "import runpy, sys\nsys.argv = ['train.py', *sys.argv[1:]]\n"
-    script += "try: runpy.run_path('train.py', None, '__main__')\n"
-    script += "finally: print(sorted({'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
-    assert run_script("-c", script, "--help").stderr.strip() == "[]"
-    start = time.perf_counter()
-    mistake = run_script("-c", script, "--batchSize", "0")
-    assert time.perf_counter() - start < 2  # a busy machine is given its time
-    assert mistake.stderr.splitlines()[0] == "[]"
-    assert_one_line_error(mistake, "--batchSize", "at least 1")
-    assert mistake.returncode == 1
-
-
 @pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
 def test_threads_wait_without_a_loop_unless_the_user_wants_it(given, expected):
     """PyTorch reads the variable when it is imported, which is after the options."""
@@ -214,6 +199,8 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
     )
     flags = ["--batchSize", "4", "--lr", "1e-3", "--class_weights", "1", "2", "--augment", "full"]
     assert parse_file(tmp_path / "o.yml", content) == TrainOptions.parse(flags)
+    windows = "\ufeff" + content.replace("\n", "\r\n")
+    assert parse_file(tmp_path / "o.yml", windows) == parse_file(tmp_path / "o.yml", content)
     options = parse_file(tmp_path / "o.yml", content, "--batchSize", "8", "--augment", "none")  # it wins
     assert (options.batchSize, options.augment, options.lr) == (8, "none", 1e-3)
 

@@ -44,13 +44,6 @@ def test_training_of_a_network_starts_from_its_own_surgery(saliency_onnx, tmp_pa
     assert not start.is_absolute() and start.is_file()
 
 
-def test_broken_weights_are_one_line_and_leave_nothing(tmp_path):
-    (tmp_path / "u2net.pth").write_bytes(b"<html>quota exceeded</html>")
-    with pytest.raises(UserError, match="u2net.pth is a web page"):
-        run("--weights", tmp_path / "u2net.pth", "--save_dir", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_failed_download_says_what_to_do_by_hand_and_leaves_nothing(tmp_path):
     nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "PATH": ""}
     result = run_script("setup_model_weights.py", "--save_dir", tmp_path / "out", env=nowhere)

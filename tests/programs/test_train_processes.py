@@ -16,9 +16,11 @@ from networks.weights.checkpoint import load_network
 from tests.helpers import (
     SECONDS,
     SMALL,
+    DataSet,
     Launched,
     children_of,
     end,
+    make_paper_dolls,
     needs_proc,
     run_script,
     state_of,
@@ -50,6 +52,19 @@ def test_two_processes_train_one_network_and_rank_0_writes(dolls, tmp_path):
     photos = EvaluationPhotos(load_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES))
     metrics = validate(Predictor.load(best, "cpu", "fp32"), photos, torch.device("cpu"), Interruption())
     assert metrics["miou"] == pytest.approx(load_network(best)[1].metrics["miou"], abs=1e-6)
+
+
+def test_a_run_goes_on_with_other_numbers_of_ranks_and_fewer_photographs_than_ranks(tmp_path):
+    data = DataSet(*make_paper_dolls(tmp_path / "data", photos=2))
+    val = DataSet(*make_paper_dolls(tmp_path / "val", photos=1))
+    options = {
+        **SMALL, "ema_decay": 0.9, "side_weight": 0, "val_image_folder": val.image_folder, "val_df_path": val.df_path,
+    }  # fmt: skip
+    for iterations, processes in ((2, 2), (4, 1), (6, 3)):
+        flags = training_flags(data, tmp_path / "run", **options, iter=iterations, resume=iterations > 2)
+        result = run_script(*(torchrun(processes) if processes > 1 else []), "train.py", *flags)
+        assert result.returncode == 0, result.stderr
+        assert state_of(tmp_path / "run")["iteration"] == iterations
 
 
 def rank_1(process: Launched) -> int:
