@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import reprlib
 import urllib.parse
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ DEFAULTS = {"category": "any", "format": "mask"}
 HEADER_PREFIX = "x-"  # of the headers that carry the parameters of a bare photograph
 MEGABYTE = 1_000_000
 SHAPES = '{"instance_key": B64}, {"data": {"b64": B64}}, the same with any other key, or B64 alone'
+ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # gs://, https:// and the like
 MAX_TEXTS = 100  # of an instance: each is tried as an image, and a request could hold millions
 # Byte-order marks and what may stand before JSON, in UTF-8, UTF-16 and UTF-32.
 BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe \t\r\n\0"
@@ -91,7 +93,7 @@ def _json(text: bytes) -> object:
 
 def _one_photo(content: bytes, asked: dict, class_names: tuple[str, ...], limits: Limits) -> Request:
     if not content:
-        raise RequestError("the request is empty; send a photograph, or JSON with instances")
+        raise RequestError("the request is empty; send a photo, or JSON with instances")
     _check_size(len(content), limits)
     return Request((bytes(content),), False, **_choices(asked, class_names))
 
@@ -100,12 +102,12 @@ def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request
     files = [name for name in fields if name not in DEFAULTS]
     if len(files) != 1:
         raise RequestError(
-            f"a form must hold one photograph beside the fields {', '.join(DEFAULTS)}; this one has "
+            f"a form must hold one photo, and may have the fields {', '.join(DEFAULTS)}; this one has "
             f"{reprlib.repr(sorted(files)) if files else 'none'}"
         )
     content = fields[files[0]]
     if not isinstance(content, bytes | bytearray):  # TorchServe decodes parts that are sent as text or JSON
-        raise RequestError(f"the form's part {_shown(files[0])} is text, not a photograph")
+        raise RequestError(f"the form's part {_shown(files[0])} is text, not a photo")
     asked = {name: _text(fields[name]) for name in DEFAULTS if name in fields}
     return _one_photo(content, asked, class_names, limits)
 
@@ -113,9 +115,9 @@ def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request
 def _envelope(body: object, class_names: tuple[str, ...], limits: Limits) -> Request:
     instances = body.get("instances") if isinstance(body, dict) else None
     if not isinstance(instances, list) or not instances:
-        raise RequestError('no instances; send {"instances": [{"instance_key": "<base64 of a photograph>"}]}')
+        raise RequestError('no instances; send {"instances": [{"instance_key": "<base64 of a photo>"}]}')
     for name in DEFAULTS:
-        if name in body:  # other keys beside the instances are somebody else's and are passed over
+        if name in body:  # other keys are somebody else's and are passed over
             raise RequestError(f'{name} belongs in "parameters", such as {{"parameters": {{"{name}": ...}}}}')
     if len(instances) > limits.instances:
         raise RequestError(f"{len(instances)} instances are over the limit of {limits.instances} a request", 413)
@@ -128,14 +130,17 @@ def _instance(instance: object, limits: Limits) -> bytes | RequestError:
     texts = list(islice(_texts(instance), MAX_TEXTS + 1))
     if len(texts) > MAX_TEXTS:
         return RequestError(f"an instance must hold exactly one image, and at most {MAX_TEXTS} texts in all")
+    address = next(filter(ADDRESS.match, texts), None)
     try:
-        if len(texts) == 1:
+        if len(texts) == 1 and not address:
             return _decode(texts[0], limits)
         images = [content for content in (_image(text, limits) for text in texts) if content]
     except RequestError as refusal:
         return refusal
     if len(images) == 1:
         return images[0]
+    if address and not images:
+        return RequestError(f"{_shown(address)} is an address; images are sent as bytes, in base64: {SHAPES}")
     return RequestError(
         f"an instance must hold exactly one image, this one holds {len(images) or 'none'}; send {SHAPES}"
     )
@@ -187,14 +192,14 @@ def _decode(text: str, limits: Limits) -> bytes:
     except ValueError as error:
         raise RequestError(f"bad base64 ({error})") from None
     if not content:
-        raise RequestError("the photograph is empty")
+        raise RequestError("the photo is empty")
     return content
 
 
 def _check_size(size: int, limits: Limits) -> None:
     if size > limits.photo_megabytes * MEGABYTE:
         raise RequestError(
-            f"a photograph of {size / MEGABYTE:.1f} MB is over the limit of {limits.photo_megabytes:g} MB; shrink it",
+            f"a photo of {size / MEGABYTE:.1f} MB is over the limit of {limits.photo_megabytes:g} MB; shrink it",
             413,
         )
 

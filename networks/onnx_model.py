@@ -8,17 +8,12 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
-from networks.engines.rounding import as_dtype, round_weights
-from networks.folding import fold
 from networks.weights.info import METADATA_KEY, CheckpointInfo
 
 
-def onnx_for_engines(network: nn.Module, info: CheckpointInfo, bf16: bool = False) -> bytes:
-    """ONNX of the fused map in its cheaper form (``fused``). bf16: the network is changed, for engines in bf16."""
-    if bf16:
-        fold(network)
-        round_weights(network, as_dtype(torch.bfloat16))
-    return onnx_model(_Fused(network), info)
+def onnx_for_engines(network: nn.Module, info: CheckpointInfo) -> bytes:
+    """ONNX of the fused map in its cheaper form (``fused``)."""
+    return onnx_model(Fused(network), info)
 
 
 def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | None = None) -> bytes:
@@ -46,7 +41,7 @@ def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | 
     return model.SerializeToString()
 
 
-class _Fused(nn.Module):
+class Fused(nn.Module):
     """The fused map alone, for exporters that take a module."""
 
     def __init__(self, network: nn.Module):

@@ -19,16 +19,16 @@ def read_labels(
     progress: bool = False,
     on_row: Callable[[TableRow], None] | None = None,
 ) -> LabelTable:
-    """The labels at ``df_path``: a folder of label maps, a COCO file (.json), or else a table (CSV).
+    """The labels at ``df_path``: a folder of label maps, a COCO file (.json, .json.gz), or else a table (CSV).
 
     See LabelTable.collect. Raises UserError.
     """
     reader: LabelReader = _format_of(Path(df_path))(df_path, image_folder, classes)
-    source = f"{df_path} with photographs in {image_folder}"
+    source = f"{df_path} with photos in {image_folder}"
     return LabelTable.collect(reader, source, max_photos, progress, on_row)
 
 
 def _format_of(path: Path) -> type[CocoFile | ImaterialistTable | LabelMaps]:
     if path.is_dir():
         return LabelMaps
-    return CocoFile if path.suffix.lower() == ".json" else ImaterialistTable
+    return CocoFile if path.name.lower().endswith((".json", ".json.gz")) else ImaterialistTable
