@@ -148,8 +148,8 @@ def salient_pixels(saliency, photo: Image.Image) -> np.ndarray:
 def clothes_by_rule(pixels: np.ndarray, person: np.ndarray, face: Box) -> np.ndarray:
     """The clothes of a portrait: the person below the chin, without what has the colours of the face's skin.
 
-    pixels: H x W x 3 uint8, RGB. person: H x W bool. The skin's colours are a normal distribution, that of the middle of
-    the face, in YCrCb without Y: a neck in some shadow is skin too.
+    pixels: H x W x 3 uint8, RGB. person: H x W bool. The skin's colours are a normal distribution, that of the middle
+    of the face, in YCrCb without Y: a neck in some shadow is skin too.
     """
     left, top, width, height = face
     colours = cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(np.float32)
