@@ -32,10 +32,12 @@ def rows(name: str) -> list[str]:
 
 
 def test_the_figures_told_are_those_of_the_file(figures):
-    told = [row for row in rows("IoU") if row.count("|") == 6]
-    assert len(told) >= 2, "README and model card give the figures"
-    for row in told:
-        assert [float(cell.strip(" *")) for cell in row.split("|")] == pytest.approx(figures, abs=0.001)
+    (told,) = [row for row in rows("IoU") if row.count("|") == 6]
+    assert [float(cell.strip(" *")) for cell in told.split("|")] == pytest.approx(figures, abs=0.001)
+    pairs = [row.split("|")[-1] for row in rows("street: 110 validation photos of Clothing Co-Parsing")]
+    assert len(pairs) == 2, "README and model card give the two figures"
+    for pair in pairs:
+        assert [float(figure) for figure in pair.split("/")] == pytest.approx(figures[-2:], abs=0.001)
 
 
 def test_the_size_told_is_that_of_the_file():
