@@ -18,7 +18,8 @@ from torchvision import transforms
 from benchmarks.harness import interleaved_medians
 from data.classes import CLOTHES
 from data.constants import MEAN, SIZE, STD
-from data.labels.imaterialist import COLUMNS, read_table
+from data.labels.imaterialist import COLUMNS
+from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
@@ -42,7 +43,7 @@ def main() -> None:
             table = make_data(Path(folder), options.photo, width, height)
             rows = pd.read_csv(table)
             ours = TrainingPhotos(
-                read_table(str(table), folder, CLOTHES),
+                read_labels(str(table), folder, CLOTHES),
                 TrainTransform((SIZE, SIZE), MEAN, STD, augment="none", min_crop_area=1.0, close_ups=0.0),
                 len(CLOTHES.names),
             )

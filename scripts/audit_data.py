@@ -55,7 +55,7 @@ def main(options: AuditOptions) -> None:
     if options.report_dir:
         make_writable_folder(Path(options.report_dir))
     rows = RowCounts()
-    table = read_labels(options.df_path, options.image_folder, classes, progress=True, watch=rows.add)
+    table = read_labels(options.df_path, options.image_folder, classes, progress=True, on_row=rows.add)
     folder = Path(options.image_folder)
     label_maps = Path(options.df_path) if Path(options.df_path).is_dir() else None
     without_row = [path for path in find_photos(folder, label_maps) if folder / path not in rows.photos]
@@ -200,9 +200,9 @@ def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
             continue  # named in the text already
         tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
     legend = dict(zip(classes.clothes, map(tuple, colours[1:].tolist()), strict=False))
-    there = set(table.class_of_row.unique().tolist())
+    present = set(table.class_of_row.unique().tolist())
     words = {"some clothes": SOME_CLOTHES, "unknown": UNKNOWN}
-    legend |= {word: tuple(colours[value].tolist()) for word, value in words.items() if value in there}
+    legend |= {word: tuple(colours[value].tolist()) for word, value in words.items() if value in present}
     return contact_sheet({f"{len(tiles)} of {len(table)} photographs and their labels": tiles}, 4, legend)
 
 

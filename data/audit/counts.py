@@ -27,9 +27,9 @@ class RowCounts:
 
     def add(self, row: TableRow) -> None:
         self.rows += 1
-        self.photos[row.photo] = row.photo_fault != MISSING_PHOTO
+        self.photos[row.photo.path] = row.photo.fault != MISSING_PHOTO
         if row.fault:
-            self.bad.add(row.fault, row.row, row.image_id, row.detail)
+            self.bad.add(row)
             return
         if row.category is None:  # it says that the photo has no clothes
             return
@@ -39,7 +39,7 @@ class RowCounts:
 
     @property
     def without_file(self) -> list[Path]:
-        return [path for path, there in self.photos.items() if not there]
+        return [path for path, exists in self.photos.items() if not exists]
 
 
 @dataclass

@@ -1,16 +1,18 @@
 """Labels in COCO's format (JSON): polygons and run-lengths, checked annotation by annotation."""
 
 import json
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pycocotools import mask
 from tqdm import tqdm
 
 from data.classes import CLOTHES, ClassTable, folded, imaterialist_category
-from data.labels.photo_finder import MOST_PIXELS, FoundPhoto, PhotoFinder, disagreement, fit
-from data.labels.table import LabelTable, TableRow
+from data.labels.photo_finder import MOST_PIXELS, FoundPhoto, PhotoFinder
+from data.labels.rle import LabelError
+from data.labels.table import TableRow
 from utils.errors import UserError, one_line
 
 LARGEST_FILE = 4e9  # bytes; as Python objects it is several times as large
@@ -18,46 +20,86 @@ LONGEST_OUTLINE = 1_000_000  # pixels of a polygon; the library's time and memor
 NAMED = 50  # categories listed by name before "and N more"
 
 
-class SegmentationError(ValueError):
-    """A segmentation that cannot be used; the message names the kind of fault."""
+class CocoFile:
+    """The annotations of a COCO file, photographs in the order of its images.
 
-
-def read_coco(
-    df_path: str,
-    image_folder: str,
-    classes: ClassTable,
-    max_photos: float = math.inf,
-    progress: bool = False,
-    watch: Callable[[TableRow], None] | None = None,
-) -> LabelTable:
-    """The usable annotations of a COCO file, photographs in the order of its images; see LabelTable.collect.
-
-    An image without annotations is a photo without clothes. Raises UserError when folder or file are missing, when
-    the file is not COCO, and when nothing is usable.
+    An image without annotations is a photo without clothes.
     """
-    finder = PhotoFinder(image_folder)
-    images, annotations, names = _load(df_path)
-    value_of = map_categories(classes, names, df_path)
-    without: set[Path] = set()
 
-    def rows() -> Iterator[TableRow]:
-        usable: set[Path] = set()
-        for row in _rows(images, annotations, finder, set(value_of), progress):
-            if row.photo not in usable and len(usable) >= max_photos:
-                return
+    unit = "annotation"
+    grouped = True
+
+    def __init__(self, df_path: str, image_folder: str, classes: ClassTable):
+        """Raises UserError where folder or file are missing or the file is not COCO, and see map_categories."""
+        self.finder, self.classes = PhotoFinder(image_folder), classes
+        self.images, self.annotations, names = _load(df_path)
+        value_of = map_categories(classes, names, df_path)
+        self.categories = {number: (names.get(number, ""), value) for number, value in value_of.items()}
+        self.without_annotations: set[Path] = set()
+
+    def notes(self) -> list[str]:
+        notes = _mapping_as_text(self.classes, self.categories)
+        if bare := len(self.without_annotations):
+            notes.append(f"{bare} photographs have no annotations and are taken as without clothes")
+        return notes
+
+    def rows(self, progress: bool) -> Iterator[TableRow]:
+        """Raises UserError where two images share an id."""
+        annotations = self._annotations_by_image()
+        images = list(self._distinct_images())
+        for image in tqdm(images, desc="checking labels", unit="photo", disable=not progress, leave=False):
+            key, name = image.get("id"), image.get("file_name")
+            if _is_id(key) and isinstance(name, str) and name:
+                yield from self._rows_of_image(image, self.finder.find(name), annotations.pop(key, []))
+            else:
+                yield self._unplaced(0, str(key), "image without id and file_name")
+        for key, numbered in annotations.items():
+            for number, _ in numbered:
+                yield self._unplaced(number, f"image {key}", "annotation without an image in the file")
+
+    def _annotations_by_image(self) -> dict[object, list[tuple[int, dict]]]:
+        """(number, annotation) of each, by image_id."""
+        by_image: dict[object, list[tuple[int, dict]]] = {}
+        for number, annotation in enumerate(self.annotations, 1):
+            image = annotation.get("image_id") if isinstance(annotation, dict) else None
+            by_image.setdefault(image if _is_id(image) else None, []).append((number, annotation))
+        return by_image
+
+    def _distinct_images(self) -> Iterator[dict]:
+        """The images, each once. Raises UserError where two share an id."""
+        name_of: dict[object, object] = {}
+        for image in self.images:
+            image = image if isinstance(image, dict) else {}
+            key, name = image.get("id"), image.get("file_name")
+            if not _is_id(key) or key not in name_of:
+                yield image
+            elif name_of[key] != name:
+                raise UserError(f"the images {name_of[key]} and {name} have the same id, {key}")
+            if _is_id(key):
+                name_of[key] = name
+
+    def _rows_of_image(self, image: dict, photo: FoundPhoto, annotations: list[tuple[int, dict]]) -> Iterator[TableRow]:
+        size = image.get("height"), image.get("width")
+        known = all(type(side) in (int, float) and 1 <= side <= MOST_PIXELS for side in size)
+        size = tuple(map(int, size)) if known else photo.size
+        if not annotations:
+            row = TableRow.checked(0, image["file_name"], photo, TableRow.has_no_clothes)
             if not row.fault:
-                usable.add(row.photo)
-                if row.category is None:
-                    without.add(row.photo)
+                self.without_annotations.add(photo.path)
             yield row
+        for number, annotation in annotations:
+            yield TableRow.checked(number, image["file_name"], photo, partial(self._fill, annotation, size))
 
-    categories = {number: (names.get(number, ""), value) for number, value in value_of.items()}
-    source = f"{df_path} with photographs in {image_folder}"
-    table = LabelTable.collect(rows(), categories, source, max_photos, watch, unit="annotation")
-    table.notes = _mapping_as_text(classes, categories)
-    if without:
-        table.notes.append(f"{len(without)} photographs have no annotations and are taken as without clothes")
-    return table
+    def _fill(self, annotation: dict, size: tuple[int, int], row: TableRow) -> None:
+        row.category = annotation.get("category_id")
+        if type(row.category) is not int or row.category not in self.categories:
+            raise LabelError("unknown category_id")
+        row.place(size, "Height and Width that disagree with the photo", "the file says")
+        row.runs = runs_of(annotation.get("segmentation"), *size)
+
+    def _unplaced(self, number: int, name: str, fault: str) -> TableRow:
+        """A row of no known photo."""
+        return TableRow(number, name, FoundPhoto(self.finder.folder / "(unknown)", fault=fault), fault=fault)
 
 
 def _load(df_path: str) -> tuple[list, list, dict]:
@@ -138,101 +180,37 @@ def _listed(names) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _rows(
-    images: list, annotations: list, finder: PhotoFinder, known_ids: set[int], progress: bool
-) -> Iterator[TableRow]:
-    """The annotations of each image in turn, each with its runs or with the first fault found in it."""
-    of_image: dict[object, list[tuple[int, object]]] = {}
-    for number, annotation in enumerate(annotations, 1):
-        image = annotation.get("image_id") if isinstance(annotation, dict) else None
-        of_image.setdefault(image if isinstance(image, int | str) else None, []).append((number, annotation))
-    seen: dict[object, dict] = {}
-    for image in tqdm(images, desc="checking labels", unit="photo", disable=not progress, leave=False):
-        entry = image if isinstance(image, dict) else {}
-        key, name = entry.get("id"), entry.get("file_name")
-        if not isinstance(key, int | str) or not isinstance(name, str) or not name:
-            photo, name = _nowhere(finder, "image without id and file_name"), str(key)
-            yield TableRow.of(0, name, photo)
-            continue
-        if seen.setdefault(key, entry) is not entry:
-            if seen[key].get("file_name") != name:
-                raise UserError(f"the images {seen[key].get('file_name')} and {name} have the same id, {key}")
-            continue
-        photo = finder.find(name)
-        size = entry.get("height"), entry.get("width")
-        known_size = all(_is_number(side) and 1 <= side <= MOST_PIXELS for side in size)
-        stated = tuple(map(int, size)) if known_size else photo.size
-        numbered = of_image.pop(key, None)
-        if numbered is None:
-            row = TableRow.of(0, name, photo)
-            if not row.fault:
-                row.stated, row.fit = photo.size, fit(photo, photo.size)._replace(settled=True)
-            yield row
-        for number, annotation in numbered or []:
-            yield _check(TableRow.of(number, name, photo), annotation, photo, stated, known_ids)
-    for key, numbered in of_image.items():
-        photo = _nowhere(finder, "annotation without an image in the file")
-        for number, _ in numbered:
-            yield TableRow.of(number, f"image {key}", photo)
-
-
-def _nowhere(finder: PhotoFinder, fault: str) -> FoundPhoto:
-    return FoundPhoto(finder.folder / "(unknown)", fault=fault)
-
-
-def _check(
-    row: TableRow, annotation: dict, photo: FoundPhoto, stated: tuple[int, int], known_ids: set[int]
-) -> TableRow:
-    category = annotation.get("category_id")
-    if row.fault:
-        return row
-    if type(category) is not int or category not in known_ids:
-        row.fault = "unknown category_id"
-    elif not (placed := fit(photo, stated)):
-        row.fault, row.detail = (
-            "Height and Width that disagree with the photo",
-            disagreement(photo, stated, "the file says"),
-        )
-    else:
-        try:
-            row.runs = runs_of(annotation.get("segmentation"), *stated)
-            row.category, row.stated, row.fit = category, stated, placed
-        except SegmentationError as error:
-            row.fault = str(error)
-    return row
-
-
 def runs_of(segmentation: object, height: int, width: int) -> np.ndarray:
-    """Runs, as parse_rle gives them, of an annotation's polygons or run-lengths. Raises SegmentationError."""
+    """Runs, as parse_rle gives them, of an annotation's polygons or run-lengths. Raises LabelError."""
     if not segmentation:
-        raise SegmentationError("annotation without a segmentation")
+        raise LabelError("annotation without a segmentation")
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
         if segmentation.get("size") != [height, width]:
-            raise SegmentationError("run-lengths of another size than the image")
+            raise LabelError("run-lengths of another size than the image")
         if isinstance(counts, str):
             return _runs(_unpacked(counts), height * width)
         if isinstance(counts, list) and all(map(_is_count, counts)):
             if sum(counts) != height * width:  # before they go into 64 bits
-                raise SegmentationError("run-lengths that do not make up the image")
+                raise LabelError("run-lengths that do not make up the image")
             return _runs(np.array(counts, np.int64), height * width)
-        raise SegmentationError("run-lengths that are not numbers")
+        raise LabelError("run-lengths that are not numbers")
     if isinstance(segmentation, list):
         return _polygon_runs(segmentation, height, width)
-    raise SegmentationError("segmentation that is neither polygons nor run-lengths")
+    raise LabelError("segmentation that is neither polygons nor run-lengths")
 
 
 def _runs(counts: np.ndarray, area: int) -> np.ndarray:
-    """From COCO's counts, of pixels outside and inside in turn, down the columns. Raises SegmentationError."""
+    """From COCO's counts, of pixels outside and inside in turn, down the columns. Raises LabelError."""
     if (counts < 0).any() or counts.sum() != area:
-        raise SegmentationError("run-lengths that do not make up the image")
+        raise LabelError("run-lengths that do not make up the image")
     edges = np.cumsum(counts)
     end = edges[1::2]
     return np.stack((edges[0::2][: len(end)], end), 1).astype(np.int32)
 
 
 def _unpacked(text: str) -> np.ndarray:
-    """Counts of compressed run-lengths: int64. Raises SegmentationError.
+    """Counts of compressed run-lengths: int64. Raises LabelError.
 
     Each character holds 5 bits, the lowest first, and whether more follow. From the fourth count on, what is stored is
     the difference from the last but one.
@@ -243,7 +221,7 @@ def _unpacked(text: str) -> np.ndarray:
     whole = text.isascii() and len(last) and last[-1] == len(code) - 1
     # 7 characters are 35 bits; an image has no more pixels than 31 bits count.
     if not whole or code.min() < 0 or code.max() > 63 or (length := last - first + 1).max() > 7:
-        raise SegmentationError("compressed run-lengths that cannot be unpacked")
+        raise LabelError("compressed run-lengths that cannot be unpacked")
     place = np.arange(len(code)) - np.repeat(first, length)
     counts = np.add.reduceat((code & 31) << (5 * place), first)
     counts -= np.where(code[last] & 16, np.left_shift(1, 5 * length), 0)  # the highest bit is the sign
@@ -252,7 +230,7 @@ def _unpacked(text: str) -> np.ndarray:
 
 
 def _polygon_runs(rings: list, height: int, width: int) -> np.ndarray:
-    """Runs of the union of rings, each x, y, x, y, ... in pixels. Raises SegmentationError.
+    """Runs of the union of rings, each x, y, x, y, ... in pixels. Raises LabelError.
 
     Everything is checked before it reaches the library: it hangs on a coordinate that is not a number, crashes on a
     huge one, and takes a ring of four numbers for a box.
@@ -262,36 +240,32 @@ def _polygon_runs(rings: list, height: int, width: int) -> np.ndarray:
     # The others have no area.
     rings = [ring for ring in (_ring(ring, height, width) for ring in rings) if len(ring) >= 3]
     if not rings:
-        raise SegmentationError("polygon of fewer than three points")
+        raise LabelError("polygon of fewer than three points")
     if sum(np.abs(np.diff(ring, axis=0, append=ring[:1])).max(1).sum() for ring in rings) > LONGEST_OUTLINE:
-        raise SegmentationError(f"polygon with an outline of more than {LONGEST_OUTLINE} pixels")
-    try:
-        from pycocotools import mask  # here, because nothing else needs it
-    except ImportError:
-        raise UserError("polygons in a COCO file need pycocotools: pip install 'pycocotools>=2.0.8'") from None
+        raise LabelError(f"polygon with an outline of more than {LONGEST_OUTLINE} pixels")
     merged = mask.merge(mask.frPyObjects([ring.ravel().tolist() for ring in rings], height, width))
     return _runs(_unpacked(merged["counts"].decode("ascii")), height * width)
 
 
 def _ring(ring: object, height: int, width: int) -> np.ndarray:
-    """Points of a polygon: P x 2 float64 (x, y). Raises SegmentationError."""
+    """Points of a polygon: P x 2 float64 (x, y). Raises LabelError."""
     try:
         numbers = np.array(ring if isinstance(ring, list) else None)
     except (ValueError, OverflowError):  # lists of different lengths
         numbers = np.array(None)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
-        raise SegmentationError("polygon that is not a list of numbers")
+        raise LabelError("polygon that is not a list of numbers")
     if len(numbers) % 2:
-        raise SegmentationError("polygon of an odd count of numbers")
+        raise LabelError("polygon of an odd count of numbers")
     points = numbers.astype(np.float64).reshape(-1, 2)
     size = np.array([width, height])
     if not ((points >= -size) & (points <= 2 * size)).all():  # not a number is not within either
-        raise SegmentationError("polygon that lies far outside the image")
+        raise LabelError("polygon that lies far outside the image")
     return points
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
+def _is_id(value: object) -> bool:
+    return isinstance(value, int | str)
 
 
 def _is_count(value: object) -> bool:

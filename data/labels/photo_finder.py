@@ -37,40 +37,35 @@ class FoundPhoto:
 class Fit(NamedTuple):
     """How a photo is opened to go with its labels.
 
-    size: (height, width) of the photo opened so. upright: whether its EXIF rotation is applied. settled: whether the
+    size: (height, width) of the photo opened so. upright: whether its EXIF rotation is applied. certain: whether the
     size of the labels decides that.
     """
 
     size: tuple[int, int]
     upright: bool = False
-    settled: bool = True
+    certain: bool = True
 
 
-def fit(photo: FoundPhoto, stated: tuple[int, int]) -> Fit | None:
-    """How labels drawn on ``stated`` = (height, width) pixels lie on a photo; None where they do not fit it.
+def fit(photo: FoundPhoto, label_size: tuple[int, int]) -> Fit | None:
+    """How labels drawn on label_size = (height, width) pixels lie on a photo; None where they do not fit it.
 
     They fit where the photo is of that size, or is a resized copy: there is a scale at which both of its sides are
-    less than a pixel off. Labels drawn on the displayed photo are told by its size where EXIF swaps the sides.
+    less than a pixel off. Labels drawn on the upright photo are recognised by its size where EXIF swaps the sides.
     """
-    if min(stated) < 1 or stated[0] * stated[1] > MOST_PIXELS:
+    if min(label_size) < 1 or label_size[0] * label_size[1] > MOST_PIXELS:
         return None
-    shown = photo.size[::-1] if photo.orientation >= SIDES_SWAPPED else photo.size
-    as_stored, as_shown = _likeness(stated, photo.size), _likeness(stated, shown)
-    if as_shown > as_stored:
-        return Fit(shown, upright=True)
-    return Fit(photo.size, settled=photo.orientation == 1 or as_stored > as_shown) if as_stored else None
+    upright_size = photo.size[::-1] if photo.orientation >= SIDES_SWAPPED else photo.size
+    as_stored, as_upright = _likeness(label_size, photo.size), _likeness(label_size, upright_size)
+    if as_upright > as_stored:
+        return Fit(upright_size, upright=True)
+    return Fit(photo.size, certain=photo.orientation == 1 or as_stored > as_upright) if as_stored else None
 
 
-def disagreement(photo: FoundPhoto, stated: tuple[int, int], who: str = "the table says") -> str:
-    """Both sizes, width first, of labels that do not fit their photo."""
-    return f"{who} {stated[1]}x{stated[0]}, the photo has {photo.size[1]}x{photo.size[0]}"
-
-
-def _likeness(stated: tuple[int, int], size: tuple[int, int]) -> int:
+def _likeness(label_size: tuple[int, int], size: tuple[int, int]) -> int:
     """2 for the same size, 1 for another scale of it, 0 for another shape."""
-    (height, width), (h, w) = stated, size
+    (height, width), (h, w) = label_size, size
     scales_overlap = (h - 1) * width < (w + 1) * height and (w - 1) * height < (h + 1) * width
-    return 2 if stated == size else int(scales_overlap)
+    return 2 if label_size == size else int(scales_overlap)
 
 
 class PhotoFinder:

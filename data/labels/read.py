@@ -1,29 +1,34 @@
 """The labels of a data set, whichever of the known formats they are in."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 from data.classes import ClassTable
-from data.labels.coco import read_coco
-from data.labels.imaterialist import read_table
-from data.labels.maps import read_folder
-from data.labels.table import LabelTable, TableRow
+from data.labels.coco import CocoFile
+from data.labels.imaterialist import ImaterialistTable
+from data.labels.maps import LabelMaps
+from data.labels.table import LabelReader, LabelTable, TableRow
 
 
 def read_labels(
     df_path: str,
     image_folder: str,
     classes: ClassTable,
-    max_photos: float = float("inf"),
+    max_photos: float = math.inf,
     progress: bool = False,
-    watch: Callable[[TableRow], None] | None = None,
+    on_row: Callable[[TableRow], None] | None = None,
 ) -> LabelTable:
     """The labels at ``df_path``: a folder of label maps, a COCO file (.json), or else a table (CSV).
 
     See LabelTable.collect. Raises UserError.
     """
-    path = Path(df_path)
+    reader: LabelReader = _format_of(Path(df_path))(df_path, image_folder, classes)
+    source = f"{df_path} with photographs in {image_folder}"
+    return LabelTable.collect(reader, source, max_photos, progress, on_row)
+
+
+def _format_of(path: Path) -> type[CocoFile | ImaterialistTable | LabelMaps]:
     if path.is_dir():
-        return read_folder(df_path, image_folder, classes, max_photos, progress, watch)
-    read = read_coco if path.suffix.lower() == ".json" else read_table
-    return read(df_path, image_folder, classes, max_photos, progress, watch)
+        return LabelMaps
+    return CocoFile if path.suffix.lower() == ".json" else ImaterialistTable

@@ -1,27 +1,31 @@
-"""Run-lengths, pixels counted down the columns: Kaggle's pairs "start length" with one-based starts, and COCO's."""
+"""Run-lengths of Kaggle's: pairs "start length" of pixels counted down the columns, starts from 1."""
 
 import numpy as np
 
 
-class RunLengthError(ValueError):
-    """A run-length text that cannot be used; the message names the kind of fault."""
+class LabelError(ValueError):
+    """A label that cannot be used. kind: of fault, by which they are counted; detail: the value in question."""
+
+    def __init__(self, kind: str, detail: str = ""):
+        super().__init__(kind)
+        self.kind, self.detail = kind, detail
 
 
 def parse_rle(text: str, height: int, width: int) -> np.ndarray:
     """Runs of a run-length text as R x 2 int32 [begin, end), zero-based, column-major positions.
 
-    Raises RunLengthError for non-digits, an odd count, or runs that leave a height x width image.
+    Raises LabelError for non-digits, an odd count, or runs that leave a height x width image.
     """
     digits = text.replace(" ", "")
     if not (digits.isascii() and digits.isdigit()):
-        raise RunLengthError("run-lengths that are not digits")
+        raise LabelError("run-lengths that are not digits")
     numbers = np.fromstring(text, dtype=np.int64, sep=" ")  # too large a number saturates, and leaves the image
     if len(numbers) % 2:
-        raise RunLengthError("an odd count of run-lengths")
+        raise LabelError("an odd count of run-lengths")
     start, length = numbers[0::2], numbers[1::2]
     area = height * width
     if (start < 1).any() or (start > area).any() or (length > area - start + 1).any():
-        raise RunLengthError("run-lengths that leave the image")
+        raise LabelError("run-lengths that leave the image")
     return np.stack((start - 1, start - 1 + length), 1).astype(np.int32)
 
 
@@ -70,27 +74,3 @@ def encode_runs(runs: np.ndarray) -> str:
 def encode_rle(mask: np.ndarray) -> str:
     """Run-length text of an H x W bool mask; the empty mask is the empty text."""
     return encode_runs(runs_of_mask(mask))
-
-
-def encode_coco_runs(runs: np.ndarray, area: int) -> str:
-    """COCO's compressed run-lengths of runs in an image of ``area`` pixels; data/labels/coco.py reads them.
-
-    They are counts of pixels outside and inside in turn, from the fourth on as differences from the last but one.
-    """
-    counts = np.diff(np.concatenate(([0], runs.reshape(-1), [area])))
-    if len(counts) > 1 and counts[-1] == 0:  # the mask has the last pixel
-        counts = counts[:-1]
-    rest = counts.copy()
-    rest[3:] -= counts[1:-2]
-    # Up to 7 characters each, of 5 bits, the lowest first; the last one's highest is the sign, 32 says that more come.
-    characters = np.zeros((len(counts), 7), np.uint8)
-    used = np.zeros(characters.shape, bool)
-    unfinished = np.ones(len(counts), bool)
-    for place in range(7):
-        low = rest & 31
-        rest >>= 5
-        more = np.where(low & 16, rest != -1, rest != 0)
-        characters[:, place] = 48 + (low | (32 * more))
-        used[:, place] = unfinished
-        unfinished = unfinished & more
-    return characters[used].tobytes().decode("ascii")

@@ -4,14 +4,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from data.labels.photo_finder import Fit, FoundPhoto
-from data.labels.rle import rasterise
+from data.labels.photo_finder import Fit, FoundPhoto, fit
+from data.labels.rle import LabelError, rasterise
 from utils.errors import UserError
 
 Mask = tuple[int, np.ndarray]  # (class, runs as parse_rle gives them)
@@ -21,26 +22,68 @@ Mask = tuple[int, np.ndarray]  # (class, runs as parse_rle gives them)
 class TableRow:
     """One row of a label table, whatever file it came from, checked.
 
-    row: counts from 1. photo: where the file is or should be, and ``photo_fault`` what is wrong with it. category,
-    runs: None where there is a ``fault``, which says what is wrong with the row (``detail``: more of it), and in a
-    row that says that its photo has no clothes. stated, fit: the size that the runs count pixels of, and how the
-    photo goes with them; None where there is a fault.
+    number: counts from 1. category, runs: None where there is a ``fault``, which says what is wrong with the row or
+    its photo (``detail``: more of it), and in a row that says that its photo has no clothes. label_size: (height,
+    width) of the image that the runs count pixels of. fit: how the photo goes with them. Both are None where there is
+    a fault.
     """
 
-    row: int
+    number: int
     image_id: str
-    photo: Path
-    photo_fault: str | None
+    photo: FoundPhoto
     category: int | None = None
     runs: np.ndarray | None = None
+    label_size: tuple[int, int] | None = None
+    fit: Fit | None = None
     fault: str | None = None
     detail: str = ""
-    stated: tuple[int, int] | None = None
-    fit: Fit | None = None
 
     @classmethod
-    def of(cls, number: int, image_id: str, photo: FoundPhoto) -> "TableRow":
-        return cls(number, image_id, photo.path, photo.fault, fault=photo.fault, detail=photo.detail)
+    def checked(cls, number: int, image_id: str, photo: FoundPhoto, fill: Callable[["TableRow"], None]) -> "TableRow":
+        """A row of a photo. ``fill`` completes it, or raises LabelError; a photo's own fault comes first."""
+        row = cls(number, image_id, photo, fault=photo.fault, detail=photo.detail)
+        if not row.fault:
+            try:
+                fill(row)
+            except LabelError as error:
+                row.reject(error.kind, error.detail)
+        return row
+
+    def reject(self, fault: str, detail: str = "") -> None:
+        self.category = self.runs = self.label_size = self.fit = None
+        self.fault, self.detail = fault, detail
+
+    def has_no_clothes(self) -> None:
+        """The row says that its photo has none."""
+        self.label_size, self.fit = self.photo.size, fit(self.photo, self.photo.size)._replace(certain=True)
+
+    def place(self, label_size: tuple[int, int], fault: str, source: str) -> None:
+        """Labels are drawn on label_size = (height, width) pixels. Raises LabelError where the photo does not fit.
+
+        source: who gives this size, for the message.
+        """
+        self.label_size, self.fit = label_size, fit(self.photo, label_size)
+        if not self.fit:
+            (height, width), (photo_height, photo_width) = label_size, self.photo.size
+            raise LabelError(fault, f"{source} {width}x{height}, the photo has {photo_width}x{photo_height}")
+
+
+class LabelReader(Protocol):
+    """Labels of one format.
+
+    unit: what one of its rows is called. grouped: whether rows of one photo follow each other. categories: (name,
+    class) by the file's own category number.
+    """
+
+    unit: str
+    grouped: bool
+    categories: dict[int, tuple[str, int]]
+
+    def rows(self, progress: bool) -> Iterator[TableRow]:
+        """Every row, with its runs or with the first fault found in it. progress: show a bar. Raises UserError."""
+
+    def notes(self) -> list[str]:
+        """What the user should know, after the last row was read, of how the labels were read."""
 
 
 @dataclass
@@ -51,12 +94,34 @@ class SkippedRows:
     first: dict[str, str] = field(default_factory=dict)
     unit: str = "row"
 
-    def add(self, kind: str, row: int, image_id: str, detail: str = "") -> None:
-        self.count[kind] = self.count.get(kind, 0) + 1
-        self.first.setdefault(kind, f"{self.unit} {row}, {image_id}" + (f": {detail}" if detail else ""))
+    def add(self, row: TableRow) -> None:
+        self.count[row.fault] = self.count.get(row.fault, 0) + 1
+        detail = f": {row.detail}" if row.detail else ""
+        self.first.setdefault(row.fault, f"{self.unit} {row.number}, {row.image_id}{detail}")
 
     def lines(self) -> list[str]:
         return [f"skipped {n} {self.unit}(s): {kind} (first: {self.first[kind]})" for kind, n in self.count.items()]
+
+
+@dataclass
+class PhotoRows:
+    """What the usable rows of one photo say. label_size, fit: see TableRow. labelled: whether a row has a category."""
+
+    label_size: tuple[int, int]
+    fit: Fit
+    labelled: bool = False
+    masks: list[Mask] = field(default_factory=list)
+
+    def takes(self, row: TableRow) -> bool:
+        """Whether its runs count pixels of the same image as those of earlier rows."""
+        return not self.labelled or row.label_size == self.label_size
+
+    def add(self, row: TableRow, value: int) -> None:
+        """value: the class of the row's category."""
+        if not self.labelled:
+            self.label_size, self.fit, self.labelled = row.label_size, row.fit, True
+        if value:
+            self.masks.append((value, row.runs))
 
 
 @dataclass
@@ -71,7 +136,7 @@ class LabelTable:
     SOME_CLOTHES or UNKNOWN; background rows are left out. run_offsets: R + 1 int64 into runs. runs: N x 2 int32, see
     parse_rle. skipped: rows that could not be used. photo_sizes: P x 2 int32 (height, width) of the photo as it is
     opened, another scale of ``sizes``; default: the same. upright: P bool, whether its EXIF rotation is applied then;
-    default: never. unsettled: how many photographs have a rotation that the size does not settle. categories: (name,
+    default: never. uncertain: how many photographs have a rotation that the size does not decide. categories: (name,
     class) by the file's own category number. notes: what else the user should know of how the file was read.
     """
 
@@ -84,7 +149,7 @@ class LabelTable:
     skipped: SkippedRows
     photo_sizes: Tensor | None = None
     upright: Tensor | None = None
-    unsettled: int = 0
+    uncertain: int = 0
     categories: dict[int, tuple[str, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -116,53 +181,50 @@ class LabelTable:
     @classmethod
     def collect(
         cls,
-        rows: Iterable[TableRow],
-        categories: dict[int, tuple[str, int]],
+        reader: LabelReader,
         source: str,
         max_photos: float = math.inf,
-        watch: Callable[[TableRow], None] | None = None,
-        unit: str = "row",
+        progress: bool = False,
+        on_row: Callable[[TableRow], None] | None = None,
     ) -> "LabelTable":
-        """The usable rows of a file, photographs in the order of their first one.
+        """The usable rows of a reader, photographs in the order of their first one.
 
         A photo whose rows say that it has no clothes is kept without masks. A photo is left out where it has no usable
         row, or where such a row stands beside ones that cannot be used: it has clothes, but nobody knows where.
-        source: what to call the file. max_photos: stop after that many. watch: is shown every row. unit: what a row is
-        called. Raises UserError when nothing is usable.
+        source: what to call the labels. max_photos: stop after that many. on_row: is shown every row. Raises UserError
+        when nothing is usable.
         """
-        skipped = SkippedRows(unit=unit)
-        masks: dict[Path, list[Mask]] = {}
-        placed: dict[Path, tuple[tuple[int, int], Fit]] = {}  # (stated size, fit) of photographs with labels
-        empty: dict[Path, tuple[tuple[int, int], Fit]] = {}  # and of those that a row says have no clothes
+        skipped = SkippedRows(unit=reader.unit)
+        photos: dict[Path, PhotoRows] = {}
         incomplete: set[Path] = set()
-        for row in rows:
-            if row.runs is not None and placed.get(row.photo, (row.stated,))[0] != row.stated:
-                row.category, row.runs, row.fault = None, None, "Height and Width that differ from an earlier row's"
-            if watch:
-                watch(row)
+        for row in reader.rows(progress):
+            path = row.photo.path
+            if reader.grouped and path not in photos and len(photos) >= max_photos:
+                break
+            if row.runs is not None and path in photos and not photos[path].takes(row):
+                row.reject("Height and Width that differ from an earlier row's")
+            if on_row:
+                on_row(row)
             if row.fault:
-                skipped.add(row.fault, row.row, row.image_id, row.detail)
-                incomplete.add(row.photo)
-                continue
-            if row.photo not in masks:
-                if len(masks) >= max_photos:
-                    continue
-                masks[row.photo] = []
-            (empty if row.runs is None else placed).setdefault(row.photo, (row.stated, row.fit))
-            if row.runs is not None and (value := categories[row.category][1]):
-                masks[row.photo].append((value, row.runs))
-        usable = [path for path in masks if path in placed or path not in incomplete]
+                skipped.add(row)
+                incomplete.add(path)
+            elif path in photos or len(photos) < max_photos:
+                photo = photos.setdefault(path, PhotoRows(row.label_size, row.fit))
+                if row.runs is not None:
+                    photo.add(row, reader.categories[row.category][1])
+        usable = {path: photo for path, photo in photos.items() if photo.labelled or path not in incomplete}
         if not usable:
-            reason = "; ".join(skipped.lines()) or f"it has no {unit}s"
+            reason = "; ".join(skipped.lines()) or f"it has no {reader.unit}s"
             raise UserError(f"nothing usable in {source}: {reason}")
-        where = {path: placed.get(path) or empty[path] for path in usable}
+        fits = [photo.fit for photo in usable.values()]
         return cls.pack(
-            ((path, where[path][0], masks[path]) for path in usable),
+            ((path, photo.label_size, photo.masks) for path, photo in usable.items()),
             skipped,
-            photo_sizes=_pairs(where[path][1].size for path in usable),
-            upright=torch.tensor([where[path][1].upright for path in usable]),
-            unsettled=sum(not where[path][1].settled for path in usable),
-            categories=categories,
+            photo_sizes=_pairs(fit.size for fit in fits),
+            upright=torch.tensor([fit.upright for fit in fits]),
+            uncertain=sum(not fit.certain for fit in fits),
+            categories=reader.categories,
+            notes=reader.notes(),
         )
 
     def __len__(self) -> int:
@@ -181,9 +243,9 @@ class LabelTable:
             lines.append(f"{resized} photographs are of another size than their labels, which are scaled to it")
         if upright:
             lines.append(f"{upright} photographs are turned as EXIF says, which gives them the shape of their labels")
-        if self.unsettled:
+        if self.uncertain:
             lines.append(
-                f"{self.unsettled} photographs have an EXIF rotation that the table's size does not settle; "
+                f"{self.uncertain} photographs have an EXIF rotation that the size of the labels does not decide; "
                 "labels are taken as drawn on the stored photo"
             )
         return lines
@@ -206,10 +268,10 @@ class LabelTable:
 
         The class that stands first in the class table wins where masks overlap, whatever the rows' order.
         """
-        size, stated = size or self.size(photo), self.sizes[photo].tolist()
+        size, label_size = size or self.size(photo), self.sizes[photo].tolist()
         by_column = np.zeros(size[::-1], np.uint8)  # as runs go
         for value, runs in reversed(self.class_masks(photo)):
-            np.copyto(by_column, value, where=rasterise(runs, *stated, size).T)
+            np.copyto(by_column, value, where=rasterise(runs, *label_size, size).T)
         return cv2.transpose(by_column)
 
 

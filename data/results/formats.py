@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco
 
 from data.label_values import PALETTE
-from data.labels.rle import encode_coco_runs, encode_runs, runs_of_mask
+from data.labels.rle import encode_runs, runs_of_mask
 from data.results.outlines import polygons
 from data.results.postprocess import nearest_pixels
 from data.results.segmentation import Segmentation
@@ -142,7 +143,7 @@ def report(result: Segmentation) -> dict:
             "box": [left, top, left + w, top + h] if area else None,
             "confidence": None if np.isnan(confidence := result.confidence[value]) else round(float(confidence), 4),
             "rle": encode_runs(runs),
-            "coco_rle": {"size": [height, width], "counts": encode_coco_runs(runs, mask.size)},
+            "coco_rle": {"size": [height, width], "counts": coco.encode(np.asfortranarray(mask))["counts"].decode()},
             "polygons": polygons(mask),
         }
     return {"height": height, "width": width, "warning": warning(result), "classes": classes}

@@ -13,7 +13,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 import evaluate
 import train
 from data.classes import CLOTHES
-from data.labels.imaterialist import read_table
+from data.labels.read import read_labels
 from data.results.segmentation import Segmentation
 from data.training.samples import EvaluationPhotos
 from networks.predictor import Predictor
@@ -74,7 +74,7 @@ def figures(few, tiny_checkpoint, tmp_path_factory) -> dict:
 
 @pytest.fixture
 def doll_photos(dolls) -> EvaluationPhotos:
-    return EvaluationPhotos(read_table(dolls.df_path, dolls.image_folder, CLOTHES))
+    return EvaluationPhotos(read_labels(dolls.df_path, dolls.image_folder, CLOTHES))
 
 
 def evaluation(photos: EvaluationPhotos, answer=lambda truth: truth):
@@ -82,7 +82,7 @@ def evaluation(photos: EvaluationPhotos, answer=lambda truth: truth):
 
 
 def test_validation_in_training_gives_the_same_figures(figures, few, tiny_checkpoint):
-    photos = EvaluationPhotos(read_table(few.df_path, few.image_folder, CLOTHES))
+    photos = EvaluationPhotos(read_labels(few.df_path, few.image_folder, CLOTHES))
     predictor = Predictor.load(tiny_checkpoint, device="cpu", precision="fp32")
     metrics = train.validate(predictor, photos, torch.device("cpu"), Interruption())
     for key in ("miou", "miou_clothes", "clothes_iou"):
@@ -97,7 +97,7 @@ def test_masks_written_by_infer_give_the_same_figures_in_torchmetrics(figures, f
         "--checkpoint_path", tiny_checkpoint,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    photos = EvaluationPhotos(read_table(few.df_path, few.image_folder, CLOTHES))
+    photos = EvaluationPhotos(read_labels(few.df_path, few.image_folder, CLOTHES))
     truth, prediction = [], []
     for index, _, label in photos.load(range(len(photos))):
         truth.append(label.ravel())

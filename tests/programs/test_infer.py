@@ -16,7 +16,7 @@ from PIL import Image
 import data.photos.open
 import infer
 from data.classes import CLOTHES
-from data.labels.coco import read_coco
+from data.labels.read import read_labels
 from networks.engines.choose import ENGINES
 from options.infer_options import InferOptions
 from tests.helpers import DataSet, Launched, assert_one_line_error, end, run_here, run_script, torchrun, training_flags
@@ -415,7 +415,7 @@ def test_predictions_can_be_trained_on(small, tmp_path):
     data = DataSet(photos, results / "coco.json")
     run = run_here("train.py", *training_flags(data, tmp_path / "run", iter=1, save_freq=1, image_log_freq=1))
     assert run.returncode == 0, run.stderr
-    table = read_coco(str(data.df_path), str(photos), CLOTHES)
+    table = read_labels(str(data.df_path), str(photos), CLOTHES)
     assert not table.skipped.count
     for i, path in enumerate(table.files):
         predicted = np.asarray(Image.open(results / path.relative_to(photos).with_suffix(".png")))

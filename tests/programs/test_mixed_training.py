@@ -7,7 +7,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.classes import CLOTHES
-from data.labels.imaterialist import read_table
+from data.labels.read import read_labels
 from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
 from scripts.pseudo_label import PseudoLabelOptions
@@ -57,7 +57,7 @@ def recipe(dolls, tiny_checkpoint, tmp_path_factory):
 
 
 def test_a_network_labels_the_tagged_classes_alone(recipe, dolls):
-    table = read_table(str(recipe.parent / "labels.csv"), str(dolls.image_folder), CLOTHES)
+    table = read_labels(str(recipe.parent / "labels.csv"), str(dolls.image_folder), CLOTHES)
     assert len(table) == 12 and not table.skipped.count
     values = np.unique(np.concatenate([np.unique(table.label_map(i)) for i in range(12)]))
     assert 3 not in values and set(values) & {1, 2, 254, 255}

@@ -7,7 +7,7 @@ import pytest
 
 from data.classes import CLOTHES
 from data.label_values import SOME_CLOTHES, UNKNOWN
-from data.labels.imaterialist import read_table
+from data.labels.read import read_labels
 from scripts.prepare_products import (
     CATEGORIES,
     PrepareProductsOptions,
@@ -57,10 +57,10 @@ def test_real_photographs_give_tables_that_training_reads(clone, saliency_onnx, 
     assert "13 photographs with a label that is known here" in said
     assert "1 no such file" in said
     folder = str(clone / "images")
-    products = read_table(str(tmp_path / "out/products.csv"), folder, CLOTHES)
-    full = read_table(str(tmp_path / "out/products_full.csv"), folder, CLOTHES)
-    others = read_table(str(tmp_path / "out/products_others.csv"), folder, CLOTHES)
-    kept = read_table(str(tmp_path / "out/products_val.csv"), folder, CLOTHES)
+    products = read_labels(str(tmp_path / "out/products.csv"), folder, CLOTHES)
+    full = read_labels(str(tmp_path / "out/products_full.csv"), folder, CLOTHES)
+    others = read_labels(str(tmp_path / "out/products_others.csv"), folder, CLOTHES)
+    kept = read_labels(str(tmp_path / "out/products_val.csv"), folder, CLOTHES)
     assert not products.skipped.count and not full.skipped.count
     assert len(products) + len(full) + len(others) + len(kept) >= 10  # at most two are doubtful
     assert len(kept) == 1 and all(for_validation(path.name) for path in kept.files)

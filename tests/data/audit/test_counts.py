@@ -20,7 +20,7 @@ def test_rows_and_photographs_are_counted_by_category(tmp_path):
     (shoe,) = (row for row in csv.reader(df_path.open()) if row[0] == "doll000.jpg" and row[4] == "23")
     append_rows(df_path, shoe)
     counts = RowCounts()
-    read_labels(str(df_path), str(image_folder), CLOTHES, watch=counts.add)
+    read_labels(str(df_path), str(image_folder), CLOTHES, on_row=counts.add)
     assert counts.photos_of_category == truth
     assert counts.of_category == truth + Counter({23: 1})
 
@@ -58,6 +58,6 @@ def test_rows_that_say_that_a_photo_has_no_clothes_are_not_faults(tmp_path):
     scene(2, 30, 20).save(image_folder / "bare.png")
     append_rows(df_path, ("bare.png", "", "", "", ""))
     rows = RowCounts()
-    table = read_labels(str(df_path), str(image_folder), CLOTHES, watch=rows.add)
+    table = read_labels(str(df_path), str(image_folder), CLOTHES, on_row=rows.add)
     assert (rows.rows, rows.bad.count, len(rows.photos), sum(rows.of_category.values())) == (3, {}, 3, 2)
     assert count_classes(table, 4).without_clothes == 1

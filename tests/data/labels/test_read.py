@@ -1,15 +1,18 @@
-"""Labels of every documented format go by what --df_path names, and docs/data.md shows what can be read."""
+"""Labels of every documented format are read alike, and docs/data.md shows what can be read."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from data.classes import CLOTHES, load_class_table
-from data.labels.read import read_labels
-from tests.helpers import ROOT
+from data.classes import load_class_table
+from tests.data.labels.drawn import HEIGHT, WIDTH, mask_of, read, save_photo, write_csv
+from tests.data.labels.test_coco import coco, counts_of
+from tests.helpers import ROOT, DataSet, encode_rle, flags_of, run_here, training_flags
 
 
 def example(heading: str) -> str:
@@ -26,32 +29,20 @@ def photos(tmp_path) -> Path:
     return tmp_path / "photos"
 
 
-def test_the_documented_table_is_read(photos, tmp_path):
-    (tmp_path / "labels.csv").write_text(example("Table (CSV)"))
-    table = read_labels(str(tmp_path / "labels.csv"), str(photos), CLOTHES)
-    assert [path.name for path in table.files] == ["look1.jpg", "look2.jpg"]
-    assert table.lines() == []
-    expected = np.zeros((10, 8), np.uint8)
-    expected[5:8, 0:2] = 1
-    assert np.array_equal(table.label_map(0), expected)
-    assert not table.label_map(1).any()
-
-
-def test_the_documented_coco_file_is_read(photos, tmp_path):
-    (tmp_path / "labels.JSON").write_text(example("COCO (JSON)"))
-    table = read_labels(str(tmp_path / "labels.JSON"), str(photos), CLOTHES)
-    expected = np.zeros((10, 8), np.uint8)
-    expected[2:7, 1:5] = 1
-    assert np.array_equal(table.label_map(0), expected)
-
-
-def test_a_folder_is_read_as_label_maps(photos, tmp_path):
-    (tmp_path / "maps").mkdir()
-    for name in ("look1.png", "look2.jpg.png"):
-        Image.fromarray(np.full((10, 8), 2, np.uint8)).save(tmp_path / "maps" / name)
-    table = read_labels(str(tmp_path / "maps"), str(photos), CLOTHES)
-    assert [path.name for path in table.files] == ["look1.jpg", "look2.jpg"]
-    assert (table.label_map(1) == 2).all()
+@pytest.mark.parametrize(
+    ("heading", "file", "box", "second"),
+    [
+        ("Table (CSV)", "labels.csv", (5, 0, 8, 2), "look2.jpg"),
+        ("COCO (JSON)", "labels.JSON", (2, 1, 7, 5), None),
+    ],
+)
+def test_the_documented_files_are_read(heading, file, box, second, photos, tmp_path):
+    (tmp_path / file).write_text(example(heading))
+    table = read(tmp_path / file, photos)
+    assert [path.name for path in table.files] == ["look1.jpg", second][: len(table)]
+    assert (table.skipped.count, len(table)) == ({}, 1 + bool(second))
+    assert np.array_equal(table.label_map(0), mask_of(*box, (10, 8)))
+    assert not second or not table.label_map(1).any()
 
 
 def test_the_documented_class_map_is_read(tmp_path):
@@ -59,3 +50,52 @@ def test_the_documented_class_map_is_read(tmp_path):
     table = load_class_table(str(tmp_path / "map.yml"))
     assert table.names == ("background", "shoes", "bags", "tops")
     assert [table.by_category[number] for number in (23, 24, 0, 2, 10)] == [1, 2, 3, 3, 0]
+
+
+@pytest.fixture(scope="module")
+def three_forms(tmp_path_factory) -> tuple[Path, list[Path]]:
+    """Photographs, the last without clothes, and their labels as table, as COCO file and as folder of label maps."""
+    folder = tmp_path_factory.mktemp("forms")
+    rows, images, annotations = [], [], []
+    (folder / "maps").mkdir()
+    for i in range(4):
+        mask = mask_of(4 + i, 5, 20 + i, 25) if i < 3 else mask_of(0, 0, 0, 0)
+        save_photo(folder / f"photos/{i}.jpg", mask)
+        Image.fromarray(mask.astype(np.uint8)).save(folder / f"maps/{i}.jpg.png")
+        rows.append([f"{i}.jpg", encode_rle(mask), HEIGHT, WIDTH, 0])
+        images.append({"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH})
+        if mask.any():
+            rle = {"size": [HEIGHT, WIDTH], "counts": counts_of(mask)}
+            annotations.append({"image_id": i, "segmentation": rle})
+    (folder / "labels.json").write_text(json.dumps(coco(*annotations, images=images)))
+    return folder / "photos", [write_csv(folder, *rows), folder / "labels.json", folder / "maps"]
+
+
+def test_evaluate_and_audit_say_the_same_of_all_forms(three_forms, tiny_checkpoint, tmp_path):
+    photos, forms = three_forms
+    figures, classes = [], []
+    for df_path in forms:
+        options = {"image_folder": photos, "df_path": df_path}
+        also = {"checkpoint_path": tiny_checkpoint, "device": "cpu", "json": tmp_path / "figures.json"}
+        result = run_here("evaluate.py", *flags_of(options | also))
+        assert result.returncode == 0, result.stderr
+        figures.append(json.loads((tmp_path / "figures.json").read_text()))
+        alarms = f"false alarms: {100 * figures[-1]['false_alarm']:.2f} % of the pixels of the 1 photographs"
+        assert alarms in result.stdout
+        result = run_here("-m", "data.audit", *flags_of(options | {"report_dir": tmp_path / "report"}))
+        assert result.returncode == 0, result.stderr
+        classes.append(result.stdout[result.stdout.index("masks") : result.stdout.index("duplicate")])
+    assert figures[0] == figures[1] == figures[2]
+    assert classes[0] == classes[1] == classes[2]
+
+
+def test_training_gives_the_same_weights_from_all_forms(three_forms, tmp_path):
+    photos, forms = three_forms
+    weights = []
+    for i, df_path in enumerate(forms):
+        flags = training_flags(DataSet(photos, df_path), tmp_path / str(i), iter=1, val_df_path=df_path,
+                               val_image_folder=photos, fine_width=32, fine_height=32)  # fmt: skip
+        result = run_here("train.py", *flags)
+        assert result.returncode == 0, result.stderr
+        weights.append(torch.load(tmp_path / str(i) / "latest.pth", weights_only=False)["network"])
+    assert all(torch.equal(weights[0][key], other[key]) for other in weights[1:] for key in weights[0])

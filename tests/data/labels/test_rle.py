@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.labels.rle import RunLengthError, encode_rle, parse_rle, rasterise, sample_positions
+from data.labels.rle import LabelError, encode_rle, parse_rle, rasterise, sample_positions
 
 fuzz = settings(deadline=None, database=None)  # a busy machine is no fault, and no folder is left behind
 SIDE = st.integers(1, 40)
@@ -68,7 +68,7 @@ TEXTS = st.one_of(
 def test_any_text_is_refused_or_gives_runs_within_the_image(text, height, width):
     try:
         runs = parse_rle(text, height, width)
-    except RunLengthError as error:
+    except LabelError as error:
         assert "\n" not in str(error)
         return
     assert runs.tolist() == [[s - 1, s - 1 + n] for s, n in np.array(text.split(), int).reshape(-1, 2).tolist()]
@@ -115,6 +115,6 @@ def test_runs_are_one_based_and_go_down_the_columns():
 )
 @pytest.mark.filterwarnings("error")
 def test_malformed_runs_are_named(text, kind):
-    with pytest.raises(RunLengthError, match=kind):
+    with pytest.raises(LabelError, match=kind):
         parse_rle(text, 4, 3)
     assert parse_rle("1 12", 4, 3).tolist() == [[0, 12]]  # one pixel less than the ones refused

@@ -1,4 +1,4 @@
-"""Packed labels: precedence of classes, sampling at any size, and memory that loader workers share."""
+"""Packed labels: which rows are used, precedence of classes, any size, and memory that loader workers share."""
 
 from itertools import permutations
 from pathlib import Path
@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from data.labels.photo_finder import Fit, FoundPhoto
 from data.labels.rle import encode_rle, parse_rle, sample_positions
-from data.labels.table import LabelTable, SkippedRows
+from data.labels.table import LabelTable, SkippedRows, TableRow
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import TrainingPhotos
+from utils.errors import UserError
 
 SIZE = (40, 30)
 
@@ -61,14 +63,87 @@ def test_a_photo_without_masks_is_background():
     assert len(LabelTable.pack([])) == 0
 
 
-def test_skipped_rows_are_told_by_kind_with_the_first_of_each():
-    skipped = SkippedRows()
-    for row, kind in enumerate(("missing photo", "empty cell", "missing photo"), 5):
-        skipped.add(kind, row, f"{row}.jpg")
-    assert skipped.lines() == [
-        "skipped 2 row(s): missing photo (first: row 5, 5.jpg)",
-        "skipped 1 row(s): empty cell (first: row 6, 6.jpg)",
+# Rows of a reader
+
+
+def row(number: int, name: str, top: int | None = 0, category: int = 1, fault: str | None = None, scale: int = 1):
+    """A row of a photo ``name``: 10 pixel rows from ``top`` on, or with None no clothes."""
+    made = TableRow(number, name, FoundPhoto(Path(name), SIZE, fault=None), fault=fault)
+    if not fault:
+        size = (SIZE[0] * scale, SIZE[1] * scale)
+        made.label_size, made.fit = size, Fit(SIZE)
+        if top is not None:
+            made.category, made.runs = category, rows(top, top + 10)
+    return made
+
+
+class Reader:
+    """Gives these rows, and counts how many were taken."""
+
+    unit = "row"
+    categories = dict(enumerate((("background", 0), ("upper", 1), ("lower", 2), ("full", 3))))
+
+    def __init__(self, *given: TableRow, grouped: bool = False):
+        self.given, self.grouped, self.taken = given, grouped, 0
+
+    def rows(self, progress: bool):
+        for self.taken, given in enumerate(self.given, 1):  # noqa: B020
+            yield given
+
+    def notes(self) -> list[str]:
+        return ["a note"]
+
+
+def classes_of(table: LabelTable) -> dict[str, list[int]]:
+    """Classes of the masks of each photo by its name."""
+    return {path.name: [value for value, _ in table.masks(i)] for i, path in enumerate(table.files)}
+
+
+def test_rows_make_photographs_whatever_their_order():
+    reader = Reader(row(1, "a"), row(2, "b", category=2), row(3, "a", 20, category=3), row(4, "c", category=0))
+    table = LabelTable.collect(reader, "the file")
+    assert classes_of(table) == {"a": [1, 3], "b": [2], "c": []}  # background rows make a photo, and no mask
+    assert (table.lines(), table.categories) == (["a note"], reader.categories)
+
+
+def test_a_photo_has_no_clothes_only_where_nothing_else_is_said_of_it():
+    reader = Reader(
+        row(1, "bare", None),
+        row(2, "both", None),
+        row(3, "both"),
+        row(4, "doubtful", None),  # what cannot be read of it may have been clothes
+        row(5, "doubtful", fault="empty cell"),
+        row(6, "spoiled", fault="empty cell"),
+        row(7, "dressed"),
+        row(8, "dressed", fault="odd"),
+        row(9, "dressed", scale=2),
+    )
+    table = LabelTable.collect(reader, "the file")
+    assert classes_of(table) == {"bare": [], "both": [1], "dressed": [1]}
+    assert table.skipped.lines() == [
+        "skipped 2 row(s): empty cell (first: row 5, doubtful)",
+        "skipped 1 row(s): odd (first: row 8, dressed)",
+        "skipped 1 row(s): Height and Width that differ from an earlier row's (first: row 9, dressed)",
     ]
+
+
+def test_nothing_usable_is_an_error_that_says_why():
+    for given, words in (
+        ((row(1, "a", fault="odd"),), "nothing usable in the file: skipped 1 row.*odd"),
+        ((), "no rows"),
+    ):
+        with pytest.raises(UserError, match=words):
+            LabelTable.collect(Reader(*given), "the file")
+
+
+@pytest.mark.parametrize(("grouped", "taken"), [(True, 4), (False, 6)])
+def test_max_photos_takes_the_first_photographs_and_stops_early_where_rows_are_grouped(grouped, taken):
+    given = [row(1, "a"), row(2, "b", fault="odd"), row(3, "c"), row(4, "d"), row(5, "a"), row(6, "e")]
+    reader, seen = Reader(*given, grouped=grouped), []
+    table = LabelTable.collect(reader, "the file", max_photos=2, on_row=seen.append)
+    assert classes_of(table) == {"a": [1] if grouped else [1, 1], "c": [1]}
+    assert reader.taken == taken
+    assert len(seen) == (3 if grouped else 6)
 
 
 def private_megabytes() -> float:

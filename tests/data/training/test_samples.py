@@ -10,7 +10,7 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from data.label_values import UNKNOWN
-from data.labels.imaterialist import read_table
+from data.labels.read import read_labels
 from data.labels.rle import encode_rle, parse_rle
 from data.labels.table import LabelTable
 from data.photos.open import PhotoError
@@ -127,7 +127,7 @@ def test_large_jpegs_stay_in_register_with_their_labels(tmp_path):
 
 
 def test_photographs_for_evaluation_are_whole_or_close_ups_alone(dolls):
-    table = read_table(dolls.df_path, dolls.image_folder, CLOTHES)
+    table = read_labels(dolls.df_path, dolls.image_folder, CLOTHES)
     whole, near = EvaluationPhotos(table), EvaluationPhotos(table, close_ups=True)
     assert len(whole) == len(near) == len(table)
     for index in range(len(table)):

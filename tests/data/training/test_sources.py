@@ -11,7 +11,8 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from data.label_values import SOME_CLOTHES, UNKNOWN
-from data.labels.imaterialist import COLUMNS, read_table
+from data.labels.imaterialist import COLUMNS
+from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from data.labels.tags import load_tag_map, read_tags
 from data.training.augmentation import TrainTransform, paste, portrait_box, turn
@@ -159,7 +160,7 @@ def test_a_label_map_survives_its_table(tmp_path):
         Image.new("RGB", (5, 6)).save(tmp_path / "photos" / name)
     rows = table_rows("a, b.jpg", labels, CLOTHES) + table_rows("empty.jpg", np.zeros_like(labels), CLOTHES)
     write_csv(tmp_path / "labels.csv", [COLUMNS, *rows])
-    table = read_table(str(tmp_path / "labels.csv"), str(tmp_path / "photos"), CLOTHES)
+    table = read_labels(str(tmp_path / "labels.csv"), str(tmp_path / "photos"), CLOTHES)
     assert not table.skipped.count
     np.testing.assert_array_equal(table.label_map(0), labels)
     assert len(table) == 2 and not table.label_map(1).any()
@@ -174,12 +175,12 @@ def test_a_known_class_wins_over_words(tmp_path):
         ("a.jpg", "1 2", 2, 2, "10"),
     ]
     write_csv(tmp_path / "labels.csv", [COLUMNS, *rows])
-    table = read_table(str(tmp_path / "labels.csv"), str(tmp_path), CLOTHES)
+    table = read_labels(str(tmp_path / "labels.csv"), str(tmp_path), CLOTHES)
     assert table.label_map(0).tolist() == [[3, SOME_CLOTHES], [3, SOME_CLOTHES]]
 
 
 def test_a_sample_says_how_far_it_is_trusted_and_what_it_can_hold(dolls, tag_map, tmp_path):
-    table = read_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES)
+    table = read_labels(str(dolls.df_path), str(dolls.image_folder), CLOTHES)
     write_csv(tmp_path / "tags.csv", [("ImageId", "Tags"), (table.files[0].name, "dress")])
     tags = read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
     how = Augmentation("full", portraits=0.3, rotations=0.3, turns=0.2, pastes=0.5)

@@ -1,0 +1,148 @@
+"""Photographs are found however labels write their names, and labels lie on them however they are stored."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from data.labels.photo_finder import MISSING_PHOTO, PhotoFinder
+from data.labels.rle import encode_rle
+from options.train_options import TrainOptions
+from tests.data.labels.drawn import (
+    BOX,
+    HEIGHT,
+    ROW,
+    WIDTH,
+    assert_in_register,
+    mask_of,
+    photo_of,
+    read,
+    save_photo,
+    save_turned,
+    write_csv,
+)
+from tests.helpers import flags_of, run_here
+from utils.errors import UserError
+
+FOUND = [
+    ("a.jpeg", "a"),
+    ("a.JPG", "a"),
+    ("a.png", "a"),
+    ("A.JPG", "a.jpg"),
+    ("a.png", "a.jpg"),
+    ("2019.05.17.jpg", "2019.05.17"),
+    ("look.v2.JPEG", "LOOK.V2.jpg"),
+    ("deep/er/a.jpg", r"deep\er\a.jpg"),
+    ("deep/a.jpeg", r".\deep\a"),
+    ("a.jpg", "train/a.jpg"),
+    ("a.jpg", r"C:\data\train\a.jpg"),
+    ("a.jpg", "/home/me/train/a"),
+    ("a.jpg", "../data/train/a.jpg"),
+    ("train/a.jpg", "a.jpg"),
+    ("cafe\u0301.jpg", "caf\u00e9"),
+]
+
+
+@pytest.mark.parametrize(("file", "name"), FOUND)
+def test_a_photo_is_found_however_its_name_is_written(file, name, tmp_path):
+    save_photo(tmp_path / "photos" / file)
+    found = PhotoFinder(str(tmp_path / "photos")).find(name)
+    assert (found.path, found.size, found.fault) == (tmp_path / "photos" / file, (HEIGHT, WIDTH), None)
+
+
+@pytest.mark.parametrize(
+    "name", ["three/a.jpg", "../outside.jpg", "../table.csv", "b.jpg", "..", "/", "", "a" * 3000, "a\0"]
+)
+def test_a_name_that_no_photo_has_is_missing(name, tmp_path):
+    save_photo(tmp_path / "photos/one/a.jpg")
+    save_photo(tmp_path / "outside.jpg")
+    assert PhotoFinder(str(tmp_path / "photos")).find(name).fault == MISSING_PHOTO
+
+
+def test_a_name_that_two_photographs_could_have_is_a_fault_unless_its_folders_tell(tmp_path):
+    for folder in ("one", "two"):
+        save_photo(tmp_path / folder / "a.jpg")
+    finder = PhotoFinder(str(tmp_path))
+    assert finder.find("a").fault == "name of several photographs"
+    assert finder.find("a").detail == "one/a.jpg and two/a.jpg"
+    assert finder.find("x/two/a").path == tmp_path / "two/a.jpg"
+
+
+def test_a_photo_that_cannot_be_read_is_a_fault(tmp_path):
+    (tmp_path / "a.jpg").write_text("no image")
+    assert PhotoFinder(str(tmp_path)).find("a.jpg").fault == "photo that cannot be read"
+
+
+def test_where_the_data_set_is_is_said_where_its_folder_is_missing(tmp_path):
+    with pytest.raises(UserError, match="no folder of photographs at .*none$"):
+        PhotoFinder(str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"no folder of photographs at .*kaggle\.com"):
+        PhotoFinder(str(tmp_path / "imaterialist/train"))
+
+
+@pytest.mark.parametrize("written", ["../shots/train", "../shots/train/", "./../shots/../shots/train", "../elsewhere"])
+def test_a_relative_folder_above_the_repository_is_searched(tmp_path, monkeypatch, written):
+    save_photo(tmp_path / "shots/train/a.jpg")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "shots/train")
+    (tmp_path / "repository").mkdir()
+    monkeypatch.chdir(tmp_path / "repository")
+    assert ".." in Path(TrainOptions().image_folder).parts  # as the default is
+    assert PhotoFinder(written).find("train/a").path.is_file()
+
+
+# Photographs stored turned, and photographs of another size
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_labels_drawn_on_the_upright_photo_are_recognised_by_their_size(orientation, tmp_path):
+    save_turned(tmp_path / "upright.jpg", BOX, orientation)
+    save_photo(tmp_path / "stored.jpg", BOX, orientation)  # labels of this one were drawn on what is stored
+    table = read(write_csv(tmp_path, ["upright.jpg", *ROW], ["stored.jpg", *ROW]), tmp_path)
+    assert (table.skipped.count, table.upright.tolist(), table.uncertain) == ({}, [True, False], 0)
+    assert_in_register(table)
+
+
+@pytest.mark.parametrize("size", [(400, 300), (267, 200), (534, 401), (1600, 1200), (1066, 800)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_labels_of_resized_copies_are_scaled(size, orientation, tmp_path):
+    mask = mask_of(100, 150, 500, 400, (800, 600))
+    copy = photo_of(mask).resize(size[::-1])
+    copy = copy.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else copy
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    copy.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    table = read(write_csv(tmp_path, ["a.jpg", encode_rle(mask), 800, 600, 1]), tmp_path)
+    assert table.upright.tolist() == [orientation == 6]
+    assert_in_register(table)
+    assert table.lines()[0] == "1 photographs are of another size than their labels, which are scaled to it"
+
+
+def test_rotations_that_the_size_does_not_decide_are_counted_and_labels_taken_as_stored(tmp_path):
+    square = mask_of(3, 5, 20, 28, (30, 30))
+    for name, mask, orientation in (("half", BOX, 3), ("mirrored", BOX, 2), ("square", square, 6), ("bare", BOX, 3)):
+        save_photo(tmp_path / f"{name}.jpg", mask, orientation)
+    photo_of(BOX).save(tmp_path / "broken.jpg", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff", quality=95)
+    df_path = write_csv(
+        tmp_path,
+        *([f"{name}.jpg", *ROW] for name in ("half", "mirrored", "broken")),
+        ["square.jpg", encode_rle(square), 30, 30, 1],
+        ["bare.jpg", "", HEIGHT, WIDTH, ""],  # nothing was drawn on it
+    )
+    table = read(df_path, tmp_path)
+    assert (table.uncertain, table.upright.any()) == (3, False)
+    line = "3 photographs have an EXIF rotation that the size of the labels does not decide; labels are taken as drawn"
+    assert line in table.lines()[0]
+    result = run_here("-m", "data.audit", *flags_of({"image_folder": tmp_path, "df_path": df_path}))
+    assert line in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("photo", "stated"),
+    [((480, 640), (800, 600)), ((480, 640), (600, 640)), ((640, 640), (2**20, 2**20)), ((480, 640), (0, 0))],
+)  # width x height
+def test_labels_of_another_shape_are_a_fault_with_both_sizes(photo, stated, tmp_path):
+    Image.new("RGB", photo).save(tmp_path / "a.jpg")
+    with pytest.raises(UserError) as error:
+        read(write_csv(tmp_path, ["a.jpg", "1 2", *stated[::-1], 1]), tmp_path)
+    sizes = "the table says {}x{}, the photo has {}x{}".format(*stated, *photo)
+    assert f"Height and Width that disagree with the photo (first: row 1, a.jpg: {sizes})" in str(error.value)
