@@ -13,6 +13,7 @@ import signal
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from zipfile import ZipFile
@@ -35,7 +36,7 @@ from utils.errors import UserError, run_program
 from utils.memory import keep_freed_memory
 
 MEGABYTE = 1_000_000
-VISITORS = 8  # whose photographs are held in memory, for another category or output
+VISITORS = 8  # whose photos are kept in memory, for another category or output
 PREVIEW = 720  # pixels, the longer side of the pictures on the page; results have the photo's size
 CSS = """
 .card { display: grid; grid-template-columns: 1fr 1fr 13em; gap: 1em; padding: 1em 0; align-items: start;
@@ -57,12 +58,16 @@ def main(options: AppOptions) -> None:
     with tempfile.TemporaryDirectory(prefix="cloth-segmentation-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build_page(predictor, options, Path(folder))
-        page.launch(
-            server_name=options.host, server_port=options.port,
-            max_file_size=options.max_photos * options.max_megabytes * MEGABYTE,  # gradio would refuse the whole drop
-            share=False, run_history=False, ssr_mode=False, footer_links=[], css=CSS, quiet=True,
-            prevent_thread_lock=True, state_session_capacity=VISITORS,
-        )  # fmt: skip
+        try:
+            page.launch(
+                server_name=options.host, server_port=options.port,
+                max_file_size=options.max_photos * options.max_megabytes * MEGABYTE,  # gradio refuses the whole drop
+                share=False, run_history=False, ssr_mode=False, footer_links=[], css=CSS, quiet=True,
+                prevent_thread_lock=True, state_session_capacity=VISITORS,
+            )  # fmt: skip
+        except (OSError, UnicodeError):  # the latter of a name that no host can have
+            place = f"{options.host}:{options.port}"
+            raise UserError(f"cannot listen at {place}; choose another --port or --host") from None
         print(f"device: {predictor.name}; open {page.local_url} in a browser; Ctrl-C ends the page", flush=True)
         while True:
             time.sleep(60)
@@ -74,27 +79,42 @@ def bypass_proxy(host: str) -> None:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost", host)))
 
 
+@dataclass
+class Photo:
+    """A photo as the page keeps it: another category or output needs no second run of the network.
+
+    content: the file. seen: what the network found, with the photo at the page's size. size: (height, width).
+    It takes the file, 4 bytes per class and pixel of the input, and 4 bytes per pixel of the preview.
+    """
+
+    content: bytes
+    seen: Segmentation
+    size: tuple[int, int]
+    seconds: float
+
+
 def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Blocks:
     """The page; it is not served yet. folder: of uploads and results, gradio's own."""
     names = [f"<span>{swatch(value)}{html.escape(name)}</span>" for value, name in enumerate(predictor.class_names)]
     legend = f"<div class='legend'>{''.join(names)}</div>"
     limits = (
-        f"Up to {options.max_photos} photographs, each up to {options.max_megabytes} MB and "
-        f"{options.max_megapixels:g} megapixels. They are deleted from the disk before they are segmented, and results "
-        f"{options.keep_minutes} minutes after they are made. The memory keeps the photographs of the last "
-        f"{VISITORS} visitors while the program runs."
+        f"Up to {options.max_photos} photos, each up to {options.max_megabytes} MB and {options.max_megapixels:g} "
+        f"megapixels. They are deleted from the disk before they are segmented, and results {options.keep_minutes} "
+        f"minutes after they are made. The memory keeps the photos of the last {VISITORS} visitors while the program "
+        "runs."
     )
 
-    def answer(paths: list[str] | None, photos: dict[str, bytes | str], category: str, output: str):
-        """Segment the photographs that were dropped now, or else those that were dropped before."""
+    def answer(paths: list[str] | None, photos: dict[str, Photo | str], category: str, output: str):
+        """Segment the photos that were dropped now, or write those that were dropped before in another way."""
+        started = time.perf_counter()
         if paths:
-            photos = take(paths, folder, options.max_photos, options.max_megabytes)
+            files = take(paths, folder, options.max_photos, options.max_megabytes)
+            photos = {name: segment(file, predictor, options.max_megapixels) for name, file in files.items()}
         if not photos:
             return None, photos, legend, gr.DownloadButton("Download", interactive=False)
-        started = time.perf_counter()
-        cards, download = segment(photos, category, output, predictor, options, folder)
+        cards, download = write(photos, category, output, options.max_megapixels, folder)
         seconds = time.perf_counter() - started
-        summary = f"<p>{len(photos)} photograph(s) in {seconds:.1f} s · {html.escape(predictor.name)}</p>"
+        summary = f"<p>{len(photos)} photo(s) in {seconds:.1f} s · {html.escape(predictor.name)}</p>"
         button = gr.DownloadButton(
             f"Download {download.name}" if download else "Download", value=download, interactive=download is not None
         )
@@ -106,7 +126,7 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
         photos = gr.State({})
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                dropped = gr.File(label="Drop photographs", file_count="multiple", height=160)
+                dropped = gr.File(label="Drop photos", file_count="multiple", height=160)
                 category = gr.Radio(["any", *predictor.class_names[1:]], value="any", label="Category")
                 output = gr.Dropdown(list(FORMATS), value="mask", label="Output")
                 download = gr.DownloadButton("Download", interactive=False, variant="primary")
@@ -127,7 +147,7 @@ def take(paths: list[str], folder: Path, max_photos: int, max_megabytes: int) ->
         name = next(n for n in chain([path.name], (f"{i}_{path.name}" for i in count(2))) if n not in photos)
         try:
             if number >= max_photos:
-                photos[name] = f"left out: the limit is {max_photos} photographs at once"
+                photos[name] = f"left out: the limit is {max_photos} photos at once"
             elif path.stat().st_size > max_megabytes * MEGABYTE:
                 photos[name] = f"over the limit of {max_megabytes} MB; shrink the photo"
             else:
@@ -144,61 +164,75 @@ def take(paths: list[str], folder: Path, max_photos: int, max_megabytes: int) ->
     return photos
 
 
-def segment(
-    photos: dict[str, bytes | str],
-    category: str,
-    output: str,
-    predictor: Predictor,
-    options: AppOptions,
-    folder: Path,
-) -> tuple[list[str], Path | None]:
-    """(HTML for each photograph, the file to download: a result, a zip of several, or None).
+def segment(file: bytes | str, predictor: Predictor, max_megapixels: float) -> Photo | str:
+    """Run the network on a file's photo; a file that was not taken, or is not a photo, gives the reason."""
+    if isinstance(file, str):
+        return file
+    started = time.perf_counter()
+    try:
+        photo = open_photo(io.BytesIO(file), max_megapixels=max_megapixels)
+    except PhotoError as error:
+        return str(error)
+    result, size = predictor.predict([photo])[0], photo.size[::-1]
+    photo.thumbnail((PREVIEW, PREVIEW))
+    seen = Segmentation(result.logits, photo.size[::-1], result.class_names, photo)
+    return Photo(file, seen, size, time.perf_counter() - started)
 
-    photos: encoded, or why not taken, by name. One that cannot be used has the reason on its card.
+
+def write(
+    photos: dict[str, Photo | str], category: str, output: str, max_megapixels: float, folder: Path
+) -> tuple[list[str], Path | None]:
+    """(HTML for each photo, the file to download: a result, a zip of several, or None).
+
+    photos: by name; the card of one that could not be used has the reason.
     """
     cards, results = [], Path(tempfile.mkdtemp(dir=folder))
     archive = results / f"{output}_{category}.zip"
     single = None
-    for photo, name in result_names(list(map(Path, photos))).items():
-        started = time.perf_counter()
+    for path, name in result_names(list(map(Path, photos))).items():
+        photo = photos[path.name]
         try:
-            content = photos[photo.name]
-            if isinstance(content, str):
-                raise UserError(content)
-            image = open_photo(io.BytesIO(content), max_megapixels=options.max_megapixels)
-            result = predictor.predict([image])[0]
-            content = FORMATS[output].encode(result.only(category))
-        except (PhotoError, UserError) as error:
-            cards.append(card(photo.name, f"<p class='fault'>⚠ {html.escape(str(error))}</p>"))
+            content = photo if isinstance(photo, str) else encode(photo, category, output, max_megapixels)
+        except UserError as error:
+            photo = str(error)
+        if isinstance(photo, str):
+            cards.append(card(path.name, f"<p class='fault'>⚠ {html.escape(photo)}</p>"))
             continue
-        path = result_path(results, name, output, category)
+        result = result_path(results, name, output, category)
         if len(photos) == 1:
-            single = results / path.name
+            single = results / result.name
             single.write_bytes(content)
         else:
             with ZipFile(archive, "a") as file:
-                file.writestr(path.relative_to(results).as_posix(), content)
-        cards.append(picture_card(photo.name, result, category, time.perf_counter() - started))
+                file.writestr(result.relative_to(results).as_posix(), content)
+        cards.append(photo_card(path.name, photo, category))
     return cards, single or (archive if archive.exists() else None)
 
 
-def picture_card(name: str, result: Segmentation, category: str, seconds: float) -> str:
-    """HTML of a photograph: photo under the colours, class map, and what was found."""
-    small = result.photo.copy()
-    small.thumbnail((PREVIEW, PREVIEW))
-    preview = Segmentation(result.logits, small.size[::-1], result.class_names, small).only(category)
-    shares = np.bincount(preview.labels.ravel(), minlength=len(result.class_names)) / preview.labels.size
+def encode(photo: Photo, category: str, output: str, max_megapixels: float) -> bytes:
+    """A result at the photo's own size. Raises UserError where the format cannot hold it."""
+    pixels = None
+    if FORMATS[output].needs_photo:
+        pixels = open_photo(io.BytesIO(photo.content), max_megapixels=max_megapixels)
+    result = Segmentation(photo.seen.logits, photo.size, photo.seen.class_names, pixels)
+    return FORMATS[output].encode(result.only(category))
+
+
+def photo_card(name: str, photo: Photo, category: str) -> str:
+    """HTML of a photo: photo under the colours, class map, and what was found."""
+    preview, names = photo.seen.only(category), photo.seen.class_names
+    shares = np.bincount(preview.labels.ravel(), minlength=len(names)) / preview.labels.size
     found = "".join(
-        f"<div>{swatch(value)}{html.escape(result.class_names[value])} {100 * shares[value]:.1f} %</div>"
+        f"<div>{swatch(value)}{html.escape(names[value])} {100 * shares[value]:.1f} %</div>"
         for value in np.flatnonzero(shares)
         if value > 0
     )
-    width, height = result.photo.size
+    height, width = photo.size
     return card(
         name,
         picture("photo under the colours", "image/jpeg", jpeg(blended_image(preview)))
         + picture("class map", "image/png", FORMATS["mask"].encode(preview)),
-        f"{found or 'no clothes found'}<p>{width}x{height}, {seconds:.1f} s</p>",
+        f"{found or 'no clothes found'}<p>{width}x{height}, {photo.seconds:.1f} s</p>",
     )
 
 

@@ -1,4 +1,4 @@
-"""Segment the clothes on a photograph, or on all of a folder: python infer.py (see --help)."""
+"""Segment the clothes on a photo, or on all photos of a folder: python infer.py (see --help)."""
 
 from options.infer_options import InferOptions
 
@@ -20,7 +20,7 @@ from data.photos.folder import bare_names, list_folder, result_names
 from data.photos.open import PhotoError, open_photo
 from data.results.formats import OutputLayout, result_path, warning
 from data.results.postprocess import Postprocess
-from data.results.run_report import COCO, REPORT, refuse_foreign, write_coco, write_report
+from data.results.run_report import COCO, REPORT, write_summary
 from data.results.segmentation import Segmentation
 from data.results.tryon import Preset
 from networks.engines.onnx_cache import read_info
@@ -29,7 +29,7 @@ from utils.errors import UserError, escape_unprintable, run_program
 from utils.files import FullDiskError, make_writable_folder, write_atomically
 from utils.memory import keep_freed_memory
 from utils.prefetch import prefetch
-from utils.ranks import is_launched
+from utils.ranks import Shard, is_launched
 from utils.runtime_errors import explain_errors
 
 SUMMARISED = ("json", "any")  # the result of each photo that report.csv and coco.json are made from
@@ -42,69 +42,55 @@ WARNINGS = {
 
 @dataclass
 class Job:
-    """A photograph, its name in the folder, and where its results go, by (format, category)."""
+    """A photo, its name in the folder, and where its results go, by (format, category)."""
 
     photo: Path
     name: str
     results: dict[tuple[str, str], Path]
 
-
-@dataclass
-class Plan:
-    """What to do.
-
-    photographs: all of this process's shard; jobs: those to segment. existing: how many have all their results.
-    passed_over: other files, by suffix.
-    """
-
-    photographs: list[Job]
-    jobs: list[Job]
-    existing: int
-    passed_over: Counter[str]
+    def is_finished(self) -> bool:
+        return all(map(exists, self.results.values()))
 
 
 @dataclass
 class Tally:
-    """What became of all jobs. failed: names. warnings: how many of each. elsewhere: done by another run meanwhile."""
+    """What became of the jobs: names of those that failed, count of each warning, and how many another run did."""
 
     failed: set[str] = field(default_factory=set)
     warnings: Counter[str] = field(default_factory=Counter)
-    elsewhere: int = 0
-
-
-@dataclass
-class Outcome:
-    """What became of a job. faults: one line for each thing that failed. warning: see data/results/formats.py."""
-
-    faults: list[str]
-    warning: str | None = None
+    done_elsewhere: int = 0
 
 
 def main(options: InferOptions) -> int:
-    plan = make_plan(options)  # finds the user's mistakes before the weights are read
+    shard = Shard.parse(options.shard)
+    jobs, ignored = find_jobs(options, shard)  # finds the user's mistakes before the weights are read
+    unfinished = [job for job in jobs if not job.is_finished()]
+    to_do = unfinished if options.skip_existing else jobs
+    result_dir = escape_unprintable(options.result_dir)
+
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
     print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
-    if options.part.count > 1:
-        print(f"shard {options.part.number} of {options.part.count}: {len(plan.photographs)} photograph(s)")
-    if plan.existing:
+    if shard.count > 1:
+        print(f"shard {shard.number} of {shard.count}: {len(jobs)} photograph(s)")
+    if finished := len(jobs) - len(unfinished):
         kept = "kept" if options.skip_existing else "replaced; --skip_existing keeps them"
-        print(f"{plan.existing} photograph(s) have results in {escape_unprintable(options.result_dir)} already: {kept}")
+        print(f"{finished} photograph(s) have results in {result_dir} already: {kept}")
 
     try:
         with explain_errors(options.batchSize, predictor.size):
-            tally = segment(plan.jobs, predictor, options)
+            tally = segment(to_do, predictor, options)
     except FullDiskError as error:
         raise UserError(f"{error}; free some space, then go on with --skip_existing") from None
-    done, result_dir = len(plan.jobs) - len(tally.failed) - tally.elsewhere, escape_unprintable(options.result_dir)
+    done = len(to_do) - len(tally.failed) - tally.done_elsewhere
     empty = tally.warnings["empty"]
-    print(f"{done} of {len(plan.jobs)} photographs segmented into {result_dir}, {empty} without clothes")
-    if tally.elsewhere:
-        print(f"{tally.elsewhere} were segmented by another run meanwhile")
-    if plan.passed_over:
-        kinds = ", ".join(f"{count} {escape_unprintable(suffix)}" for suffix, count in plan.passed_over.most_common())
+    print(f"{done} of {len(to_do)} photographs segmented into {result_dir}, {empty} without clothes")
+    if tally.done_elsewhere:
+        print(f"{tally.done_elsewhere} were segmented by another run meanwhile")
+    if ignored:
+        kinds = ", ".join(f"{count} {escape_unprintable(suffix)}" for suffix, count in ignored.most_common())
         print(f"other files, ignored: {kinds}")
-    write_summaries(plan, tally.failed, predictor.class_names, options)
+    write_summaries(options, shard, jobs, tally.failed, predictor.class_names)
     if is_launched():  # an exit code of 1 would end the ranks that are at work
         from utils.process_group import wait_for_ranks  # imports PyTorch
 
@@ -112,45 +98,43 @@ def main(options: InferOptions) -> int:
     return 1 if tally.failed else 0
 
 
-def make_plan(options: InferOptions) -> Plan:
-    """What there is to do; no weights are read for it. Raises UserError."""
-    folder, result_dir = Path(options.image_dir), Path(options.result_dir)
+def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Counter[str]]:
+    """(the photos of this shard, other files by suffix). Reads no weights. Raises UserError."""
+    folder, result_dir, summarised = Path(options.image_dir), Path(options.result_dir), options.report or options.coco
     if folder.is_file():
-        if summaries(options):
+        if summarised:
             raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
-        folder, photos, others = folder.parent, [Path(folder.name)], Counter()
+        folder, photos, ignored = folder.parent, [Path(folder.name)], Counter()
     else:
-        photos, others = list_folder(folder, leave_out=result_dir)
+        photos, ignored = list_folder(folder, leave_out=result_dir)
     if folder.resolve() == result_dir.resolve():
         raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
-
-    known = ("any", *read_info(options.checkpoint_path).class_names[1:])
-    for category in options.category:
-        if category not in known:
-            raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
-    names = bare_names(photos) if options.preset else result_names(photos)
-
-    paths, summarised = options.layout.paths, bool(summaries(options))
+    check_categories(options.category, options.checkpoint_path)
+    layout = options.layout
 
     def results_of(name: Path) -> dict[tuple[str, str], Path]:
-        results = paths(result_dir, name)
-        return results | {SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summarised else results
+        summary = {SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summarised else {}
+        return layout.paths(result_dir, name) | summary
 
+    names = bare_names(photos) if options.preset else result_names(photos)
     check_names(names, results_of, folder, result_dir)
-    mine = options.part.of(list(names.items()))
-    jobs = [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in mine]
-    for path in summaries(options):
-        refuse_foreign(path)
     make_writable_folder(result_dir)
-    finished = list(map(is_finished, jobs))
-    to_do = [job for job, done in zip(jobs, finished, strict=True) if not (done and options.skip_existing)]
-    return Plan(jobs, to_do, sum(finished), others)
+    own = shard.of(list(names.items()))
+    return [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in own], ignored
+
+
+def check_categories(categories: list[str], weights: str) -> None:
+    """Raise UserError where a category is not a class of the weights."""
+    known = ("any", *read_info(weights).class_names[1:])
+    for category in categories:
+        if category not in known:
+            raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
 
 
 def check_names(names: dict[Path, Path], results_of: Callable[[Path], dict], folder: Path, result_dir: Path) -> None:
-    """Raise UserError where two results, or a result and a photograph, would have the same path.
+    """Raise UserError where two results, or a result and a photo, would have the same path.
 
-    names: of the results, by photo. Looks at single files only where that can be: there may be a million.
+    names: of the results, by photo. Looks at single files only where that is possible: there may be a million.
     """
     kinds = {path.relative_to(result_dir).parts[0] for path in results_of(Path("a")).values()}
     like_kinds = any(name.parts[0] in kinds for name in names.values())
@@ -166,10 +150,6 @@ def check_names(names: dict[Path, Path], results_of: Callable[[Path], dict], fol
         raise UserError(f"a result would replace the photograph {min(replaced)}; choose another --result_dir")
 
 
-def is_finished(job: Job) -> bool:
-    return all(map(exists, job.results.values()))
-
-
 def exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -178,50 +158,49 @@ def exists(path: Path) -> bool:
 
 
 def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tally:
-    """Segment photographs and write their results.
+    """Segment photos and write their results.
 
     Decoding, the network and writing go on at the same time. Raises FullDiskError.
     """
-
-    def load(job: Job) -> Image.Image:
-        return open_photo(job.photo, max_megapixels=options.max_megapixels)
-
     tally, layout = Tally(), options.layout
 
-    def unfinished() -> Iterator[Job]:
+    def waiting_jobs() -> Iterator[Job]:
         for job in jobs:
-            if options.skip_existing and is_finished(job):
-                tally.elsewhere += 1
+            if options.skip_existing and job.is_finished():
+                tally.done_elsewhere += 1
                 progress.update()
             else:
                 yield job
 
+    def load(job: Job) -> Image.Image:
+        return open_photo(job.photo, max_megapixels=options.max_megapixels)
+
     with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
-        segmented = predictor.predict_stream(unfinished(), load, options.batchSize, pool, layout.needs_photo)
+        segmented = predictor.predict_stream(waiting_jobs(), load, options.batchSize, pool, layout.needs_photo)
         write = partial(write_results, layout, Postprocess(**options.postprocess))
         for (job, _), writing in prefetch(pool, write, segmented, 2 * options.batchSize):
-            outcome = writing.result()
+            faults, doubt = writing.result()
             progress.update()
-            for fault in outcome.faults:
+            for fault in faults:
                 tqdm.write(fault, file=sys.stderr)
-            if outcome.faults:
                 tally.failed.add(job.name)
-            if outcome.warning:
-                tally.warnings[outcome.warning] += 1
-                tqdm.write(f"{WARNINGS[outcome.warning]}: {escape_unprintable(job.photo)}", file=sys.stderr)
+            if doubt:
+                tally.warnings[doubt] += 1
+                tqdm.write(f"{WARNINGS[doubt]}: {escape_unprintable(job.photo)}", file=sys.stderr)
     return tally
 
 
 def write_results(
     layout: OutputLayout | Preset, postprocess: Postprocess, segmented: tuple[Job, Segmentation | PhotoError]
-) -> Outcome:
-    """Write all results of a photograph; one that cannot be written does not keep the others from being written.
+) -> tuple[list[str], str | None]:
+    """Write all results of a photo; one that cannot be written does not keep the others from being written.
 
+    Returns (a line for each fault, why the photo should be looked at: see data/results/formats.py).
     Raises FullDiskError.
     """
     job, result = segmented
     if isinstance(result, PhotoError):
-        return Outcome([f"skipped {escape_unprintable(job.photo)}: {result}"])
+        return [f"skipped {escape_unprintable(job.photo)}: {result}"], None
     result = postprocess(result)
     encode = layout.encoder(result)
     faults = []
@@ -232,25 +211,26 @@ def write_results(
             raise
         except UserError as error:
             faults.append(escape_unprintable(error))
-    return Outcome(faults, warning(result))
+    return faults, warning(result)
 
 
-def summaries(options: InferOptions) -> list[Path]:
-    """The files about the whole run that are asked for; a shard's have its number in their names."""
-    paths = [
-        Path(options.result_dir, name) for name, wanted in ((REPORT, options.report), (COCO, options.coco)) if wanted
-    ]
-    number, count = options.part
-    return [path.with_stem(f"{path.stem}.{number}-of-{count}") for path in paths] if count > 1 else paths
+def write_summaries(
+    options: InferOptions, shard: Shard, jobs: list[Job], failed: set[str], class_names: tuple[str, ...]
+) -> None:
+    """Write report.csv and coco.json from the JSON results of all jobs, including those that an earlier run did.
 
-
-def write_summaries(plan: Plan, failed: set[str], class_names: tuple[str, ...], options: InferOptions) -> None:
-    """Write them from the JSON results of all photographs, also of those that an earlier run segmented."""
-    for path in summaries(options):
-        results = {job.name: None if job.name in failed else job.results[SUMMARISED] for job in plan.photographs}
-        write = write_report if path.suffix == ".csv" else write_coco
-        write(path, results, class_names)
-        print(f"wrote {escape_unprintable(path)}")
+    Those of a shard have its number in their names.
+    """
+    results = {job.name: None if job.name in failed else job.results.get(SUMMARISED) for job in jobs}
+    for name, wanted in ((REPORT, options.report), (COCO, options.coco)):
+        if not wanted:
+            continue
+        path = Path(options.result_dir, name)
+        if shard.count > 1:
+            path = path.with_stem(f"{path.stem}.{shard.number}-of-{shard.count}")
+        earlier = write_summary(path, results, class_names)
+        kept = f"; the earlier file is now {escape_unprintable(earlier.name)}" if earlier else ""
+        print(f"wrote {escape_unprintable(path)}{kept}")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from benchmarks.harness import untrained_weights
 from data.constants import SIZE
 from data.photos.folder import find_photos
 from data.photos.open import open_photo
-from infer import make_plan, segment
+from infer import find_jobs, segment
 from networks.predictor import Predictor
 from options.infer_options import InferOptions
 from utils.memory import keep_freed_memory
+from utils.ranks import Shard
 
 ROOT = Path(__file__).parents[1]
 FIRST = 100  # photographs before the first look at the memory
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def measure(options: InferOptions, rounds: int) -> None:
-    jobs = make_plan(options).jobs
+    jobs, _ = find_jobs(options, Shard())
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
     sample = [job.photo for job in jobs[:SAMPLE]]

@@ -1,12 +1,14 @@
 """How the options of a program are declared, read from the command line or a file, checked, shown and saved."""
 
 import argparse
+import inspect
 import math
 import os
 import sys
 import types
 import typing
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 
 import yaml
@@ -16,7 +18,7 @@ from utils.errors import UserError, configure_output, format_error
 from utils.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
-KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text (in quotes if it is a number)"}
+METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}  # what --help shows for a value
 WEIGHT_FILES = ".pth of any published form, .safetensors or .onnx"
 CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids or names; default: upper, lower, full"
 
@@ -25,18 +27,21 @@ def option(
     default=MISSING,
     help: str = "",
     choices: tuple | None = None,
+    metavar: str | None = None,
+    group: str | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
     on_resume: bool = False,
 ):
-    """A dataclass field with what the command line needs to know of it; without a default it is required.
+    """A dataclass field with what the command line needs to know about it; without a default it is required.
 
-    at_least, at_most, below: limits of its value. on_resume: whether a resumed run may be given another value.
+    group: a heading in --help, for this option and those after it in its class. at_least, at_most, below: limits of its
+    value. on_resume: whether a resumed run may be given another value.
     """
+    texts = {"help": help, "choices": choices, "metavar": metavar, "group": group}
     limits = {"at_least": at_least, "at_most": at_most, "below": below}
-    metadata = {"help": help, "choices": choices, "on_resume": on_resume, **limits}
-    return field(default=default, metadata=metadata, kw_only=True)
+    return field(default=default, metadata={**texts, **limits, "on_resume": on_resume}, kw_only=True)
 
 
 @dataclass
@@ -63,35 +68,55 @@ class BaseOptions:
     @classmethod
     def _given(cls, arguments: list[str] | None) -> dict[str, object]:
         """The values that the command line gives, by name; argparse ends the process on a usage error."""
-        parser = argparse.ArgumentParser(
-            prog=_program(), description=cls.__doc__, formatter_class=_formatter, allow_abbrev=False
-        )
-        for item in fields(cls):
-            kind, listed = _kind(item.type)
-            if kind is dict:  # in options files alone
-                continue
-            required = item.default is MISSING
-            shown = "" if item.default is None else f" (default: {_shown(item.default)})"
-            settings = {
-                "default": argparse.SUPPRESS,
-                "help": item.metadata["help"] + (" (required)" if required else shown),
-                "required": required,
-            }
-            if kind is bool:
-                settings["action"] = argparse.BooleanOptionalAction
-            else:
-                settings |= {"type": kind, "choices": item.metadata["choices"], "metavar": kind.__name__.upper()}
-                if listed:
-                    settings["nargs"] = "+"
-                if item.metadata["choices"]:
-                    settings["metavar"] = "{" + ",".join(item.metadata["choices"]) + "}"
-            parser.add_argument(f"--{item.name}", **settings)
+        parser = cls._parser()
         cls._add_arguments(parser)
         return vars(parser.parse_args(arguments))
 
     @classmethod
+    def _parser(cls) -> argparse.ArgumentParser:
+        """A parser of all options; it leaves out what is not given."""
+        parser = argparse.ArgumentParser(
+            prog=_program(),
+            usage="%(prog)s [options]",
+            description=cls.__doc__,
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=110),
+            allow_abbrev=False,
+        )
+        groups = {None: parser}
+        for title, item in cls._by_group():
+            kind, listed = _kind(item.type)
+            if kind is dict:  # only in options files
+                continue
+            settings = {
+                "help": item.metadata["help"] + _shown_default(item),
+                "default": argparse.SUPPRESS,
+                "required": item.default is MISSING,
+            }
+            if kind is bool:
+                settings["action"] = argparse.BooleanOptionalAction
+            else:
+                choices = item.metadata["choices"]
+                metavar = item.metadata["metavar"] or ("{" + ",".join(choices) + "}" if choices else METAVARS[kind])
+                settings |= {"type": kind, "choices": choices, "metavar": metavar, "nargs": "+" if listed else None}
+            if title not in groups:
+                groups[title] = parser.add_argument_group(title)
+            groups[title].add_argument(f"--{item.name}", **settings)
+        return parser
+
+    @classmethod
+    def _by_group(cls) -> Iterator[tuple[str | None, Field]]:
+        """(heading in --help, option) of all options; the program's own come before those that programs share."""
+        remaining = {item.name: item for item in fields(cls)}
+        for owner in cls.__mro__[:-1]:
+            title = None
+            for name in inspect.get_annotations(owner):
+                title = owner.__dataclass_fields__[name].metadata["group"] or title
+                if name in remaining:
+                    yield title, remaining.pop(name)
+
+    @classmethod
     def _add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Arguments that are not options of the run itself."""
+        """Add arguments that are not options of the run itself."""
 
     def resolve(self):
         """Itself, after values that depend on others are filled in. Raises UserError on values no run can use.
@@ -126,12 +151,13 @@ class NetworkOptions(BaseOptions):
     device: str = option(
         "auto",
         "auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; stops if that device is missing",
+        group="machine",
         on_resume=True,
     )
     precision: str = option(
         "auto",
-        "auto is bf16 where the hardware and the engine have it, else fp32; fp16 is for GPUs without bf16, such as T4 "
-        "and V100",
+        "auto is bf16 where hardware and engine support it, else fp32; fp16 is for GPUs without bf16, such as T4 and "
+        "V100",
         ("auto", "fp32", "bf16", "fp16"),
     )
 
@@ -140,19 +166,21 @@ class NetworkOptions(BaseOptions):
 class PredictorOptions(NetworkOptions):
     """Options of the programs that predict with a checkpoint."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}")
+    checkpoint_path: str = option(
+        str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}", metavar="FILE", group="weights and engine"
+    )
     fine_width: int | None = option(
-        None, "width the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+        None, "input width of the network; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
     )
     fine_height: int | None = option(
-        None, "height the network sees; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+        None, "input height of the network; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
     )
     engine: str = option(
         "auto",
-        "auto takes the fastest that is installed: PyTorch on GPUs, OpenVINO on CPUs",
+        "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs",
         ("auto", "torch", "openvino", "onnxruntime"),
     )
-    flip: bool = option(False, "predict the mirrored photo too and take the mean: a little better, twice the time")
+    flip: bool = option(False, "also predict the mirrored photo and use the mean: slightly better, twice the time")
 
     @property
     def predictor(self) -> dict[str, object]:
@@ -170,17 +198,19 @@ class PredictorOptions(NetworkOptions):
 
 @dataclass
 class PostprocessOptions(BaseOptions):
-    """Options of the programs that can change what the network found. Sizes are pixels of the photograph."""
+    """Options of the programs that can change what the network found. Sizes are pixels of the photo."""
 
     one_garment: bool = option(
-        False, "give connected clothes the class that most of their pixels have: for photos of single garments"
+        False,
+        "one class per connected region, by majority vote: for photos of single garments",
+        group="clean up masks (sizes in pixels of the photo)",
     )
     min_area: int = option(
-        0, "regions of a class smaller than so many pixels take what is around them, mostly background", at_least=0
+        0, "remove regions smaller than N pixels (they take the surrounding class or background)", at_least=0
     )
-    fill_holes: int = option(0, "holes in clothes smaller than so many pixels take the class around them", at_least=0)
-    grow: int = option(0, "let clothes grow into the background by so many pixels", at_least=0)
-    shrink: int = option(0, "let clothes shrink from the background by so many pixels", at_least=0)
+    fill_holes: int = option(0, "fill holes smaller than N pixels", at_least=0)
+    grow: int = option(0, "expand the clothes by N pixels", at_least=0)
+    shrink: int = option(0, "shrink the clothes by N pixels", at_least=0)
 
     def resolve(self):
         super().resolve()
@@ -191,26 +221,23 @@ class PostprocessOptions(BaseOptions):
     @property
     def postprocess(self) -> dict[str, object]:
         """Arguments of Postprocess."""
-        return {
-            "one_garment": self.one_garment,
-            "min_area": self.min_area,
-            "fill_holes": self.fill_holes,
-            "grow": self.grow,
-            "shrink": self.shrink,
-        }
+        return {item.name: getattr(self, item.name) for item in fields(PostprocessOptions)}
 
 
 @dataclass
 class TableOptions(BaseOptions):
-    """Options of the programs that read a label table."""
+    """Options of the programs that read labelled photos."""
 
-    image_folder: str = option("../imaterialist/train/", "folder of the photographs", on_resume=True)
+    image_folder: str = option(
+        "../imaterialist/train/", "folder of the photos", metavar="FOLDER", group="data", on_resume=True
+    )
     df_path: str = option(
         "../imaterialist/train.csv",
         "labels: table (CSV), COCO file (.json), or folder of label maps",
+        metavar="FILE",
         on_resume=True,
     )
-    class_map: str | None = option(None, CLASS_MAP_HELP)
+    class_map: str | None = option(None, CLASS_MAP_HELP, metavar="FILE")
 
     def resolve(self):
         super().resolve()
@@ -256,37 +283,15 @@ def check_limits(item, value: object) -> None:
             raise UserError(f"--{item.name} {number} is too large, it must be below {below:g}")
 
 
-def check_value(item, value: object, path: str) -> object:
-    """An option's value from a file, as strictly as on the command line. item: its field. Raises UserError."""
-    kind, listed = _kind(item.type)
-    if value is None and isinstance(item.type, types.UnionType):
-        return None
-    values = value if listed and isinstance(value, list) and value else [value]
-    if kind is float:
-        values = [_number(v) for v in values]
-    fits = listed == isinstance(value, list) and all(type(v) is kind for v in values)
-    choices = item.metadata["choices"]
-    if not fits or (choices and not all(v in choices for v in values)):
-        wanted = f"one of {', '.join(choices)}" if choices else f"{'a list, each ' if listed else ''}{KINDS[kind]}"
-        raise UserError(f"{path}: {item.name} is {value!r}, it must be {wanted}")
-    value = values if listed else values[0]
-    try:
-        check_limits(item, value)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return value
-
-
-def _number(value: object) -> object:
-    """A float of what YAML reads as an integer, or as text, such as 1e-3, which it wants written 1.0e-3."""
-    try:
-        return float(value) if type(value) in (int, str) else value
-    except ValueError:
-        return value
-
-
 def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:
-    """Values by option name from a YAML file such as ``save`` writes. Raises UserError."""
+    """Values by option name from a YAML file such as ``save`` writes, checked as on the command line.
+
+    Raises UserError.
+    """
+
+    def refuse(message: object) -> typing.NoReturn:
+        raise UserError(f"{path}: {message}")
+
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -296,10 +301,32 @@ def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:
     if not isinstance(content, dict):
         raise UserError(f"the options file {path} must map option names to values, one a line")
     known = {item.name: item for item in fields(cls)}
-    unknown = [str(name) for name in content if name not in known]
-    if unknown:
-        raise UserError(f"{path}: unknown option {unknown[0]} (see --help)")
-    return {name: check_value(known[name], value, path) for name, value in content.items()}
+    values, words = {}, []
+    for name, value in content.items():
+        if name not in known:
+            refuse(f"unknown option {name} (see --help)")
+        kind, listed = _kind(known[name].type)
+        several = value if listed and isinstance(value, list) else [value]
+        if value is None and isinstance(known[name].type, types.UnionType):
+            values[name] = None
+        elif kind in (bool, dict, str) and not all(isinstance(each, kind) for each in several):
+            wanted = {bool: "true or false", dict: "a mapping", str: "text, in quotes if it looks like something else"}
+            refuse(f"{name} is {value!r}; it must be {wanted[kind]}")
+        elif kind is dict:
+            values[name] = value
+        elif kind is bool:
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", *map(str, several)] if listed else [f"--{name}={value}"]
+    parser = cls._parser()
+    parser.error = refuse
+    values |= vars(parser.parse_args(words))
+    for name, value in values.items():
+        try:
+            check_limits(known[name], value)
+        except UserError as error:
+            refuse(error)
+    return values
 
 
 def _kind(annotation) -> tuple[type, bool]:
@@ -316,8 +343,15 @@ def _plain(default: object) -> object:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _shown(default: object) -> str:
-    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+def _shown_default(item: Field) -> str:
+    """What --help says about an option's default; nothing of a flag that is off, or of one without a default."""
+    if item.default is MISSING:
+        return " (required)"
+    if item.default is None or item.default is False:
+        return ""
+    values = item.default if isinstance(item.default, tuple) else (item.default,)
+    shown = " ".join("on" if value is True else str(value).replace(f"{ROOT}{os.sep}", "") for value in values)
+    return f" (default: {shown})"
 
 
 def _program() -> str:
@@ -327,7 +361,3 @@ def _program() -> str:
         return path.name
     package = path.resolve().parent.relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else path.parent
     return f"python -m {'.'.join(package.parts)}"
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=36, width=110)

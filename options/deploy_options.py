@@ -14,17 +14,17 @@ MODEL_CONFIG = Path(__file__).parents[1] / "deploy/model-config.yaml"
 class ArchiveOptions(BaseOptions):
     """Build the model archive that TorchServe loads."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}")
-    output_dir: str = option("deploy/model_store", "folder of the archive, cloth_seg.mar")
-    model_config: str = option(str(MODEL_CONFIG), "batch size, workers, timeouts, precision, limits")
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}", metavar="FILE")
+    output_dir: str = option("deploy/model_store", "folder of the archive, cloth_seg.mar", metavar="FOLDER")
+    model_config: str = option(str(MODEL_CONFIG), "batch size, workers, timeouts, precision, limits", metavar="FILE")
 
 
 @dataclass
 class ClientOptions(BaseOptions):
     """Segment photographs with a deployed network: on Vertex AI, or on any TorchServe with --url."""
 
-    input: list[str] = option(help="photographs, or folders of them")
-    output: str = option(help="folder of the results; for a single photograph also a file name")
+    input: list[str] = option(help="photos, or folders of them", metavar="PATH")
+    output: str = option(help="folder of the results; for a single photo also a file name", metavar="FOLDER")
     project: str | None = option(None, "Google Cloud project ID")
     location: str | None = option(None, "region of the endpoint, such as europe-west4")
     project_number: str | None = option(None, "number of the project")
@@ -32,10 +32,10 @@ class ClientOptions(BaseOptions):
     api_endpoint: str | None = option(None, "host to ask, for a dedicated endpoint; default: the region's shared one")
     url: str | None = option(None, "plain TorchServe to ask instead of Vertex AI, such as http://localhost:7080")
     category: str = option("any", "any (all clothes), or one class: upper, lower, full")
-    format: str = option("mask", "what to write for each photograph", ("mask", "labels", "binary", "cutout", "overlay"))
+    format: str = option("mask", "what to write for each photo", ("mask", "labels", "binary", "cutout", "overlay"))
     max_request_megabytes: float | None = option(
         None,
-        "photographs are shrunk to fit; default: 1.5, what shared Vertex endpoints take, or 25 with --url",
+        "photos are shrunk to fit; default: 1.5, what shared Vertex endpoints take, or 25 with --url",
         at_least=0.01,
     )
 

@@ -12,20 +12,21 @@ SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
 
 @dataclass
 class ExportOptions(BaseOptions):
-    """Write a checkpoint in another form and check it on photographs; the suffix of the output decides."""
+    """Write a checkpoint in another form and check it on photos; the suffix of the output decides."""
 
-    checkpoint_path: str = option(help=f"weights: {WEIGHT_FILES}")
+    checkpoint_path: str = option(help=f"weights: {WEIGHT_FILES}", metavar="FILE")
     output: str = option(
-        help="file to write: .pth or .safetensors (half precision), .onnx, .xml (OpenVINO), .pt (TorchScript)"
+        help="file to write: .pth or .safetensors (half precision), .onnx, .xml (OpenVINO), .pt (TorchScript)",
+        metavar="FILE",
     )
     preset: str | None = option(None, "rembg: an .onnx that rembg runs as its u2net_cloth_seg", ("rembg",))
     fine_width: int | None = option(
-        None, "width to predict at; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+        None, "width to predict at; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
     )
     fine_height: int | None = option(
-        None, "height to predict at; default: what the checkpoint says", at_least=32, at_most=MAX_SIDE
+        None, "height to predict at; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
     )
-    photos: str = option("input_images", "folder of photographs to compare label maps on (the first 20)")
+    photos: str = option("input_images", "folder of photos to compare label maps on (the first 20)", metavar="FOLDER")
 
     def resolve(self) -> "ExportOptions":
         super().resolve()
@@ -44,5 +45,5 @@ class ExportOptions(BaseOptions):
 class TorchScriptOptions(ExportOptions):
     """Trace the network into a TorchScript file, for programs that load one; the archive does not need it."""
 
-    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}")
-    output: str = option("deploy/torchscript.pt", "file to write")
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}", metavar="FILE")
+    output: str = option("deploy/torchscript.pt", "file to write", metavar="FILE")

@@ -15,41 +15,64 @@ CROP_MARGIN = 0.05
 
 @dataclass
 class InferOptions(PostprocessOptions, PredictorOptions):
-    """Segment the clothes on a photograph, or on every photograph of a folder."""
+    """Segment the clothes on a photo, or on every photo of a folder."""
 
-    image_dir: str = option("input_images", "folder of photographs, sub-folders included, or a single photograph")
-    result_dir: str = option("output_images", "folder of the results; sub-folders are kept")
-    outputs: list[str] = option(("mask",), "what to write for each photo, one or several", tuple(FORMATS))
-    category: list[str] = option(("any",), "any (all clothes), or class names (upper lower full): one file for each")
-    overlay: bool = option(False, "also write photo, overlay and mask side by side, as --outputs mask overlay would")
+    image_dir: str = option(
+        "input_images",
+        "folder of photos, including its sub-folders, or a single photo",
+        metavar="FOLDER",
+        group="folders",
+    )
+    result_dir: str = option("output_images", "folder for the results; sub-folders are kept", metavar="FOLDER")
+    skip_existing: bool = option(False, "skip photos whose results already exist")
+    report: bool = option(False, "also write report.csv: areas, confidence and a warning for each photo")
+    coco: bool = option(False, "also write coco.json: the masks of the folder, for annotation programs and train.py")
+    max_megapixels: float = option(100.0, "refuse larger photos", at_least=0.001)
+
+    outputs: list[str] = option(
+        ("mask",),
+        f"what to write for each photo, one or several of {', '.join(FORMATS)}",
+        tuple(FORMATS),
+        metavar="OUTPUT",
+        group="outputs",
+    )
+    category: list[str] = option(
+        ("any",), "any (all clothes), or class names (upper lower full): one file for each", metavar="CLASS"
+    )
+    overlay: bool = option(False, "also write photo, overlay and mask side by side, like --outputs mask overlay")
+    background: str | None = option(
+        None, "colour behind cut-outs: a name or #rrggbb; default: transparent", metavar="COLOUR"
+    )
+    crop: bool = option(False, "crop the written pictures to the clothes of --category")
+    crop_margin: float | None = option(
+        None, f"margin of the crop, as a share of its longer side; default: {CROP_MARGIN}", metavar="SHARE", at_least=0
+    )
+
     preset: str | None = option(
         None,
-        "files for virtual try-on in place of --outputs: viton masks garments, agnostic what a new garment needs on a "
-        "person (docs/tryon.md)",
+        "files for virtual try-on instead of --outputs: viton masks garments, agnostic masks the room that a new "
+        "garment needs on a person (docs/tryon.md)",
         ("viton", "agnostic"),
+        group="try-on",
     )
     agnostic_margin: str | None = option(
-        None, "how far the agnostic mask reaches beyond the clothes: 20px, or 2%% of the person's height; default 2%%"
+        None,
+        "how far the agnostic mask reaches beyond the clothes: 20px, or 2%% of the person's height; default: 2%%",
+        metavar="MARGIN",
     )
-    agnostic_value: int | None = option(None, "value of what to inpaint in the agnostic mask, 0 or 255; default 255")
-    one_garment: bool | None = option(
-        None, "give connected clothes the class that most of their pixels have; default: only with --preset viton"
-    )
-    background: str | None = option(None, "colour behind cut-outs: a name or #rrggbb; default: transparent")
-    crop: bool = option(False, "cut the pictures that are written to the box of the clothes of --category")
-    crop_margin: float | None = option(
-        None, f"room around that box, as a share of its longer side; default: {CROP_MARGIN}", at_least=0
-    )
-    report: bool = option(False, "also write report.csv: areas, confidence and a warning for each photograph")
-    coco: bool = option(False, "also write coco.json: the masks of the folder, for annotation programs and train.py")
-    skip_existing: bool = option(False, "leave photographs alone whose results are all there")
+
+    batchSize: int = option(4, "photos per pass of the network", at_least=1, group="machine")
+    nThreads: int = option(2, "threads that decode photos and write results", at_least=1)
+    compile: bool = option(False, "torch.compile the network: takes minutes, then runs faster on GPUs")
     shard: str | None = option(
-        None, "I/N: take the I-th of every N photographs, where N runs share a folder; torchrun does it by itself"
+        None, "I/N: the I-th of N runs that share a folder; torchrun sets it by itself", metavar="I/N"
     )
-    compile: bool = option(False, "torch.compile the network: takes minutes, and is faster on GPUs from then on")
-    batchSize: int = option(4, "photographs through the network at once", at_least=1)
-    nThreads: int = option(2, "threads that decode photographs and write results", at_least=1)
-    max_megapixels: float = option(100.0, "larger photographs are refused", at_least=0.001)
+
+    one_garment: bool | None = option(
+        None,
+        "one class per connected region, by majority vote; default: only with --preset viton",
+        group="clean up masks (sizes in pixels of the photo)",
+    )
 
     def resolve(self) -> "InferOptions":
         super().resolve()
@@ -57,31 +80,40 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         self.find_defaults("image_dir")
         if self.overlay and "overlay" not in self.outputs:
             self.outputs = [*self.outputs, "overlay"]
-        if self.preset and (self.outputs != ["mask"] or self.background is not None or self.crop):
-            raise UserError("--preset has files of its own; leave out --outputs, --overlay, --background and --crop")
-        if self.preset != "agnostic" and (self.agnostic_margin, self.agnostic_value) != (None, None):
-            raise UserError("--agnostic_margin and --agnostic_value need --preset agnostic")
-        if self.preset == "agnostic":
-            self.agnostic_margin = "2%" if self.agnostic_margin is None else self.agnostic_margin
-            self.agnostic_value = 255 if self.agnostic_value is None else self.agnostic_value
-            Margin.parse(self.agnostic_margin)
-            if self.agnostic_value not in (0, 255):
-                raise UserError(f"--agnostic_value {self.agnostic_value} must be 0 or 255")
         if self.one_garment is None:
             self.one_garment = self.preset == "viton"
+        own_files = self.outputs != ["mask"] or self.background is not None or self.crop
+        changes = [name for name, value in self.postprocess.items() if value]
+        only_probability = set(self.outputs) == {"probability"} and not (self.report or self.coco)
+        for wrong, message in (
+            (
+                self.preset and own_files,
+                "--preset has files of its own; leave out --outputs, --overlay, --background and --crop",
+            ),
+            (
+                self.preset != "agnostic" and self.agnostic_margin is not None,
+                "--agnostic_margin needs --preset agnostic",
+            ),
+            (
+                self.background is not None and "cutout" not in self.outputs,
+                "--background is the colour behind cut-outs; add --outputs cutout",
+            ),
+            (self.crop_margin is not None and not self.crop, "--crop_margin has no effect without --crop"),
+            (self.crop and set(self.outputs) == {"json"}, "--crop cuts pictures, and --outputs json has none"),
+            (
+                only_probability and changes,
+                f"--{' '.join(changes[:1])} changes masks, not probabilities; add another output",
+            ),
+        ):
+            if wrong:
+                raise UserError(message)
+        if self.preset == "agnostic":
+            self.agnostic_margin = self.agnostic_margin or "2%"
+            Margin.parse(self.agnostic_margin)
         if self.background is not None:
-            if "cutout" not in self.outputs:
-                raise UserError("--background is the colour behind cut-outs; add --outputs cutout")
             rgb(self.background)
-        if self.crop_margin is not None and not self.crop:
-            raise UserError("--crop_margin has no effect without --crop")
-        if self.crop and set(self.outputs) == {"json"}:
-            raise UserError("--crop cuts pictures, and --outputs json has none")
         if self.crop and self.crop_margin is None:
             self.crop_margin = CROP_MARGIN
-        if set(self.outputs) == {"probability"} and any(self.postprocess.values()) and not (self.report or self.coco):
-            changed = [name for name, value in self.postprocess.items() if value]
-            raise UserError(f"--{changed[0]} changes masks, not probabilities; add another output")
         return self
 
     @property
@@ -90,17 +122,12 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         return super().predictor | {"compiled": self.compile}
 
     @property
-    def part(self) -> Shard:
-        """The share of the photographs that this process takes."""
-        return Shard.parse(self.shard)
-
-    @property
     def layout(self) -> OutputLayout | Preset:
-        """What is written of each photograph, and where."""
+        """What is written for each photo, and where."""
         if self.preset == "viton":
             return viton(self.category)
         if self.preset == "agnostic":
-            return agnostic(self.category, Margin.parse(self.agnostic_margin), self.agnostic_value)
+            return agnostic(self.category, Margin.parse(self.agnostic_margin))
         background = rgb(self.background) if self.background else None
         return OutputLayout(self.outputs, self.category, background, self.crop_margin)
 

@@ -27,20 +27,21 @@ RECORD = "training_options.yml"  # in the run's folder
 class TrainOptions(TableOptions, NetworkOptions):
     """Train U2NET on clothes in iMaterialist (Fashion) format."""
 
-    name: str = option("training_cloth_segm_u2net_exp1", "experiment name")
+    name: str = option("training_cloth_segm_u2net_exp1", "experiment name", group="output")
 
-    # Data
     sources: dict | None = option(
-        None, "several sources in place of image_folder and df_path, see docs/train.md", on_resume=False
+        None, "several sources in place of image_folder and df_path, see docs/train.md", group="data", on_resume=False
     )
     validation: dict | None = option(
         None, "several sets in place of val_image_folder and val_df_path, see docs/train.md", on_resume=True
     )
     data_root: str | None = option(
-        None, "where the paths of an options file's sources and validation start", on_resume=True
+        None, "where the paths of an options file's sources and validation start", metavar="FOLDER", on_resume=True
     )
-    val_image_folder: str | None = option(None, "folder of the validation photographs", on_resume=True)
-    val_df_path: str | None = option(None, "labels of the validation photographs", on_resume=True)
+    val_image_folder: str | None = option(
+        None, "folder of the validation photographs", metavar="FOLDER", on_resume=True
+    )
+    val_df_path: str | None = option(None, "labels of the validation photographs", metavar="FILE", on_resume=True)
     fine_width: int = option(SIZE, "width the network sees", at_least=32, at_most=MAX_SIDE)
     fine_height: int = option(SIZE, "height the network sees", at_least=32, at_most=MAX_SIDE)
     smaller_first: list[str] | None = option(
@@ -67,12 +68,12 @@ class TrainOptions(TableOptions, NetworkOptions):
     max_dataset_size: float = option(math.inf, "use at most this many photographs of each source", at_least=1)
     serial_batches: bool = option(False, "take the photographs in the table's order")
 
-    # Network and start
-    model: str = option("u2net", "network", tuple(START_WEIGHTS))
+    model: str = option("u2net", "network", tuple(START_WEIGHTS), group="network and start")
     continue_train: bool = option(True, "start from unet_checkpoint; --no-continue_train starts from scratch")
     unet_checkpoint: str | None = option(
         None,
         f"weights to start from: {WEIGHT_FILES}; default: those that setup_model_weights.py writes for the model",
+        metavar="FILE",
         on_resume=True,
     )
     resume: bool = option(
@@ -80,8 +81,8 @@ class TrainOptions(TableOptions, NetworkOptions):
     )
     seed: int = option(0, "random seed: of initialisation, order and augmentation", at_least=0, at_most=1_000_000_000)
 
-    # Optimisation; the defaults are the published recipe
-    iter: int = option(100_000, "iterations", at_least=1, on_resume=True)
+    # The defaults are the published recipe.
+    iter: int = option(100_000, "iterations", group="optimisation", at_least=1, on_resume=True)
     lr: float = option(0.0002, "learning rate (peak, with a schedule)", at_least=0)
     optimizer: str = option("adam", "optimiser", ("adam", "adamw"))
     weight_decay: float = option(0.0, "weight decay of the optimiser", at_least=0)
@@ -99,19 +100,21 @@ class TrainOptions(TableOptions, NetworkOptions):
     side_weight: float = option(1.0, "loss weight of each side map d1..d6", at_least=0)
     iou_weight: float = option(0.0, "weight of the soft IoU loss beside the cross-entropy, in each map", at_least=0)
     teacher: str | None = option(
-        None, "weights whose answers are learned beside the labels (distillation)", on_resume=True
+        None, "weights whose answers are learned beside the labels (distillation)", metavar="FILE", on_resume=True
     )
     teacher_weight: float = option(1.0, "weight of the teacher's answers beside the labels, in each map", at_least=0)
     max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1, on_resume=True)
 
-    # Machine
-    distributed: bool = option(False, "stop if no launcher started this process", on_resume=True)
+    distributed: bool = option(False, "stop if no launcher started this process", group="machine", on_resume=True)
     channels_last: bool = option(False, "channels-last memory format, the faster one on GPUs", on_resume=True)
     compile: bool = option(False, "torch.compile the network", on_resume=True)
 
-    # Output
-    logs_dir: str | None = option(None, "TensorBoard logs; default logs/<name>", on_resume=True)
-    save_dir: str | None = option(None, "checkpoints and options; default results/<name>", on_resume=True)
+    logs_dir: str | None = option(
+        None, "TensorBoard logs; default: logs/NAME", metavar="FOLDER", group="output", on_resume=True
+    )
+    save_dir: str | None = option(
+        None, "checkpoints and options; default: results/NAME", metavar="FOLDER", on_resume=True
+    )
     save_freq: int = option(1000, "iterations between checkpoints", at_least=1, on_resume=True)
     print_freq: int = option(10, "iterations between logged losses", at_least=1, on_resume=True)
     image_log_freq: int = option(100, "iterations between logged pictures", at_least=1, on_resume=True)
@@ -129,7 +132,7 @@ class TrainOptions(TableOptions, NetworkOptions):
             "--local-rank",
             "--local_rank",
             type=int,
-            metavar="INT",
+            metavar="N",
             help="given by old launchers; LOCAL_RANK wins over it",
         )
 

@@ -12,7 +12,6 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from data.label_values import PALETTE
-from data.labels.rle import encode_runs, runs_of_mask
 from data.results.outlines import polygons
 from data.results.postprocess import nearest_pixels
 from data.results.segmentation import Segmentation
@@ -124,7 +123,7 @@ def overlay_image(result: Segmentation) -> Image.Image:
 
 def report(result: Segmentation) -> dict:
     """Warning, and per class: present, area in pixels, share of the photo, box [left, top, right, bottom), confidence,
-    run-lengths (Kaggle's: one-based, column-major "start length" pairs; COCO's, compressed) and polygons.
+    COCO's compressed run-lengths and polygons.
 
     Confidence is the mean probability of the class over its pixels. It is null where there are none, or no
     probabilities.
@@ -133,7 +132,6 @@ def report(result: Segmentation) -> dict:
     classes = {}
     for value, name in enumerate(result.class_names[1:], 1):
         mask = (result.labels == value).astype(np.uint8)
-        runs = runs_of_mask(mask.view(bool))
         area = int(np.count_nonzero(mask))
         left, top, w, h = cv2.boundingRect(mask)
         classes[name] = {
@@ -142,7 +140,6 @@ def report(result: Segmentation) -> dict:
             "share": round(area / mask.size, 6),
             "box": [left, top, left + w, top + h] if area else None,
             "confidence": None if np.isnan(confidence := result.confidence[value]) else round(float(confidence), 4),
-            "rle": encode_runs(runs),
             "coco_rle": {"size": [height, width], "counts": coco.encode(np.asfortranarray(mask))["counts"].decode()},
             "polygons": polygons(mask),
         }

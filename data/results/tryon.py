@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image
 
 from data.results.formats import binary_image, encoded, jpeg, png
 from data.results.postprocess import Postprocess
@@ -99,15 +99,10 @@ def viton(categories: list[str]) -> Preset:
     return Preset(categories, Segmentation.only, files)
 
 
-def agnostic(categories: list[str], margin: Margin, value: int) -> Preset:
-    """Masks to inpaint on people, and greyed photographs. value: of what to inpaint, 0 or 255, not of the rest."""
-
-    def mask(area: Segmentation) -> bytes:
-        image = binary_image(area)
-        return png(image if value else ImageChops.invert(image))
-
-    def greyed(area: Segmentation) -> bytes:
-        return jpeg(greyed_image(area), quality=95)
-
-    files = {"agnostic-mask/{}_mask.png": mask, "agnostic-v3.2/{}.jpg": greyed}
+def agnostic(categories: list[str], margin: Margin) -> Preset:
+    """Masks to inpaint on people, and greyed photographs."""
+    files = {
+        "agnostic-mask/{}_mask.png": lambda area: png(binary_image(area)),
+        "agnostic-v3.2/{}.jpg": lambda area: jpeg(greyed_image(area), quality=95),
+    }
     return Preset(categories, partial(to_inpaint, margin=margin), files, needs_photo=True)

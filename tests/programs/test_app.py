@@ -148,7 +148,7 @@ def test_limits(page, client):
     assert client.post(f"{page}/gradio_api/upload", files=files).status_code == 413
     photos = {f"{i}.png": encoded_photo(30, 40 + i) for i in range(4)}
     cards, _, _ = ask(client, page, photos)
-    assert cards.count("<img") == 6 and "left out: the limit is 3 photographs" in cards
+    assert cards.count("<img") == 6 and "left out: the limit is 3 photos" in cards
 
 
 @needs_gradio

@@ -33,6 +33,10 @@ def below(folder) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def contents(folder) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in below(folder)}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_checkpoint):
     """A mixed folder, segmented once with every output: (photographs, results, what the run said, its command)."""
@@ -94,16 +98,11 @@ def test_each_output_and_class_has_a_folder_of_its_own(folder):
     cutout = np.asarray(Image.open(results / "cutout_any" / "a.jpg.png"))
     assert np.array_equal(cutout[..., 3] > 127, binary > 0)
     assert Image.open(results / "overlay_any" / "a.jpg.jpg").size == (210, 50)
+    assert Image.open(results / "turned.png").size == (50, 70)  # as it is displayed
     report = json.loads((results / "json_any" / "a.jpg.json").read_text())
     assert {k: v["area"] for k, v in report["classes"].items()} == {
         name: int((labels == value).sum()) for value, name in enumerate(("upper", "lower", "full"), 1)
     }
-
-
-def test_results_have_the_size_at_which_the_photo_is_displayed(folder):
-    _, results, _, _ = folder
-    assert Image.open(results / "a.jpg.png").size == (70, 50)
-    assert Image.open(results / "turned.png").size == (50, 70)
 
 
 def test_skip_existing_keeps_results_and_without_it_replacing_is_said(folder):
@@ -125,111 +124,64 @@ def test_a_single_photograph_is_segmented_alone(folder, tmp_path):
     run = run_here(*command, "--image_dir", photos / "a.jpg", "--result_dir", tmp_path / "out")
     assert run.returncode == 0, run.stderr
     assert "1 of 1 photographs" in run.stdout
-    assert below(tmp_path / "out") == {"a.png"}
-    assert (tmp_path / "out" / "a.png").read_bytes() == (results / "a.jpg.png").read_bytes()
-    assert_one_line_error(run_here(*command, "--image_dir", photos / "a.png", "--result_dir", photos), "same folder")
+    assert contents(tmp_path / "out") == {"a.png": (results / "a.jpg.png").read_bytes()}
 
 
-def test_result_names_never_meet(tmp_path, tiny_checkpoint):
-    names = ("a.jpg", "a.png", "a.jpg.png", "b.jpg", "sub/a.jpg", "C.jpg", "c.png")
-    for name in names:
-        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "photos" / name).touch()
-    plan = infer.make_plan(
-        InferOptions.parse(
-            ["--image_dir", str(tmp_path / "photos"), "--result_dir", str(tmp_path / "out"), "--checkpoint_path",
-             str(tiny_checkpoint), "--outputs", "mask", "labels", "json"]
-        )
-    )  # fmt: skip
-    results = {str(path.relative_to(tmp_path / "out")).lower() for job in plan.jobs for path in job.results.values()}
-    assert len(results) == 3 * len(names)
-    assert {"b.png", "sub/a.png", "labels_any/b.png", "json_any/sub/a.json"} <= results
-
-
-def test_the_viton_preset_lays_masks_beside_the_garments_of_a_data_set(tmp_path, folder):
+def test_a_preset_writes_into_the_folders_of_a_data_set_and_goes_with_a_report(tmp_path, folder):
     *_, command = folder
     (tmp_path / "cloth" / "more").mkdir(parents=True)
     photo().save(tmp_path / "cloth" / "1.jpg")
     photo(1).save(tmp_path / "cloth" / "more" / "2.jpg")
     command = [*command, "--image_dir", tmp_path / "cloth", "--result_dir", tmp_path, "--preset", "viton"]
-    run = run_here(*command)
+    assert run_here(*command).returncode == 0
+    assert below(tmp_path) == {"cloth/1.jpg", "cloth/more/2.jpg", "cloth-mask/1.jpg", "cloth-mask/more/2.jpg"}
+    run = run_here(*command, "--skip_existing", "--report", "--category", "upper", "full")
     assert run.returncode == 0, run.stderr
-    written = {"cloth-mask/1.jpg", "cloth-mask/more/2.jpg"}
-    assert below(tmp_path) == {"cloth/1.jpg", "cloth/more/2.jpg"} | written
-    mask = Image.open(tmp_path / "cloth-mask" / "1.jpg")
-    assert (mask.format, mask.mode, mask.size) == ("JPEG", "L", (70, 50))
-    before = (tmp_path / "cloth-mask" / "1.jpg").read_bytes()
-    assert "2 photograph(s) have results" in run_here(*command, "--skip_existing").stdout
-    assert run_here(*command, "--category", "upper", "full").returncode == 0
-    assert below(tmp_path / "upper") == below(tmp_path / "full") == written
-    assert (tmp_path / "cloth-mask" / "1.jpg").read_bytes() == before
-
-
-def test_the_agnostic_preset_writes_the_mask_to_inpaint_and_the_greyed_photo(tmp_path, folder):
-    photos, results, _, command = folder
-    command = [*command, "--preset", "agnostic", "--category", "upper", "--agnostic_margin", "0px"]
-    for value in (255, 0):
-        run = run_here(
-            *command, "--image_dir", photos / "turned.jpg", "--result_dir", tmp_path / str(value),
-            "--agnostic_value", value,
-        )  # fmt: skip
-        assert run.returncode == 0, run.stderr
-        assert below(tmp_path / str(value)) == {"agnostic-mask/turned_mask.png", "agnostic-v3.2/turned.jpg"}
-        mask = np.asarray(Image.open(tmp_path / str(value) / "agnostic-mask" / "turned_mask.png"))
-        replaced = np.isin(np.asarray(Image.open(results / "turned.png")), (1, 3))
-        assert np.array_equal(mask, np.where(replaced, value, 255 - value))
+    assert below(tmp_path / "upper") == below(tmp_path / "full") == {"cloth-mask/1.jpg", "cloth-mask/more/2.jpg"}
+    assert below(tmp_path / "json_any") == {"1.json", "more/2.json"} and set(rows_of(tmp_path)) == {
+        "1.jpg",
+        "more/2.jpg",
+    }
+    photo().save(tmp_path / "cloth" / "1.png")
+    assert_one_line_error(run_here(*command), "1.jpg and 1.png would have results of one name")
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "words"),
     [
-        (["--preset", "viton", "--outputs", "binary"], "--preset has files of its own"),
-        (["--preset", "viton", "--overlay"], "--preset has files of its own"),
-        (["--preset", "agnostic", "--background", "white"], "--preset has files of its own"),
-        (["--preset", "agnostic", "--crop"], "--preset has files of its own"),
-        (["--agnostic_margin", "2%"], "need --preset agnostic"),
-        (["--preset", "viton", "--agnostic_value", "0"], "need --preset agnostic"),
-        (["--preset", "agnostic", "--agnostic_value", "1"], "--agnostic_value 1 must be 0 or 255"),
-        (["--preset", "agnostic", "--agnostic_margin", "0.02"], "0.02 is not a margin"),
-        (["--preset", "viton", "--category", "hat"], "--category hat"),
-        (["--preset", "garments"], "invalid choice"),
+        ("--grow 2 --shrink 2", "--grow and --shrink"),
+        ("--grow -1", "--grow"),
+        ("--background white", "--outputs cutout"),
+        ("--background nocolour --outputs cutout", "nocolour is not a colour"),
+        ("--background #ffffff80 --outputs cutout", "is not a colour"),
+        ("--crop_margin 0.1", "without --crop"),
+        ("--crop --outputs json", "--crop cuts pictures"),
+        ("--outputs probability --one_garment", "--one_garment changes masks"),
+        ("--preset viton --outputs binary", "--preset has files of its own"),
+        ("--preset viton --overlay", "--preset has files of its own"),
+        ("--preset agnostic --background white", "--preset has files of its own"),
+        ("--preset agnostic --crop", "--preset has files of its own"),
+        ("--agnostic_margin 2%", "needs --preset agnostic"),
+        ("--preset agnostic --agnostic_margin 0.02", "0.02 is not a margin"),
     ],
 )
-def test_bad_options_of_presets_are_errors_of_one_line(flags, message, tmp_path, tiny_checkpoint):
-    run = run_here("infer.py", "--checkpoint_path", tiny_checkpoint, "--result_dir", tmp_path / "out", *flags)
-    assert_one_line_error(run, message)
-    assert not (tmp_path / "out").exists()
+def test_options_without_effect_are_refused(flags, words):
+    with pytest.raises(UserError, match=words):
+        InferOptions.parse(flags.split())
 
 
-def test_the_garment_preset_turns_one_garment_on_unless_it_is_told_not_to():
-    def one_garment(*flags: str) -> object:
-        return InferOptions.parse(list(flags)).postprocess["one_garment"]
-
-    assert one_garment("--preset", "viton") is True
-    assert one_garment("--preset", "viton", "--no-one_garment") is False
-    assert one_garment("--preset", "agnostic") is one_garment() is False
-    assert one_garment("--preset", "agnostic", "--one_garment") is True
-
-
-def test_a_preset_goes_with_a_report(folder, tmp_path):
-    photos, *_, command = folder
-    command = [*command, "--image_dir", photos / "sub", "--result_dir", tmp_path, "--preset", "viton", "--report"]
-    run = run_here(*command)
-    assert run.returncode == 0, run.stderr
-    assert below(tmp_path) == {"cloth-mask/b.jpg", "json_any/b.json", "report.csv"}
-
-
-def test_a_preset_refuses_photographs_whose_masks_would_share_a_name(folder, tmp_path):
-    photos, *_, command = folder
-    run = run_here(*command, "--preset", "viton", "--result_dir", tmp_path / "out")
-    assert_one_line_error(run, "a.jpg and a.png would have results of one name")
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("", False), ("--preset viton", True), ("--preset viton --no-one_garment", False), ("--preset agnostic", False)],
+)
+def test_the_garment_preset_turns_one_garment_on_unless_it_is_told_not_to(flags, expected):
+    assert InferOptions.parse(flags.split()).postprocess["one_garment"] is expected
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--image_dir", "none"], "no folder none"),
-        (["--image_dir", "input_images", "--result_dir", "input_images"], "same folder"),
         (["--image_dir", "utils"], "no photographs"),
     ],
 )
@@ -239,16 +191,33 @@ def test_a_wrong_folder_is_the_first_thing_that_is_said(flags, message, tmp_path
     assert_one_line_error(run, message)
 
 
-def test_a_wrong_category_is_refused_before_the_weights_are_read(tiny_checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--category", "hat"], ["--category hat: this checkpoint knows any, upper, lower, full"]),
+        (["--report", "--image_dir", "a.jpg"], ["--report", "a folder of photographs"]),
+        (["--result_dir", "a.jpg/out"], ["cannot write into", "Not a directory"]),
+        (
+            ["--image_dir", "binary_any", "--outputs", "binary"],
+            ["would replace the photograph", "a.png", "--result_dir"],
+        ),
+        (["--result_dir", "binary_any"], ["same folder"]),
+    ],
+)
+def test_mistakes_are_found_before_the_weights_are_read(flags, words, tiny_checkpoint, tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("the network was built for nothing")
 
     monkeypatch.setattr("networks.weights.checkpoint.build_network", refuse)
-    run = run_here(
-        "infer.py", "--checkpoint_path", tiny_checkpoint, "--category", "hat", "--result_dir", tmp_path / "out"
-    )
-    assert_one_line_error(run, "--category hat: this checkpoint knows any, upper, lower, full")
-    assert not (tmp_path / "out").exists()
+    (tmp_path / "binary_any").mkdir()  # where the results of --outputs binary go
+    for name in ("a.jpg", "binary_any/a.png"):
+        photo().save(tmp_path / name)
+    before = contents(tmp_path)
+    command = ["infer.py", "--checkpoint_path", tiny_checkpoint, "--result_dir", tmp_path]
+    command += ["--image_dir", tmp_path / "binary_any"]
+    flags = [tmp_path / flag if flag.startswith(("a.jpg", "binary_any")) else flag for flag in flags]
+    assert_one_line_error(run_here(*command, *flags), *words)
+    assert contents(tmp_path) == before
 
 
 def test_help_and_usage_errors_come_without_importing_torch():
@@ -303,25 +272,6 @@ def test_a_full_disk_ends_the_run_with_one_line_and_no_half_written_file(tmp_pat
     monkeypatch.undo()
     assert run_here(*command, "--image_dir", photos, "--result_dir", results, "--skip_existing").returncode == 0
     assert len(below(results)) == 8
-
-
-def test_a_result_never_replaces_a_photograph(tmp_path, folder):
-    *_, command = folder
-    photos = tmp_path / "binary_any"  # which is where the results of --outputs binary go
-    photos.mkdir()
-    photo().save(photos / "a.png")
-    before = (photos / "a.png").read_bytes()
-    run = run_here(*command, "--image_dir", photos, "--result_dir", tmp_path, "--outputs", "binary")
-    assert_one_line_error(run, "would replace the photograph", "a.png", "--result_dir")
-    assert (photos / "a.png").read_bytes() == before
-
-
-def test_a_result_folder_that_cannot_be_written_is_said_before_the_weights_are_read(tmp_path, folder, monkeypatch):
-    *_, command = folder
-    (tmp_path / "file").touch()
-    monkeypatch.setattr("networks.weights.checkpoint.build_network", None)
-    run = run_here(*command, "--image_dir", folder[0], "--result_dir", tmp_path / "file" / "out")
-    assert_one_line_error(run, "cannot write into", "Not a directory")
 
 
 def test_names_that_cannot_be_printed_are_escaped(tmp_path, folder):
@@ -399,14 +349,15 @@ def test_reports_of_a_run_hold_all_its_photographs_also_those_of_an_earlier_run(
     assert len(again["annotations"]) > len(coco["annotations"])
 
 
-def test_reports_of_somebody_else_are_not_replaced_and_a_single_photo_has_none(small):
-    photos, results, command = small
+def test_a_summary_that_was_changed_is_kept_under_another_name(small):
+    _, results, command = small
     results.mkdir()
     (results / "coco.json").write_text('{"images": []}')
-    assert_one_line_error(run_here(*command, "--coco"), "coco.json was not written by infer.py", "--result_dir")
-    assert below(results) == {"coco.json"}
-    run = run_here(*command, "--report", "--image_dir", photos / "a.jpg")
-    assert_one_line_error(run, "--report", "a folder of photographs")
+    run = run_here(*command, "--coco")
+    assert "coco.json; the earlier file is now coco.1.json" in run.stdout
+    assert (results / "coco.1.json").read_text() == '{"images": []}'
+    assert "earlier file" not in run_here(*command, "--coco").stdout  # it is the same again
+    assert not (results / "coco.2.json").exists()
 
 
 def test_predictions_can_be_trained_on(small, tmp_path):
@@ -441,28 +392,6 @@ def test_post_processing_and_crop_are_the_same_for_every_output(small):
         assert (cutout.mode, cutout.size) == ("RGB", labels.shape[::-1])
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--grow", "2", "--shrink", "2"], "--grow and --shrink"),
-        (["--grow", "-1"], "--grow"),
-        (["--background", "white"], "--outputs cutout"),
-        (["--background", "nocolour", "--outputs", "cutout"], "nocolour is not a colour"),
-        (["--background", "#ffffff80", "--outputs", "cutout"], "is not a colour"),
-        (["--crop_margin", "0.1"], "without --crop"),
-        (["--crop", "--outputs", "json"], "--crop cuts pictures"),
-        (["--outputs", "probability", "--one_garment"], "--one_garment changes masks"),
-    ],
-)
-def test_options_without_effect_are_refused(flags, words):
-    with pytest.raises(UserError, match=words):
-        InferOptions.parse(flags)
-
-
-def contents(folder) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in below(folder)}
-
-
 @pytest.fixture
 def whole(small) -> dict[str, bytes]:
     """What one process writes of the small folder, with reports."""
@@ -494,12 +423,12 @@ def test_a_photograph_that_another_run_finished_meanwhile_is_left_alone(small, m
     run_here(*command)
     seen = Counter()
 
-    def at_second_sight(job):  # missing when the run is planned, there when the photo's turn comes
+    def at_second_sight(job: infer.Job) -> bool:  # missing when the run is planned, there when the photo's turn comes
         seen[job.name] += 1
         return seen[job.name] > 1 and job.name != "broken.jpg"
 
     before = contents(results)
-    monkeypatch.setattr(infer, "is_finished", at_second_sight)
+    monkeypatch.setattr(infer.Job, "is_finished", at_second_sight)
     flags = list(map(str, command[1:]))
     assert infer.main(InferOptions.parse([*flags, "--skip_existing"])) == 1
     assert contents(results) == before
@@ -529,8 +458,8 @@ def test_a_process_that_skipped_a_photo_waits_for_the_others(small, whole):
 
     def be_slow_on_rank_1() -> None:
         if os.environ["RANK"] == "1":
-            open_photo = data.photo.open_photo
-            data.photo.open_photo = lambda *given, **settings: time.sleep(3) or open_photo(*given, **settings)
+            open_photo = data.photos.open.open_photo
+            data.photos.open.open_photo = lambda *given, **settings: time.sleep(3) or open_photo(*given, **settings)
 
     process = Launched(*command, "--outputs", "mask", "json", setup=be_slow_on_rank_1)
     end(process)

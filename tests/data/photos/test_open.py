@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
-from data.photos.open import PhotoError, open_photo, orientation
+from data.photos.open import PhotoError, open_photo
 from tests.helpers import ROOT
 
 RED = np.zeros((8, 6, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
@@ -87,12 +87,6 @@ def test_common_formats_open_as_rgb(form):
     assert abs(photo.astype(int) - RED).max() < 12
 
 
-def test_iphone_photographs_open():
-    heif = pytest.importorskip("pi_heif")
-    assert heif.register_heif_opener is not None
-    assert ".heic" in Image.registered_extensions()
-
-
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "CMYK", "YCbCr", "LAB"])
 def test_other_modes_become_rgb(mode):
     image = (
@@ -160,7 +154,6 @@ TURNED = struct.pack(">HHIHH", ORIENTATION, 3, 1, 6, 0)
 )
 def test_an_orientation_of_an_odd_type_is_applied(entry):
     assert opened(jpeg_with((0xE1, b"Exif\0\0" + exif_with(entry)))).shape == (30, 40, 3)
-    assert orientation(Image.open(io.BytesIO(jpeg_with((0xE1, b"Exif\0\0" + exif_with(entry)))))) == 6
 
 
 @pytest.mark.parametrize(
@@ -238,21 +231,15 @@ HUGE = zlib.compress(b"x" * 5_000_000, 9)
 PNG_FAULTS = {
     "a compressed text of 5 MB": png_chunk(b"zTXt", b"Comment\0\0" + HUGE),
     "an international text of 5 MB": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + HUGE),
-    "texts of 70 MB": b"".join([png_chunk(b"tEXt", b"Comment\0" + b"x" * 7_000_000)] * 10),
-    "a text of 2 MB": png_chunk(b"tEXt", b"Comment\0" + b"x" * 2_000_000),
     "a text of an unknown compression": png_chunk(b"zTXt", b"Comment\0\7" + HUGE),
     "a text that is not compressed": png_chunk(b"zTXt", b"Comment\0\0" + b"nonsense"),
-    "a text with a wrong check sum": png_chunk(b"tEXt", b"Comment\0text", check=0),
     "an empty text": png_chunk(b"iTXt", b""),
     "a profile of 5 MB": png_chunk(b"iCCP", b"profile\0\0" + HUGE),
-    "a profile cut off": png_chunk(b"iCCP", b"profile"),
     "a profile that is not compressed": png_chunk(b"iCCP", b"profile\0\0" + b"nonsense"),
     "a resolution cut off": png_chunk(b"pHYs", b"\0"),
-    "a gamma cut off": png_chunk(b"gAMA", b"\0"),
     "primaries cut off": png_chunk(b"cHRM", b"\0" * 7),
     "an animation of no frames": png_chunk(b"acTL", bytes(8)),
     "an animation cut off": png_chunk(b"acTL", b"\0"),
-    "a frame cut off": png_chunk(b"acTL", struct.pack(">II", 2, 0)) + png_chunk(b"fcTL", b"\0" * 5),
     "EXIF in a text that is not hexadecimal": png_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nzzzz"),
     "an unknown chunk with a wrong check sum": png_chunk(b"abCd", b"x", check=5),
 }
@@ -362,19 +349,13 @@ def test_grey_of_8_to_16_bits_in_16_keeps_its_brightness(write, scale):
     assert abs(photo[..., 0] - RAMP * 255).max() <= 1
 
 
-def test_16_bit_tiffs_of_either_byte_order_and_grey_maps_keep_their_brightness():
-    big = bytearray(tiff((RAMP * 65535).astype(">u2")))
-    little = tiff((RAMP * 65535).astype("<u2"))
-    assert abs(opened(little)[..., 0] - RAMP * 255).max() <= 1
-    header = struct.pack(">2sHI", b"MM", 42, 8 + RAMP.size * 2)
-    listed = struct.iter_unpack("<HHII", little[8 + RAMP.size * 2 + 2 : -4])
-    tags = b"".join(
-        struct.pack(">HHIHH", n, t, c, v, 0) if t == 3 else struct.pack(">HHII", n, t, c, v) for n, t, c, v in listed
-    )
-    big = header + (RAMP * 65535).astype(">u2").tobytes() + struct.pack(">H", len(tags) // 12) + tags + bytes(4)
-    assert abs(opened(big)[..., 0] - RAMP * 255).max() <= 1
-    grey_map = b"P5 6 256 4095\n" + (RAMP * 4095).round().astype(">u2").tobytes()
-    assert abs(opened(grey_map)[..., 0] - RAMP * 255).max() <= 1
+def test_16_bits_of_either_byte_order_keep_their_brightness():
+    for content in (
+        encoded(Image.fromarray((RAMP * 65535).astype("<u2")), "TIFF"),
+        encoded(Image.frombytes("I;16B", (6, 256), (RAMP * 65535).astype(">u2").tobytes()), "TIFF"),
+        b"P5 6 256 4095\n" + (RAMP * 4095).round().astype(">u2").tobytes(),
+    ):
+        assert abs(opened(content)[..., 0] - RAMP * 255).max() <= 1
 
 
 def test_a_tiff_of_12_bits_or_with_a_stated_white_keeps_its_brightness_however_dark_it_is():
@@ -394,27 +375,24 @@ def test_floating_point_keeps_its_brightness(scale):
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "kind"),
     [
-        RAMP * 3,  # 0..1 with lights beyond it, or 0..255 and black?
-        RAMP * 100,
-        RAMP * 500,
-        RAMP * 1e6,
-        RAMP * 2 - 1,
-        np.where(RAMP > 0.5, np.nan, RAMP),
-        np.where(RAMP > 0.5, np.inf, RAMP),
+        (RAMP * 3, np.float32),  # 0..1 with lights beyond it, or 0..255 and black?
+        (RAMP * 20, np.float32),
+        (RAMP * 100, np.float32),
+        (RAMP * 300, np.float32),
+        (RAMP * 5000, np.float32),
+        (RAMP * 1e6, np.float32),
+        (RAMP * 2 - 1, np.float32),
+        (np.where(RAMP > 0.5, np.nan, RAMP), np.float32),
+        (np.where(RAMP > 0.5, np.inf, RAMP), np.float32),
+        (RAMP * 1e6, np.int32),
+        (RAMP * 300 - 100, np.int32),
     ],
-    ids=["up to 3", "up to 100", "up to 500", "up to 1e6", "from -1", "NaN", "infinite"],
 )
-def test_floating_point_of_an_unknown_white_is_refused(values):
+def test_brightness_of_an_unknown_white_is_refused(values, kind):
     with pytest.raises(PhotoError, match="brightness from .* white is not known; save it with 8 bits"):
-        opened(tiff(values.astype(np.float32)))
-
-
-@pytest.mark.parametrize("values", [RAMP * 1e6, RAMP * 300 - 100], ids=["up to 1e6", "from -100"])
-def test_whole_numbers_of_an_unknown_white_are_refused(values):
-    with pytest.raises(PhotoError, match="brightness from .* white is not known; save it with 8 bits"):
-        opened(tiff(values.astype(np.int32)))
+        opened(tiff(values.astype(kind)))
 
 
 def test_16_bit_colours_keep_their_brightness_and_fewer_bits_stored_as_16_are_refused():
@@ -520,14 +498,6 @@ def test_colours_are_converted_to_srgb(form, primaries):
     assert abs(patches(photo) - expected).max() < (3 if form in ("PNG", "TIFF") else 8)
 
 
-def test_a_draft_for_training_is_converted_too():
-    large = np.repeat(np.repeat(CHART, 8, 0), 8, 1)
-    content = encoded(large, "JPEG", icc_profile=rgb_profile(P3), quality=95)
-    photo = open_photo(io.BytesIO(content), (16, 96))
-    assert photo.size == (96, 16)
-    assert abs(patches(np.asarray(photo)) - as_srgb(COLOURS, P3)).max() < 8
-
-
 def test_a_photo_in_srgb_stays_as_it_is():
     for profile in (
         ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
@@ -584,54 +554,55 @@ def test_cmyk_is_converted_by_its_profile():
 
 @pytest.mark.parametrize(
     "profile",
-    [b"nonsense", rgb_profile(P3)[:200], rgb_profile(P3)[:128] + bytes(300), b"\0" * 128, profile_of(b"RGB ", {})],
-    ids=["nonsense", "cut off", "without tags", "zeros", "without curves"],
+    [
+        b"nonsense",
+        rgb_profile(P3)[:200],
+        rgb_profile(P3)[:128] + bytes(300),
+        b"\0" * 128,
+        profile_of(b"RGB ", {}),
+        cmyk_profile(),
+        profile_of(b"GRAY", {b"kTRC": gamma(1.0)}),
+    ],
+    ids=["nonsense", "cut off", "without tags", "zeros", "without curves", "for CMYK", "for grey"],
 )
-def test_broken_profiles_are_ignored(profile):
+def test_profiles_that_are_broken_or_for_other_colours_are_ignored(profile):
     assert np.array_equal(reopened(NOISE, icc_profile=profile), NOISE)
-
-
-def test_profiles_for_other_colours_are_ignored():
-    assert np.array_equal(reopened(NOISE, icc_profile=cmyk_profile()), NOISE)
-    assert np.array_equal(reopened(NOISE, icc_profile=profile_of(b"GRAY", {b"kTRC": gamma(1.0)})), NOISE)
-    inks = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
-    assert np.array_equal(reopened(inks, "TIFF", icc_profile=rgb_profile(P3)), reopened(inks, "TIFF"))
 
 
 def test_profiles_are_used_in_many_threads_at_once():
     content, expected = encoded(NOISE, icc_profile=rgb_profile(P3)), reopened(NOISE, icc_profile=rgb_profile(P3))
     with ThreadPoolExecutor(8) as pool:
-        for photo in pool.map(opened, [content] * 64):
-            assert np.array_equal(photo, expected)
+        assert all(np.array_equal(photo, expected) for photo in pool.map(opened, [content] * 64))
 
 
 # Limits and faults
 
 
-def test_large_jpegs_are_decoded_at_a_reduced_scale_that_suffices():
-    content = encoded(Image.new("RGB", (800, 800)), "JPEG")
-    assert open_photo(io.BytesIO(content), min_size=(64, 64)).size == (100, 100)
-    assert open_photo(io.BytesIO(content), min_size=(101, 64)).size == (200, 200)
-    assert open_photo(io.BytesIO(content)).size == (800, 800)
+def test_large_jpegs_are_decoded_at_a_reduced_scale_that_suffices_and_in_srgb():
+    content = encoded(Image.new("RGB", (800, 800), tuple(COLOURS[0])), "JPEG", icc_profile=rgb_profile(P3), quality=95)
+    for min_size, side in (((64, 64), 100), ((101, 64), 200), (None, 800)):
+        photo = open_photo(io.BytesIO(content), min_size=min_size)
+        assert photo.size == (side, side)
+        assert abs(np.asarray(photo)[9, 9] - as_srgb(COLOURS[:1], P3)[0]).max() < 8
 
 
-def test_bad_files_are_named_in_one_line(tmp_path):
-    (tmp_path / "text.jpg").write_text("no image")
-    (tmp_path / "empty.png").write_bytes(b"")
-    (tmp_path / "cut.jpg").write_bytes(encoded(NOISE, "JPEG")[:700])
-    (tmp_path / "page.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    (tmp_path / "folder.png").mkdir()
-    for name, reason in {
-        "text.jpg": "not an image",
-        "empty.png": "not an image",
-        "cut.jpg": "broken image",
-        "page.jpg": "not an image",
-        "folder.png": "cannot be read: Is a directory",
-        "no": "no such file",
-    }.items():
-        with pytest.raises(PhotoError, match=f"^{reason}") as error:
-            open_photo(tmp_path / name)
-        assert "\n" not in str(error.value)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no image", "not an image"),
+        (b"", "not an image"),
+        (encoded(NOISE, "JPEG")[:700], "broken image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
+        (None, "no such file"),
+    ],
+)
+def test_bad_files_are_named_in_one_line(tmp_path, content, reason):
+    if content is not None:
+        (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(PhotoError, match=rf"\A{reason}.*\Z"):
+        open_photo(tmp_path / "a.jpg")
+    with pytest.raises(PhotoError, match="cannot be read: Is a directory"):
+        open_photo(tmp_path)
 
 
 def test_photographs_over_the_pixel_limit_are_refused_before_decoding():
@@ -639,14 +610,3 @@ def test_photographs_over_the_pixel_limit_are_refused_before_decoding():
     for bomb in (content, png_with(PNG_FAULTS["an empty text"], photo=content)):
         with pytest.raises(PhotoError, match="2 megapixels are over the limit of 1"):
             open_photo(io.BytesIO(bomb), max_megapixels=1)
-
-
-def test_an_orientation_written_as_bytes_turns_the_photo():
-    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x0112, 1, 1, b"\6\0\0\0", 0)
-    assert opened(jpeg_with((0xE1, exif))).shape != opened(jpeg_with()).shape
-
-
-@pytest.mark.parametrize("high", [3.5, 20, 100, 300, 5000])
-def test_floating_point_far_below_white_is_refused_not_nearly_black(high):
-    with pytest.raises(PhotoError, match="white is not known"):
-        reopened(np.linspace(0, high, 48, dtype=np.float32).reshape(8, 6), "TIFF")

@@ -12,7 +12,6 @@ from PIL import Image, ImageCms
 from torchvision.io import ImageReadMode, decode_image
 
 from data.label_values import PALETTE
-from data.labels.rle import parse_rle, rasterise
 from data.results import formats as outputs
 from data.results import segmentation as segmentation_module
 from data.results.formats import cutout_image, encoded, garment_box, report, warning
@@ -42,14 +41,6 @@ def segmentation(labels) -> Segmentation:
     return Segmentation.from_labels(labels, NAMES, photo)
 
 
-def opencv(content: bytes, flag: int) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
-
-
-def torchvision(content: bytes, mode: ImageReadMode) -> np.ndarray:
-    return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode).numpy()
-
-
 @pytest.mark.parametrize(("output", "colour_type"), [("mask", 3), ("labels", 0), ("binary", 0), ("cutout", 6)])
 def test_pngs_have_8_bits_a_channel(segmentation, output, colour_type):
     content = encoded(segmentation, output)
@@ -58,52 +49,56 @@ def test_pngs_have_8_bits_a_channel(segmentation, output, colour_type):
 
 def test_a_photo_of_few_classes_gets_the_same_palette(labels):
     only_background = Segmentation.from_labels(np.zeros_like(labels), NAMES)
-    mask = Image.open(io.BytesIO(encoded(only_background, "mask")))
-    assert len(mask.getpalette()) == 3 * 256
-    assert mask.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+    palette = Image.open(io.BytesIO(encoded(only_background, "mask"))).getpalette()
+    assert (len(palette), palette[:12]) == (3 * 256, [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
 
 
-def test_pillow_reads_masks_as_labels_and_in_the_published_colours(segmentation, labels):
-    mask = Image.open(io.BytesIO(encoded(segmentation, "mask")))
-    assert mask.mode == "P"
-    assert np.array_equal(np.asarray(mask), labels)
-    assert np.array_equal(np.asarray(mask.convert("RGB")), PALETTE[labels])
-
-
-def test_torchvision_reads_masks_as_labels(segmentation, labels):
-    assert np.array_equal(torchvision(encoded(segmentation, "mask"), ImageReadMode.UNCHANGED), labels[None])
-
-
-def test_opencv_and_torchvision_read_masks_in_the_published_colours(segmentation, labels):
-    content = encoded(segmentation, "mask")
-    assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED)[..., :3], PALETTE[labels][..., ::-1])
-    assert np.array_equal(opencv(content, cv2.IMREAD_COLOR), PALETTE[labels][..., ::-1])
-    assert np.array_equal(torchvision(content, ImageReadMode.RGB), PALETTE[labels].transpose(2, 0, 1))
-
-
-def test_everybody_reads_labels_as_labels(segmentation, labels):
-    content = encoded(segmentation, "labels")
+def pillow(content: bytes, mode: str | None = None) -> np.ndarray:
     image = Image.open(io.BytesIO(content))
-    assert image.mode == "L"
-    assert np.array_equal(np.asarray(image), labels)
-    assert np.array_equal(opencv(content, cv2.IMREAD_GRAYSCALE), labels)
-    assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED), labels)
-    assert np.array_equal(torchvision(content, ImageReadMode.UNCHANGED), labels[None])
-    assert np.array_equal(torchvision(content, ImageReadMode.GRAY), labels[None])
+    return np.asarray(image.convert(mode) if mode else image)
 
 
-def test_everybody_reads_binary_masks_as_0_and_255(segmentation, labels):
-    content, expected = encoded(segmentation, "binary"), np.where(labels > 0, 255, 0)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
-    assert np.array_equal(opencv(content, cv2.IMREAD_GRAYSCALE), expected)
-    assert np.array_equal(torchvision(content, ImageReadMode.UNCHANGED)[0], expected)
+def opencv(content: bytes, flag: int) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+    return image if image.ndim == 2 else image[..., [2, 1, 0, 3][: image.shape[2]]]
+
+
+def torchvision(content: bytes, mode: ImageReadMode) -> np.ndarray:
+    return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode).numpy().transpose(1, 2, 0)
+
+
+LABELS, COLOURS, BINARY = (lambda a: a), (lambda a: PALETTE[a]), (lambda a: 255 * np.uint8(a > 0))
+
+
+@pytest.mark.parametrize(
+    ("output", "read", "how", "expected"),
+    [
+        ("mask", pillow, None, LABELS),
+        ("mask", pillow, "RGB", COLOURS),
+        ("mask", torchvision, ImageReadMode.UNCHANGED, LABELS),
+        ("mask", torchvision, ImageReadMode.RGB, COLOURS),
+        ("mask", opencv, cv2.IMREAD_UNCHANGED, COLOURS),
+        ("mask", opencv, cv2.IMREAD_COLOR, COLOURS),
+        ("labels", pillow, None, LABELS),
+        ("labels", torchvision, ImageReadMode.UNCHANGED, LABELS),
+        ("labels", torchvision, ImageReadMode.GRAY, LABELS),
+        ("labels", opencv, cv2.IMREAD_UNCHANGED, LABELS),
+        ("labels", opencv, cv2.IMREAD_GRAYSCALE, LABELS),
+        ("binary", pillow, None, BINARY),
+        ("binary", torchvision, ImageReadMode.UNCHANGED, BINARY),
+        ("binary", opencv, cv2.IMREAD_GRAYSCALE, BINARY),
+    ],
+)
+def test_how_other_programs_read_the_masks(output, read, how, expected, segmentation, labels):
+    values = read(encoded(segmentation, output), how).squeeze()
+    assert np.array_equal(values[..., :3] if values.ndim == 3 else values, expected(labels))
 
 
 def test_a_cutout_is_the_photo_transparent_but_for_the_clothes(segmentation, labels):
     expected = np.dstack((np.asarray(segmentation.photo), np.where(labels > 0, 255, 0)))
     content = encoded(segmentation, "cutout")
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
-    assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED), expected[..., [2, 1, 0, 3]])
+    assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED), expected)
 
 
 def test_an_overlay_is_photo_colours_over_it_and_mask_side_by_side(segmentation, labels):
@@ -124,7 +119,7 @@ def test_no_result_carries_the_photos_colour_profile(segmentation, output):
     assert segmentation.photo.info["icc_profile"]  # and the photo keeps its own
 
 
-def test_reports_give_boxes_shares_and_run_lengths_of_the_mask(segmentation, labels):
+def test_reports_give_boxes_and_shares_of_the_mask(segmentation, labels):
     labels[labels == 3] = 0
     content = report(segmentation)
     assert (content["height"], content["width"]) == (HEIGHT, WIDTH)
@@ -136,10 +131,8 @@ def test_reports_give_boxes_shares_and_run_lengths_of_the_mask(segmentation, lab
         if expected.any():
             rows, columns = np.nonzero(expected)
             assert entry["box"] == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-            size = (HEIGHT, WIDTH)
-            assert np.array_equal(rasterise(parse_rle(entry["rle"], *size), *size, size), expected)
         else:
-            assert (entry["box"], entry["rle"]) == (None, "")
+            assert (entry["box"], entry["polygons"]) == (None, [])
 
 
 def soft(height: int = 200, width: int = 300, photo: Image.Image | None = None) -> Segmentation:

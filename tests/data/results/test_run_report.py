@@ -1,11 +1,11 @@
-"""report.csv and coco.json replace only files of their own kind, and say what went wrong."""
+"""report.csv and coco.json: what stands in them, and that no earlier file is lost."""
 
 import csv
 import json
 
 import pytest
 
-from data.results.run_report import COCO, REPORT, refuse_foreign, write_coco, write_report
+from data.results.run_report import COCO, REPORT, write_coco, write_report, write_summary
 from utils.errors import UserError
 
 NAMES = ("background", "upper", "lower")
@@ -15,7 +15,7 @@ def entry(area: int, confidence: float | None) -> dict:
     box = [1, 2, 4, 6] if area else None
     ring = [[1, 2, 4, 2, 4, 6, 1, 6]] if area else []
     known = {"present": area > 0, "area": area, "share": area / 200, "box": box}
-    return known | {"confidence": confidence, "rle": "", "polygons": ring}
+    return known | {"confidence": confidence, "polygons": ring}
 
 
 @pytest.fixture
@@ -41,6 +41,11 @@ def test_a_report_has_one_row_for_each_photo(tmp_path, results):
     ]  # fmt: skip
     assert list(rows[1].values())[2:] == ["20", "10", "0.08", "0.8", "0.06", "0.9", "0.02", "0.5"]
     assert list(rows[2].values())[2:] == ["20", "10", "0.0", "", "0.0", "", "0.0", ""]
+    content = json.loads(results["sub/a.jpg"].read_text())
+    content["classes"]["lower"]["confidence"] = None  # only between the rows that were looked at
+    results["sub/a.jpg"].write_text(json.dumps(content))
+    write_report(tmp_path / REPORT, results, NAMES)
+    assert ",0.08,0.9," in (tmp_path / REPORT).read_text()
 
 
 def test_coco_has_the_images_that_were_segmented_and_their_masks(tmp_path, results):
@@ -56,38 +61,26 @@ def test_coco_has_the_images_that_were_segmented_and_their_masks(tmp_path, resul
     assert (second["id"], second["image_id"], second["category_id"]) == (2, 1, 2)
 
 
-def test_only_files_of_an_earlier_run_are_replaced(tmp_path, results):
-    for name, write in ((REPORT, write_report), (COCO, write_coco)):
-        path = tmp_path / name
-        refuse_foreign(path)
-        write(path, results, NAMES)
-        refuse_foreign(path)
-        changed = ['{"images": []}', ""]  # as an annotation program exports it
-        if name == COCO:
-            content = json.loads(path.read_text())
-            content["annotations"].pop()
-            changed += [json.dumps(content), path.read_text().replace("sub/a.jpg", "sub/b.jpg"), path.read_text()[:-9]]
-        else:
-            changed += [path.read_text().replace("lower\n", "lower,remarks\n", 1)]
-        for text in changed:
-            path.write_text(text)
-            with pytest.raises(UserError, match=f"{name} was not written by infer.py, or was changed"):
-                refuse_foreign(path)
-
-
-def test_confidence_is_the_mean_of_the_classes_where_it_is_known(tmp_path, results):
-    content = json.loads(results["sub/a.jpg"].read_text())
-    content["classes"]["lower"]["confidence"] = None  # only between the rows that were looked at
-    results["sub/a.jpg"].write_text(json.dumps(content))
-    write_report(tmp_path / REPORT, results, NAMES)
-    with (tmp_path / REPORT).open(encoding="utf-8", newline="") as file:
-        assert list(csv.DictReader(file))[1]["confidence"] == "0.9"
+@pytest.mark.parametrize("name", [REPORT, COCO])
+def test_an_earlier_file_with_other_content_is_kept_under_a_new_name(tmp_path, results, name):
+    path = tmp_path / name
+    first, second = path.with_stem(f"{path.stem}.1"), path.with_stem(f"{path.stem}.2")
+    assert write_summary(path, results, NAMES) is None
+    assert write_summary(path, results, NAMES) is None and not first.exists()  # it is the same
+    for kept, text in ((first, "corrected by hand"), (second, "")):
+        path.write_text(text)
+        assert write_summary(path, results, NAMES) == kept
+        assert kept.read_text() == text and "sub/a.jpg" in path.read_text()
+    before = path.read_text()
+    with pytest.raises(UserError, match="without --skip_existing"):
+        write_summary(path, results, ("background", "hat"))
+    assert path.read_text() == before
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"classes": {"hat": {}}, "warning": null}', '{"classes": {}}'])
-def test_a_result_of_other_classes_or_of_an_earlier_version_is_told(tmp_path, content):
+@pytest.mark.parametrize("write", [write_report, write_coco])
+def test_a_result_of_other_classes_or_of_an_earlier_version_is_told(tmp_path, content, write):
     (tmp_path / "a.json").write_text(content)
-    for name, write in ((REPORT, write_report), (COCO, write_coco)):
-        with pytest.raises(UserError, match="without --skip_existing"):
-            write(tmp_path / name, {"a.jpg": tmp_path / "a.json"}, NAMES)
-        assert not (tmp_path / name).exists()
+    with pytest.raises(UserError, match="without --skip_existing"):
+        write(tmp_path / "summary", {"a.jpg": tmp_path / "a.json"}, NAMES)
+    assert not (tmp_path / "summary").exists()
