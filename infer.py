@@ -9,21 +9,23 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
 
-from data.photos.folder import bare_names, list_folder, result_names
+from data.photos.folder import list_folder
 from data.photos.open import PhotoError, open_photo
 from data.results.formats import OutputLayout, result_path, warning
 from data.results.postprocess import Postprocess
 from data.results.run_report import COCO, REPORT, write_summary
 from data.results.segmentation import Segmentation
 from data.results.tryon import Preset
+from data.results.tryon_checks import findings
 from networks.engines.onnx_cache import read_info
+from networks.pose import PACKAGE, PoseNetwork, package_folder
 from networks.predictor import Predictor
 from utils.errors import UserError, escape_unprintable, run_program
 from utils.files import FullDiskError, make_writable_folder, write_atomically
@@ -91,6 +93,10 @@ def main(options: InferOptions) -> int:
         kinds = ", ".join(f"{count} {escape_unprintable(suffix)}" for suffix, count in ignored.most_common())
         print(f"other files, ignored: {kinds}")
     write_summaries(options, shard, jobs, tally.failed, predictor.class_names)
+    if options.preset:
+        written = [(job.photo, job.results) for job in jobs if job.name not in tally.failed]
+        for line in findings(options.preset, Path(options.result_dir), written):
+            print(escape_unprintable(line))
     if is_launched():  # an exit code of 1 would end the ranks that are at work
         from utils.process_group import wait_for_ranks  # imports PyTorch
 
@@ -116,7 +122,7 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Counter[s
         summary = {SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summarised else {}
         return layout.paths(result_dir, name) | summary
 
-    names = bare_names(photos) if options.preset else result_names(photos)
+    names = layout.names(photos)
     check_names(names, results_of, folder, result_dir)
     make_writable_folder(result_dir)
     own = shard.of(list(names.items()))
@@ -163,6 +169,8 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
     Decoding, the network and writing go on at the same time. Raises FullDiskError.
     """
     tally, layout = Tally(), options.layout
+    if isinstance(layout, Preset) and layout.of_people and (network := pose_network(options.pose)):
+        layout = replace(layout, find_joints=network)
 
     def waiting_jobs() -> Iterator[Job]:
         for job in jobs:
@@ -173,7 +181,7 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
                 yield job
 
     def load(job: Job) -> Image.Image:
-        return open_photo(job.photo, max_megapixels=options.max_megapixels)
+        return layout.fitted(open_photo(job.photo, max_megapixels=options.max_megapixels))
 
     with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
         segmented = predictor.predict_stream(waiting_jobs(), load, options.batchSize, pool, layout.needs_photo)
@@ -190,6 +198,21 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
     return tally
 
 
+def pose_network(choice: str | None) -> PoseNetwork | None:
+    """What finds joints, of --pose; says what is missing where that is nothing. Raises UserError."""
+    if choice == "none":
+        return None
+    if choice not in (None, "auto"):
+        return PoseNetwork.load(Path(choice))
+    if package_folder():
+        return PoseNetwork.load()
+    print(
+        f"masks on people are made from clothes alone, with no limbs, hands and face: {PACKAGE} with BlazePose is not "
+        "installed (docs/tryon.md says how)"
+    )
+    return None
+
+
 def write_results(
     layout: OutputLayout | Preset, postprocess: Postprocess, segmented: tuple[Job, Segmentation | PhotoError]
 ) -> tuple[list[str], str | None]:
@@ -202,7 +225,10 @@ def write_results(
     if isinstance(result, PhotoError):
         return [f"skipped {escape_unprintable(job.photo)}: {result}"], None
     result = postprocess(result)
-    encode = layout.encoder(result)
+    try:
+        encode = layout.encoder(result, Path(job.name))
+    except UserError as error:
+        return [escape_unprintable(error)], warning(result)
     faults = []
     for (output, category), path in job.results.items():
         try:

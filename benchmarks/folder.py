@@ -116,7 +116,7 @@ def processor_time(sample: list[Path], predictor: Predictor, options: InferOptio
         timed("resizing", lambda photo=photo: predictor.prepare(photo))
         result = predictor(photo)
         timed("labels", lambda result=result: result.labels)
-        encode = options.layout.encoder(result)
+        encode = options.layout.encoder(result, Path(photo))
         timed("encoding", lambda encode=encode: encode("mask", "any"))
     return {name: statistics.median(seconds) for name, seconds in spent.items()}
 

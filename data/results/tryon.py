@@ -1,108 +1,228 @@
-"""Files that virtual try-on programs read, with the names they look for. docs/tryon.md says who reads what."""
+"""Files that virtual try-on programs read, in the folders and with the names they look for (docs/tryon.md)."""
 
-import re
+import io
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from data.results.formats import binary_image, encoded, jpeg, png
+from data.results.agnostic import Margin, Person, agnostic_mask
+from data.results.body import PARSE_LABELS
+from data.results.formats import binary_image, encoded, jpeg
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 from utils.errors import UserError
 
 GREY = 128  # Pillow's "gray", in which VITON-HD draws
-# The classes whose place a new garment takes: those that cover the same part of the body.
-REPLACED = {"upper": ("upper", "full"), "lower": ("lower", "full"), "full": ("upper", "lower", "full")}
+WHITE = (255, 255, 255)  # around photos that are padded
+# Formats that loaders read and Pillow writes without loss, or as good as: all values stay on their side of 128.
+WRITERS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
+# DressCode's folders, whose names say what is put on.
+CATEGORY_OF_FOLDER = {"upper_body": "upper", "lower_body": "lower", "dresses": "full"}
 
 
 @dataclass(frozen=True)
-class Margin:
-    """How far a mask to inpaint reaches beyond the clothes: pixels, or per cent of the person's height, which is
-    measured from the highest to the lowest pixel of clothes."""
+class Kind:
+    """Photos of a data set that have the same files: those in folders of this name whose names end like this.
 
-    amount: float
-    unit: str
+    files: below the folder that theirs lies in; {name} and {stem} stand for the photo's name with and without suffix.
+    """
+
+    folder: str
+    files: tuple[str, ...]
+    of_people: bool = False
+    ending: str = ""
+
+
+VITON_GARMENTS = Kind("cloth", ("cloth-mask/{name}",))
+VITON_PEOPLE = Kind("image", ("agnostic-mask/{stem}_mask.png", "agnostic-v3.2/{stem}.jpg"), of_people=True)
+PRESETS = {
+    "viton": (VITON_GARMENTS, VITON_PEOPLE),
+    "agnostic": (VITON_PEOPLE,),
+    "dresscode": (
+        Kind("images", ("masks/{stem}.png",), ending="_1"),
+        Kind("images", ("agnostic_masks/{stem}.png",), of_people=True, ending="_0"),
+    ),
+    "gp-vton": (Kind("cloth", ("cloth_mask-bytedance/{stem}.png",)),),
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Size (height, width) that photos and masks are given: padded with white, or cropped around their middle."""
+
+    size: tuple[int, int]
+    crop: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> "Margin":
-        """Margin of a text such as 20px or 2%. Raises UserError."""
-        found = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]+)?)(px|%)", text)
-        if not found:
-            raise UserError(f"{text} is not a margin; write pixels as 20px, or a share of the person's height as 2%")
-        return cls(float(found[1]), found[2])
+    def parse(cls, text: str, crop: bool = False) -> "Fit":
+        """Of a text such as 768x1024, width first. Raises UserError."""
+        width, _, height = text.partition("x")
+        if not all(side.isascii() and side.isdecimal() and 0 < int(side) <= 10_000 for side in (width, height)):
+            raise UserError(f"--size {text} is not a size; write width and height as 768x1024")
+        return cls((int(height), int(width)), crop)
 
-    def pixels(self, labels: np.ndarray) -> int:
-        """Its width on a photograph with these labels (H x W uint8)."""
-        if self.unit == "px":
-            return round(self.amount)
-        *_, height = cv2.boundingRect((labels > 0).astype(np.uint8))
-        return round(self.amount / 100 * height)
-
-
-def to_inpaint(segmentation: Segmentation, category: str, margin: Margin) -> Segmentation:
-    """The same with labels only where a new garment of ``category`` needs room, the margin included.
-
-    The margin takes from the background alone, and from that only what is nearer to the garment than to clothes that
-    stay. 'any' takes all clothes, and so does 'full'.
-    """
-    replaced = segmentation.class_names[1:] if category == "any" else REPLACED.get(category, (category,))
-    values = [value for value, name in enumerate(segmentation.class_names) if value and name in replaced]
-    grown = Postprocess(grow=margin.pixels(segmentation.labels))(segmentation)
-    return grown.with_labels(np.where(np.isin(grown.labels, values), grown.labels, np.uint8(0)))
+    def __call__(self, image: Image.Image, colour: object = WHITE, method=Image.Resampling.LANCZOS) -> Image.Image:
+        """A photo, or a map of values with method=NEAREST, at the size."""
+        if self.crop:
+            return ImageOps.fit(image, self.size[::-1], method)
+        return ImageOps.pad(image, self.size[::-1], method, color=colour)
 
 
-def greyed_image(area: Segmentation) -> Image.Image:
-    """The photo (RGB) with grey where there are labels."""
-    return Image.composite(Image.new("RGB", area.photo.size, (GREY,) * 3), area.photo, binary_image(area))
+@dataclass(frozen=True)
+class ParseMaps:
+    """Parse maps of people, PNG files named as their photos. labels: of PARSE_LABELS."""
+
+    folder: Path
+    labels: str
+
+    def read(self, photo: Path, fit: Fit | None, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+        """(values H x W uint8, their names) for a photo, by its path in its folder. size: (H, W). Raises UserError."""
+        path, names = (self.folder / photo).with_suffix(".png"), PARSE_LABELS[self.labels]
+        try:
+            with Image.open(path) as image:
+                if image.mode not in ("P", "L"):
+                    raise UserError(f"{path} is not a parse map: its pixels are colours, not values")
+                image.load()
+        except OSError as error:
+            raise UserError(f"no parse map for {photo}: {path} cannot be read ({error.strerror or 'broken'})") from None
+        values = np.asarray(fit(image, 0, Image.Resampling.NEAREST) if fit else image)
+        if values.shape != size:
+            raise UserError(f"the parse map {path} has another size than its photo")
+        if values.max() >= len(names):
+            raise UserError(f"{path} has the value {values.max()}, which {self.labels} has not; see --parse_labels")
+        return values, names
 
 
 @dataclass(frozen=True)
 class Preset:
-    """What infer.py writes of each photograph in place of an OutputLayout.
+    """What infer.py writes of each photo in place of an OutputLayout.
 
-    select: of a segmentation and a category, labels on what the files show. files: what makes their bytes of that, by
-    path below the data set's folder, {} standing for the photo's name. needs_photo: whether they show the photo.
+    kinds: of PRESETS. folder: of all photos. categories: of garments that are put on, or masked. one_garment: whether
+    photos of garments show a single one. find_joints: of an RGB photo, as Person has them. fit: the size of everything;
+    then photos are written, too.
     """
 
+    kinds: tuple[Kind, ...]
+    folder: Path
     categories: list[str]
-    select: Callable[[Segmentation, str], Segmentation]
-    files: dict[str, Callable[[Segmentation], bytes]]
-    needs_photo: bool = False
+    one_garment: bool = True
+    shape: str = "hull"
+    margin: Margin = Margin(2, "%")
+    fit: Fit | None = None
+    parse_maps: ParseMaps | None = None
+    find_joints: Callable[[Image.Image], np.ndarray | None] = lambda photo: None
 
-    def paths(self, folder: Path, name: Path) -> dict[tuple[str, str], Path]:
+    @property
+    def needs_photo(self) -> bool:
+        return self.fit is not None or self.of_people
+
+    @property
+    def of_people(self) -> bool:
+        """Whether there may be people on the photos."""
+        return any(kind.of_people for kind in self._present)
+
+    @cached_property
+    def _present(self) -> tuple[Kind, ...]:
+        """The kinds whose folders are in ``folder``; where there are none, all photos are of the first kind, or of the
+        one that their names tell."""
+        present = [kind for kind in self.kinds if any(self.folder.glob(f"**/{kind.folder}/"))]
+        alone = [replace(kind, folder="") for kind in self.kinds if kind.ending or kind == self.kinds[0]]
+        return tuple(present or alone)
+
+    def names(self, photos: list[Path]) -> dict[Path, Path]:
+        """Each photo that gets files, and its path in ``folder``. Raises UserError."""
+        places = {photo: place for photo in photos if (place := self._place(photo))}
+        if not places:
+            endings = " or ".join(kind.ending for kind in self._present)
+            raise UserError(f"no photos in {self.folder} have names that end in {endings}")
+        first: dict[str, Path] = {}
+        for photo, (kind, _, _) in places.items():
+            if photo.suffix.lower() not in WRITERS and (self.fit or "{name}" in kind.files[0]):
+                raise UserError(f"{photo}: no try-on program reads {photo.suffix}; save it as .jpg or .png")
+            for path in self.paths(Path(), photo).values():
+                other = first.setdefault(str(path).lower(), photo)
+                if other != photo:
+                    raise UserError(f"{other} and {photo} would have results of one name; rename or remove one of them")
+        return {photo: photo for photo in places}
+
+    def fitted(self, photo: Image.Image) -> Image.Image:
+        """The photo as it is segmented, and written where there is a size."""
+        return self.fit(photo) if self.fit else photo
+
+    def paths(self, result_dir: Path, name: Path) -> dict[tuple[str, str], Path]:
         """As OutputLayout's; several categories have a data set each, in folders of their names."""
+        kind, before, rest = self._place(name) or (self._present[0], Path(), name)
+        categories = self._categories(kind, before)
+        files = [*kind.files, f"{kind.folder or self.kinds[0].folder}/{{name}}"] if self.fit else kind.files
         return {
-            (file, category): folder / (category if len(self.categories) > 1 else "") / file.format(name)
-            for category in self.categories
-            for file in self.files
+            (file, category): result_dir / before / (category if len(categories) > 1 else "") / _filled_in(file, rest)
+            for category in categories
+            for file in files
         }
 
-    def encoder(self, result: Segmentation) -> Callable[[str, str], bytes]:
-        """As OutputLayout's; other formats than the preset's own are those of --outputs."""
-        select = cache(partial(self.select, result))
+    def encoder(self, result: Segmentation, name: Path) -> Callable[[str, str], bytes]:
+        """As OutputLayout's; other formats than the preset's own are those of --outputs. Raises UserError."""
+        kind, _, rest = self._place(name)
+        mask = cache(self._masks_of_people(result, rest) if kind.of_people else self._masks_of_garments(result))
 
         def encode(file: str, category: str) -> bytes:
-            return self.files[file](select(category)) if file in self.files else encoded(result.only(category), file)
+            if "{" not in file:
+                return encoded(result.only(category), file)
+            if file not in kind.files:
+                return picture(result.photo, name.suffix)
+            if file.startswith("agnostic-v3.2"):
+                grey = Image.new("RGB", result.photo.size, (GREY,) * 3)
+                return picture(Image.composite(grey, result.photo, mask(category)), ".jpg")
+            return picture(mask(category), Path(_filled_in(file, rest)).suffix)
 
         return encode
 
+    def _masks_of_garments(self, result: Segmentation) -> Callable[[str], Image.Image]:
+        garment = Postprocess(one_garment=self.one_garment)(result)
+        return lambda category: binary_image(garment.only(category))
 
-def viton(categories: list[str]) -> Preset:
-    """VITON-HD's masks of garments."""
-    # A JPEG, as the loaders look for its name; at this quality all values are within 1 of 0 or 255.
-    files = {"cloth-mask/{}.jpg": lambda garment: jpeg(binary_image(garment), quality=100)}
-    return Preset(categories, Segmentation.only, files)
+    def _masks_of_people(self, result: Segmentation, photo: Path) -> Callable[[str], Image.Image]:
+        parse_map = self.parse_maps.read(photo, self.fit, result.size) if self.parse_maps else None
+        person = Person(self.find_joints(result.photo), parse_map)
+
+        def mask(category: str) -> Image.Image:
+            area = agnostic_mask(result, category, self.shape, self.margin, person)
+            return Image.fromarray(area.astype(np.uint8) * 255)
+
+        return mask
+
+    def _place(self, name: Path) -> tuple[Kind, Path, Path] | None:
+        """(kind, path above the folder of that kind, path below it) of a photo, or None where it is of no kind."""
+        for kind in self._present:
+            folders = name.parts[:-1]
+            if name.stem.endswith(kind.ending) and (not kind.folder or kind.folder in folders):
+                at = folders.index(kind.folder) + 1 if kind.folder else 0
+                return kind, Path(*folders[: max(0, at - 1)]), Path(*name.parts[at:])
+        return None
+
+    def _categories(self, kind: Kind, before: Path) -> list[str]:
+        """Those of a photo: DressCode's folders say them. Beside people, a garment is masked whatever its class."""
+        told = [
+            CATEGORY_OF_FOLDER[part] for part in (self.folder / before).absolute().parts if part in CATEGORY_OF_FOLDER
+        ]
+        if not kind.of_people and (told or self.of_people):
+            return ["any"]
+        return told[-1:] if kind.ending and told else self.categories
 
 
-def agnostic(categories: list[str], margin: Margin) -> Preset:
-    """Masks to inpaint on people, and greyed photographs."""
-    files = {
-        "agnostic-mask/{}_mask.png": lambda area: png(binary_image(area)),
-        "agnostic-v3.2/{}.jpg": lambda area: jpeg(greyed_image(area), quality=95),
-    }
-    return Preset(categories, partial(to_inpaint, margin=margin), files, needs_photo=True)
+def _filled_in(file: str, photo: Path) -> Path:
+    """The path of a photo's file."""
+    return Path(file).parent / photo.parent / Path(file).name.format(name=photo.name, stem=photo.stem)
+
+
+def picture(image: Image.Image, suffix: str) -> bytes:
+    """A photo or mask as a file. Raises UserError where it is larger than its format can have it."""
+    if WRITERS[suffix.lower()] == "JPEG":
+        return jpeg(image, quality=100 if image.mode == "L" else 95)
+    buffer = io.BytesIO()
+    image.save(buffer, WRITERS[suffix.lower()])
+    return buffer.getvalue()
