@@ -113,10 +113,10 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Counter[s
         folder, photos, ignored = folder.parent, [Path(folder.name)], Counter()
     else:
         photos, ignored = list_folder(folder, leave_out=result_dir)
-    if folder.resolve() == result_dir.resolve():
-        raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
     check_categories(options.category, options.checkpoint_path)
     layout = options.layout
+    if folder.resolve() == result_dir.resolve() and not layout.has_folders:
+        raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
 
     def results_of(name: Path) -> dict[tuple[str, str], Path]:
         summary = {SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summarised else {}

@@ -84,7 +84,7 @@ def body_of_joints(joints: np.ndarray, bare: np.ndarray) -> Body:
     for wrist, *knuckles in HANDS:
         reach = points[knuckles].mean(0) - points[wrist]
         draw_tube(
-            kept, points[wrist] + 0.8 * reach, points[wrist] + 1.6 * reach, max(0.7 * _length(reach), 0.08 * torso)
+            kept, points[wrist] + 0.5 * reach, points[wrist] + 1.6 * reach, max(0.7 * _length(reach), 0.08 * torso)
         )
     tilt = np.degrees(np.arctan2(*(chin - crown)[::-1]))
     head = (tuple(map(float, (chin + crown) / 2)), (_length(chin - crown), 0.85 * _length(chin - crown)), float(tilt))

@@ -248,6 +248,7 @@ class OutputLayout:
     categories: list[str]
     background: tuple[int, int, int] | None = None
     crop_margin: float | None = None
+    has_folders = False  # that tell photos from results, as a try-on Preset may have
 
     @property
     def needs_photo(self) -> bool:

@@ -125,6 +125,11 @@ class Preset:
         """Whether there may be people on the photos."""
         return any(kind.of_people for kind in self._present)
 
+    @property
+    def has_folders(self) -> bool:
+        """Whether the photos lie in folders that tell them from everything else in ``folder``."""
+        return all(kind.folder for kind in self._present)
+
     @cached_property
     def _present(self) -> tuple[Kind, ...]:
         """The kinds whose folders are in ``folder``; where there are none, all photos are of the first kind, or of the
