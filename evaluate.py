@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data.classes import check_classes, load_class_table
+from data.classes import ClassTable, check_classes, load_class_table
 from data.label_values import PALETTE
+from data.labels.no_clothes import read_no_clothes
 from data.labels.read import read_labels
+from data.labels.table import LabelTable
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 from data.training.samples import EvaluationPhotos
@@ -43,7 +45,7 @@ EXAMPLES = 6  # photographs in each section of the contact sheet
 
 def main(options: EvaluateOptions) -> None:
     share = Shard.parse(None)  # the launcher's
-    number = share.number
+    first = share.number == 1
     classes = load_class_table(options.class_map)
     if options.json:
         make_writable_folder(Path(options.json).parent)
@@ -52,42 +54,46 @@ def main(options: EvaluateOptions) -> None:
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
-    table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress=number == 1)
-    if number == 1:
+    source, table = read_truth(options, classes, progress=first)
+    if first:
         print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
         for line in table.lines():
             print(f"  {line}")
 
     photos = EvaluationPhotos(table, options.close_ups)
     indices = share.of(range(len(photos)))
-    loaded = tqdm(photos.load(indices), total=len(indices), unit="photo", leave=False, disable=number > 1)
     postprocess = Postprocess(**options.postprocess)
 
     def predict(photos: list[Image.Image]) -> list[Segmentation]:
         return list(map(postprocess, predictor.predict(photos)))
 
+    loaded = tqdm(photos.load(indices), total=len(indices), unit="photo", leave=False, disable=not first)
     result = evaluate(predict, loaded, len(names))
     with process_group(torch.device("cpu"), timeout=PATIENCE):
         result = pooled_over_ranks(result)
-    if number > 1:
+    if not first:
         return
     if not result.photos:
         raise UserError(f"none of the {len(photos)} photographs can be decoded; check the data set")
     compared = "close-ups from the photographs" if options.close_ups else "photographs"
-    print(f"{len(result.photos)} {compared} of {options.df_path}\n\n{as_text(result, names)}")
+    print(f"{len(result.photos)} {compared} of {source}\n\n{as_text(result, names)}")
     if options.json:
-        figures = as_figures(result, names) | {
-            "checkpoint": options.checkpoint_path,
-            "size": list(predictor.size),
-            "close_ups": options.close_ups,
-            "postprocess": options.postprocess,
-        }
+        settings = {"checkpoint": options.checkpoint_path, "size": list(predictor.size), "close_ups": options.close_ups}
+        figures = as_figures(result, names) | settings | {"postprocess": options.postprocess}
         write_atomically(Path(options.json), json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
     if options.report_dir:
         folder = Path(options.report_dir)
         save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
         save_picture(best_and_worst(result, predict, photos, names), folder / "contact_sheet.png")
         print(f"\npictures in {folder}")
+
+
+def read_truth(options: EvaluateOptions, classes: ClassTable, progress: bool) -> tuple[str, LabelTable]:
+    """(what to call it, labels) of the photographs to compare with. Raises UserError."""
+    if options.no_clothes:
+        return options.image_folder, read_no_clothes(options.image_folder, options.max_dataset_size)
+    table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress)
+    return options.df_path, table
 
 
 def as_figures(result: Evaluation, names: tuple[str, ...]) -> dict:
@@ -135,12 +141,12 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
         rate = SplitRate(names.index("full"), (names.index("upper"), names.index("lower")))
         for photo in result.photos.values():
             rate.update(photo)
-        share = f" ({100 * rate.split / rate.seen:.0f} %)" if rate.seen else ""
-        lines += ["", f"full body split into upper and lower: {rate.split} of {rate.seen} photographs{share}"]
-    bare = result.without_clothes()
-    if bare:
-        share = f"{100 * result.false_alarm():.2f} % of the pixels"
-        lines += ["", f"false alarms: {share} of the {len(bare)} photographs without clothes are called clothes"]
+        percent = f" ({100 * rate.split / rate.seen:.0f} %)" if rate.seen else ""
+        lines += ["", f"full body split into upper and lower: {rate.split} of {rate.seen} photographs{percent}"]
+    if bare := result.without_clothes():
+        percent = f"{100 * result.false_alarm():.2f} %"
+        without = f"the {len(bare)} photographs without clothes"
+        lines += ["", f"false alarms: {percent} of the pixels of {without} are called clothes"]
     return "\n".join(lines)
 
 

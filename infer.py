@@ -24,7 +24,7 @@ from data.results.run_report import COCO, REPORT, write_summary
 from data.results.segmentation import Segmentation
 from data.results.tryon import Preset
 from data.results.tryon_checks import findings
-from networks.engines.onnx_cache import read_info
+from networks.engines.onnx_cache import CachedWeights
 from networks.pose import PACKAGE, PoseNetwork, package_folder
 from networks.predictor import Predictor
 from utils.errors import UserError, escape_unprintable, run_program
@@ -131,7 +131,7 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Counter[s
 
 def check_categories(categories: list[str], weights: str) -> None:
     """Raise UserError where a category is not a class of the weights."""
-    known = ("any", *read_info(weights).class_names[1:])
+    known = ("any", *CachedWeights(weights).info.class_names[1:])
     for category in categories:
         if category not in known:
             raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")

@@ -38,7 +38,7 @@ def main(options: SetupOptions) -> None:
     if result.exists():
         print(f"replacing {result}")
     save_checkpoint(result, network, CheckpointInfo(classes.names))
-    print(f"{weights}: {copied} tensors copied, {left} of the head initialised anew for {len(classes.names)} classes")
+    print(f"{weights}: {copied} tensors copied, {left} of the head initialised for {len(classes.names)} classes")
     print(f"wrote {result}")
 
 

@@ -2,10 +2,26 @@
 
 One photograph with seven rows of labels -> one normalised 768x768 sample, on one core, at each size of the stored
 photograph. "published" is the published way, written afresh: the photo is decoded at full size, each row is drawn at
-full size and resized by itself. "this project" is data.photos.TrainingPhotos. Both in turn, medians.
+full size and resized by itself. "this project" is data.training.samples.TrainingPhotos. Both in turn, medians.
 """
 
-import argparse
+from dataclasses import dataclass
+
+from options.base_options import BaseOptions, option
+
+
+@dataclass
+class DataOptions(BaseOptions):
+    """How fast a training sample is made on this machine."""
+
+    photo: str = option("input_images/eileen_collins.jpg", "photo, resized to each of the sizes")
+    sizes: list[str] = option(("550x830", "1650x2490"), "width x height of the stored photo")
+    repeats: int = option(30, "samples of each size", at_least=1)
+
+
+if __name__ == "__main__":
+    options = DataOptions.from_command_line()
+
 import tempfile
 from pathlib import Path
 
@@ -24,27 +40,22 @@ from data.labels.rle import encode_rle
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import TrainingPhotos
+from data.training.sources import Augmentation
 
-PHOTO = Path(__file__).parents[1] / "input_images/eileen_collins.jpg"
 CATEGORIES = [1, 6, 10, 13, 23, 31, 33]  # a top, trousers, a dress, and four that are background
 normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize([MEAN] * 3, [STD] * 3)])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photo", type=Path, default=PHOTO, help="photograph, resized to each of the sizes")
-    parser.add_argument("--sizes", nargs="+", default=["550x830", "1650x2490"], metavar="WxH")
-    parser.add_argument("--repeats", type=int, default=30)
-    options = parser.parse_args()
+def main(options: DataOptions) -> None:
     torch.set_num_threads(1)
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             width, height = map(int, size.split("x"))
-            table = make_data(Path(folder), options.photo, width, height)
+            table = make_data(Path(folder), Path(options.photo), width, height)
             rows = pd.read_csv(table)
             ours = TrainingPhotos(
                 read_labels(str(table), folder, CLOTHES),
-                TrainTransform((SIZE, SIZE), MEAN, STD, augment="none", min_crop_area=1.0, close_ups=0.0),
+                TrainTransform((SIZE, SIZE), MEAN, STD, Augmentation()),
                 len(CLOTHES.names),
             )
             seconds = interleaved_medians(
@@ -92,4 +103,4 @@ def published_sample(folder: Path, rows: pd.DataFrame) -> tuple[torch.Tensor, to
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -6,7 +6,30 @@ Processor time is that of one thread, without others.
 Memory that grows with the number of photographs would show in the two peaks.
 """
 
-import argparse
+from dataclasses import dataclass
+
+from data.constants import SIZE
+from options.base_options import NetworkOptions, option
+from options.infer_options import InferOptions
+
+
+@dataclass
+class FolderOptions(NetworkOptions):
+    """How much of the engine's speed infer.py keeps over a whole folder."""
+
+    photos: str = option("input_images", "folder of photos")
+    count: int = option(200, "photos; those of the folder are repeated", at_least=1)
+    model: str | None = option(None, "an untrained network; default: the included weights", ("u2net", "u2netp"))
+    size: int = option(SIZE, "height and width of the untrained network's input", at_least=32)
+    engine: str = option("auto", "as for infer.py")
+    batchSize: int = option(InferOptions.batchSize, "as for infer.py", at_least=1)
+    nThreads: int = option(InferOptions.nThreads, "as for infer.py", at_least=1)
+    rounds: int = option(3, "times that each way is measured", at_least=1)
+
+
+if __name__ == "__main__":
+    options = FolderOptions.from_command_line()  # sets how PyTorch's threads wait, before it is imported
+
 import contextlib
 import io
 import resource
@@ -20,45 +43,31 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import untrained_weights
-from data.constants import SIZE
 from data.photos.folder import find_photos
 from data.photos.open import open_photo
 from infer import find_jobs, segment
 from networks.predictor import Predictor
-from options.infer_options import InferOptions
 from utils.memory import keep_freed_memory
 from utils.ranks import Shard
 
-ROOT = Path(__file__).parents[1]
 FIRST = 100  # photographs before the first look at the memory
 SAMPLE = 20  # photographs whose processor time is taken
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, default=ROOT / "input_images", help="folder of photographs")
-    parser.add_argument("--count", type=int, default=2 * FIRST, help="photographs; those of the folder are repeated")
-    parser.add_argument("--model", choices=("u2net", "u2netp"), help="an untrained network; default: included weights")
-    parser.add_argument("--size", type=int, default=SIZE, help="height and width of the untrained network's input")
-    parser.add_argument("--engine", default="auto", help="as for infer.py")
-    parser.add_argument("--device", default="auto", help="as for infer.py")
-    parser.add_argument("--batchSize", type=int, default=InferOptions.batchSize)
-    parser.add_argument("--nThreads", type=int, default=InferOptions.nThreads)
-    parser.add_argument("--rounds", type=int, default=3, help="times that each way is measured")
-    arguments = parser.parse_args()
+def main(options: FolderOptions) -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos, results = Path(folder, "photos"), Path(folder, "results")
         photos.mkdir()
-        originals = find_photos(arguments.photos)
-        for i in range(arguments.count):
+        originals = find_photos(Path(options.photos))
+        for i in range(options.count):
             original = originals[i % len(originals)]
-            shutil.copy(arguments.photos / original, photos / f"{i:07}{original.suffix}")
+            shutil.copy(Path(options.photos, original), photos / f"{i:07}{original.suffix}")
         flags = ["--image_dir", photos, "--result_dir", results]
-        if arguments.model:
-            flags += ["--checkpoint_path", untrained_weights(arguments.model, arguments.size, Path(folder))]
-        for name in ("engine", "device", "batchSize", "nThreads"):
-            flags += [f"--{name}", getattr(arguments, name)]
-        measure(InferOptions.parse(list(map(str, flags))), arguments.rounds)
+        if options.model:
+            flags += ["--checkpoint_path", untrained_weights(options.model, options.size, Path(folder))]
+        for name in ("engine", "device", "precision", "batchSize", "nThreads"):
+            flags += [f"--{name}", getattr(options, name)]
+        measure(InferOptions.parse(list(map(str, flags))), options.rounds)
 
 
 def measure(options: InferOptions, rounds: int) -> None:
@@ -126,4 +135,4 @@ def peak_megabytes() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

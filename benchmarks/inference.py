@@ -5,7 +5,32 @@ seven maps, gradients on. "rembg" is ONNX Runtime as rembg calls it. The others 
 the time that the network's multiplications take at the rate this machine reaches on large matrices.
 """
 
-import argparse
+import os
+from dataclasses import dataclass
+
+from options.base_options import BaseOptions, option
+
+WAYS = ("published", "rembg", "torch", "onnxruntime", "openvino")
+
+
+@dataclass
+class InferenceOptions(BaseOptions):
+    """How fast each engine predicts on this machine."""
+
+    model: str = option("u2netp", choices=("u2net", "u2netp"))
+    size: int = option(288, "height and width of the input", at_least=32)
+    rounds: int = option(3, "processes of each way", at_least=1)
+    repeats: int = option(3, "predictions in each process", at_least=1)
+    picture: str | None = option(None, "also draw the seconds as bars (PNG; needs matplotlib)")
+    way: str | None = option(None, "the one way that this process measures", WAYS)
+    checkpoint: str | None = option(None, "weights for --way")
+
+
+if __name__ == "__main__":
+    options = InferenceOptions.from_command_line()  # sets how PyTorch's threads wait, before it is imported
+    if options.way in ("published", "rembg"):
+        os.environ.pop("OMP_WAIT_POLICY")  # these leave it as it is
+
 import tempfile
 import time
 from pathlib import Path
@@ -13,8 +38,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import compare, draw, print_table, report_call, untrained_weights
-
-WAYS = ["published", "rembg", "torch", "onnxruntime", "openvino"]
 
 
 def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
@@ -28,18 +51,19 @@ def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
         batch = torch.from_numpy(images)
         report_call(lambda: network(batch)[0].log_softmax(1).argmax(1), repeats)
     elif way == "rembg":
-        from networks.engines.onnx_cache import converted_onnx  # sets nothing that rembg would not
+        from networks.engines.onnx_cache import CachedWeights  # sets nothing that rembg would not
 
-        model = converted_onnx(checkpoint)
+        model = CachedWeights(checkpoint).onnx()
         import onnxruntime
 
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         report_call(lambda: session.run(None, {"image": images}), repeats)
     else:
         from networks.engines.choose import load_engine
+        from networks.engines.settings import EngineSettings
         from utils.memory import keep_freed_memory
 
-        engine, _ = load_engine(checkpoint, way, "cpu", height=size, width=size)
+        engine, _ = load_engine(checkpoint, EngineSettings(way, "cpu"), size, size)
         keep_freed_memory()
         report_call(lambda: engine(images), repeats)
 
@@ -77,20 +101,10 @@ def gigaflops(model: str, size: int) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="u2netp", choices=("u2net", "u2netp"))
-    parser.add_argument("--size", type=int, default=288, help="height and width of the input")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each way")
-    parser.add_argument("--repeats", type=int, default=3, help="predictions in each process")
-    parser.add_argument("--picture", type=Path, help="also draw the seconds as bars (PNG; needs matplotlib)")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--checkpoint", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+def main(options: InferenceOptions) -> None:
     if options.way:
-        run_way(options.way, options.checkpoint, options.size, options.repeats)
+        run_way(options.way, Path(options.checkpoint), options.size, options.repeats)
         return
-
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = untrained_weights(options.model, options.size, Path(folder))
         arguments = ["--checkpoint", checkpoint, "--size", options.size, "--repeats", options.repeats]
@@ -99,7 +113,7 @@ def main() -> None:
     print(f"{options.model}, one image of {options.size}x{options.size}: {work:.0f} GFLOP")
     print_table(results, "published")
     if options.picture:
-        draw(results, f"{options.model}, one image of {options.size}x{options.size}", options.picture)
+        draw(results, f"{options.model}, one image of {options.size}x{options.size}", Path(options.picture))
     for precision, rate in matrix_rate().items():
         floor = work / rate
         print(f"\nmatrix products in {precision}: {rate:.0f} GFLOP/s, floor {floor:.3f} s; share of that rate:")
@@ -108,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -5,7 +5,28 @@ predictor alone does, without a server. Each combination is measured several tim
 the median is printed, because other work on the machine comes and goes.
 """
 
-import argparse
+from dataclasses import dataclass
+
+from networks.weights.info import INCLUDED_WEIGHTS
+from options.base_options import BaseOptions, option
+
+
+@dataclass
+class ServingOptions(BaseOptions):
+    """Requests per second and latency of the server against batch size and workers."""
+
+    checkpoint_path: str = option(str(INCLUDED_WEIGHTS), "weights")
+    photo: str = option("input_images/eileen_collins.jpg", "photo that is sent")
+    batches: list[int] = option((1, 2, 4, 8), "batch sizes", at_least=1)
+    workers: list[int] = option((1, 2), "numbers of workers", at_least=1)
+    concurrency: int = option(8, "clients that ask at the same time", at_least=1)
+    seconds: float = option(8.0, "of each measurement", at_least=0.1)
+    rounds: int = option(3, "times that each combination is measured", at_least=1)
+
+
+if __name__ == "__main__":
+    options = ServingOptions.from_command_line()  # sets how PyTorch's threads wait, before it is imported
+
 import io
 import itertools
 import os
@@ -23,7 +44,6 @@ from benchmarks.local_server import LocalServer
 from data.photos.open import open_photo
 from deploy.build_archive import archive, contents
 from networks.predictor import Predictor
-from networks.weights.info import INCLUDED_WEIGHTS
 from options.deploy_options import MODEL_CONFIG
 
 
@@ -72,17 +92,8 @@ def build(checkpoint: Path, folder: Path, batch: int, workers: int) -> Path:
     return path
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint_path", type=Path, default=INCLUDED_WEIGHTS)
-    parser.add_argument("--photo", type=Path, default=Path("input_images/eileen_collins.jpg"))
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--concurrency", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    photo = options.photo.read_bytes()
+def main(options: ServingOptions) -> None:
+    checkpoint, photo = Path(options.checkpoint_path), Path(options.photo).read_bytes()
     threads = torch.get_num_threads()
     print(f"{options.checkpoint_path}, {options.photo}, {os.cpu_count()} cores, {options.concurrency} clients")
 
@@ -92,9 +103,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
             for batch in options.batches:
-                alone[batch].append(predictor_rate(options.checkpoint_path, photo, batch, options.seconds))
+                alone[batch].append(predictor_rate(checkpoint, photo, batch, options.seconds))
             for workers, batch in combinations:
-                path = build(options.checkpoint_path, Path(folder), batch, workers)
+                path = build(checkpoint, Path(folder), batch, workers)
                 served[workers, batch].append(server_rate(path, photo, options.concurrency, options.seconds))
 
     print(f"load average at the end: {os.getloadavg()[0]:.1f}; other work on the machine makes the figures too low")
@@ -107,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -5,24 +5,29 @@ there, and until the process has ended. A first round fills the cache of convert
 usage text.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from networks.engines.choose import ENGINES
+from networks.engines.settings import ENGINES
+from options.base_options import BaseOptions, option
 
 ROOT = Path(__file__).parents[1]
 PHOTO = "input_images/eileen_collins.jpg"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="processes of each kind")
-    options = parser.parse_args()
+@dataclass
+class StartupOptions(BaseOptions):
+    """How long a run takes from the command to the first mask."""
+
+    rounds: int = option(5, "processes of each kind", at_least=1)
+
+
+def main(options: StartupOptions) -> None:
     with tempfile.TemporaryDirectory() as folder:
         mask = Path(folder, Path(PHOTO).with_suffix(".png").name)
         infer = [sys.executable, "infer.py", "--image_dir", PHOTO, "--result_dir", folder, "--device", "cpu"]
@@ -55,4 +60,4 @@ def run(command: list[str], mask: Path) -> tuple[float, float] | None:
 
 
 if __name__ == "__main__":
-    main()
+    main(StartupOptions.from_command_line())

@@ -1,24 +1,16 @@
 """How fast a step of training is: python -m benchmarks.training --model u2netp --size 256 --batch 4
 
 Each way runs in processes of its own, in turn; seconds are of one batch. "published" is the published loop, written
-afresh: fp32, Adam, cross-entropy of all seven maps. "train.py" is utils.training_step with the defaults, and the others
+afresh: fp32, Adam, cross-entropy of all seven maps. "train.py" is utils.training.step with the defaults, and the others
 add the options in their names.
 """
 
-import argparse
+import os
+from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
+from options.base_options import NetworkOptions, option
 
-from benchmarks.harness import compare, print_table, report_call
-from networks.losses import TrainingLoss
-from networks.u2net import build_network
-from options.train_options import TrainOptions
-from utils.devices import describe, resolve_device, resolve_precision
-from utils.memory import keep_freed_memory
-from utils.training.state import build_state
-from utils.training.step import KeptBuffers, train_step
-
+# Arguments of our_step by way.
 WAYS = {
     "published": {},
     "train.py --precision fp32": {"precision": "fp32"},
@@ -28,20 +20,42 @@ WAYS = {
     "train.py --compile": {"compiled": True},
     "train.py --channels_last --compile": {"channels_last": True, "compiled": True},
 }
+
+
+@dataclass
+class TrainingOptions(NetworkOptions):
+    """How fast a step of training is on this machine."""
+
+    model: str = option("u2netp", choices=("u2net", "u2netp"))
+    size: int = option(256, "height and width of the photos", at_least=32)
+    batch: int = option(4, "photos in a batch", at_least=1)
+    rounds: int = option(3, "processes of each way", at_least=1)
+    repeats: int = option(5, "steps in each process", at_least=1)
+    ways: list[str] = option(tuple(WAYS), "what to compare", tuple(WAYS))
+    way: str | None = option(None, "the one way that this process measures", tuple(WAYS))
+
+
+if __name__ == "__main__":
+    options = TrainingOptions.from_command_line()  # sets how PyTorch's threads wait, before it is imported
+    if options.way == "published":
+        os.environ.pop("OMP_WAIT_POLICY")  # the original code leaves it as it is
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.harness import compare, print_table, report_call
+from networks.losses import LossWeights, TrainingLoss
+from networks.u2net import build_network
+from options.train_options import TrainOptions
+from utils.devices import describe, resolve_device, resolve_precision
+from utils.memory import keep_freed_memory
+from utils.training.state import build_state
+from utils.training.step import train_step
+
 CLASS_WEIGHTS = TrainOptions().loss_weights(4)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="u2netp", choices=("u2net", "u2netp"))
-    parser.add_argument("--size", type=int, default=256, help="height and width of the photographs")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each way")
-    parser.add_argument("--repeats", type=int, default=5, help="steps in each process")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="WAY")
-    parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+def main(options: TrainingOptions) -> None:
     device = resolve_device(options.device)
     if options.way:
         run_way(options.way, options, device)
@@ -52,7 +66,7 @@ def main() -> None:
     print_table(compare("benchmarks.training", options.ways, arguments, options.rounds), "published")
 
 
-def run_way(way: str, options: argparse.Namespace, device: torch.device) -> None:
+def run_way(way: str, options: TrainingOptions, device: torch.device) -> None:
     torch.manual_seed(0)
     network = build_network(options.model, 4).to(device).train()
     images = torch.randn(options.batch, 3, options.size, options.size, device=device)
@@ -92,18 +106,18 @@ def our_step(network, images, label, device, precision="auto", accumulate=1, cha
         network = network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
     state = build_state(network, "adam", 0.001, 0.0, ema_decay=0.0, precision=precision)
-    forward, kept = torch.compile(network) if compiled else network, KeptBuffers(network)
+    forward = torch.compile(network) if compiled else network
     present = torch.ones(len(images), 4, dtype=torch.bool, device=device)
     trust = torch.ones(len(images), device=device)
     batches = [(images, label, trust, present, trust)] * accumulate
-    loss_of = TrainingLoss(class_weights=torch.tensor(CLASS_WEIGHTS, device=device))
+    criterion = TrainingLoss(LossWeights(torch.tensor(CLASS_WEIGHTS, device=device)))
 
     def step() -> None:
-        train_step(state, forward, batches, loss_of, 0.001, 5, kept, precision)
+        train_step(state, forward, batches, criterion, 0.001, 5)
         synchronise(device)
 
     return step
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -3,9 +3,8 @@
 import base64
 import io
 import json
+from collections import Counter
 from dataclasses import dataclass
-
-from PIL import Image
 
 from data.photos.open import PhotoError, open_photo
 from data.results.formats import FORMATS
@@ -22,35 +21,51 @@ class Reply:
     body: bytes
 
 
+@dataclass
+class _Photo:
+    """A photograph of a batch. number: of its request. result: None until it is segmented or refused."""
+
+    number: int
+    request: Request
+    content: bytes | RequestError
+    result: Result | None
+
+
 def answer(
-    items: list[tuple[dict, dict[str, str]]], predictor: Predictor, limits: Limits, batch_size: int
+    batch: list[tuple[dict, dict[str, str]]], predictor: Predictor, limits: Limits, batch_size: int
 ) -> list[Reply]:
     """Replies to a batch of requests, in order; one that is refused does not touch the others.
 
-    items: (TorchServe's parameters by name, headers by lower-case name) of each request. The photographs of all
+    batch: (TorchServe's parameters by name, headers by lower-case name) of each request. The photographs of all
     requests go through the network together, ``batch_size`` at a time, and no more than that are decoded at once.
     """
-    requests = [_parsed(parameters, headers, predictor, limits) for parameters, headers in items]
-    # What becomes of each photograph of each request; whole requests that are refused have none.
-    results: list[list[Result | None]] = []
-    for request in requests:
-        photos = () if isinstance(request, RequestError) else request.photos
-        results.append([photo if isinstance(photo, RequestError) else None for photo in photos])
-    waiting = [(i, j) for i, photos in enumerate(results) for j, result in enumerate(photos) if result is None]
+    requests = [_parsed(parameters, headers, predictor, limits) for parameters, headers in batch]
+    photos = [
+        _Photo(number, request, content, content if isinstance(content, RequestError) else None)
+        for number, request in enumerate(requests)
+        if isinstance(request, Request)
+        for content in request.photos
+    ]
+    sizes: Counter[int] = Counter()  # bytes of the results so far, by number of the request
+    waiting = [photo for photo in photos if photo.result is None]
     for start in range(0, len(waiting), batch_size):
-        places, photos = [], []
-        for i, j in waiting[start : start + batch_size]:
-            if _size(results[i]) > limits.reply_megabytes * MEGABYTE:
+        decoded = []
+        for photo in waiting[start : start + batch_size]:
+            if sizes[photo.number] > limits.reply_megabytes * MEGABYTE:
                 continue  # the reply is refused, whatever comes
-            photo = _photo(requests[i].photos[j], limits)
-            if isinstance(photo, RequestError):
-                results[i][j] = photo
-            else:
-                places.append((i, j))
-                photos.append(photo)
-        for (i, j), segmentation in zip(places, predictor.predict(photos) if photos else (), strict=True):
-            results[i][j] = FORMATS[requests[i].format].encode(segmentation.only(requests[i].category))
-    return [_reply(request, each, limits) for request, each in zip(requests, results, strict=True)]
+            try:
+                image = open_photo(io.BytesIO(photo.content), max_megapixels=limits.photo_megapixels)
+                decoded.append((photo, image))
+            except PhotoError as error:
+                photo.result = RequestError(str(error))
+        segmentations = predictor.predict([image for _, image in decoded]) if decoded else ()
+        for (photo, _), segmentation in zip(decoded, segmentations, strict=True):
+            photo.result = FORMATS[photo.request.format].encode(segmentation.only(photo.request.category))
+            sizes[photo.number] += len(photo.result)
+    return [
+        _reply(request, [photo.result for photo in photos if photo.number == number], limits)
+        for number, request in enumerate(requests)
+    ]
 
 
 def _parsed(parameters: dict, headers: dict, predictor: Predictor, limits: Limits) -> Request | RequestError:
@@ -60,22 +75,12 @@ def _parsed(parameters: dict, headers: dict, predictor: Predictor, limits: Limit
         return refusal
 
 
-def _photo(content: bytes, limits: Limits) -> Image.Image | RequestError:
-    try:
-        return open_photo(io.BytesIO(content), max_megapixels=limits.photo_megapixels)
-    except PhotoError as error:
-        return RequestError(str(error))
-
-
-def _size(results: list[Result | None]) -> int:
-    return sum(len(result) for result in results if isinstance(result, bytes))
-
-
 def _reply(request: Request | RequestError, results: list[Result | None], limits: Limits) -> Reply:
     if isinstance(request, RequestError):
         return _refused(request)
-    if _size(results) > limits.reply_megabytes * MEGABYTE:
-        return _refused(_too_large(_size(results), limits))
+    size = sum(len(result) for result in results if isinstance(result, bytes))
+    if size > limits.reply_megabytes * MEGABYTE:
+        return _refused(_too_large(size, limits))
     refusals = [result for result in results if isinstance(result, RequestError)]
     if len(refusals) == len(results):
         return _refused(refusals[0] if len(refusals) == 1 else _joined(refusals))
@@ -106,7 +111,7 @@ def _joined(refusals: list[RequestError]) -> RequestError:
 def _too_large(size: int, limits: Limits) -> RequestError:
     return RequestError(
         f"the reply ({size / MEGABYTE:.1f} MB or more) is over the limit of {limits.reply_megabytes:g} MB; "
-        "send fewer or smaller photographs, or ask for the format mask",
+        "send fewer or smaller photos, or ask for the format mask",
         413,
     )
 

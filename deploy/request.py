@@ -91,7 +91,7 @@ def _json(text: bytes) -> object:
 
 def _one_photo(content: bytes, asked: dict, class_names: tuple[str, ...], limits: Limits) -> Request:
     if not content:
-        raise RequestError("the request is empty; send a photograph, or JSON with instances")
+        raise RequestError("the request is empty; send a photo, or JSON with instances")
     _check_size(len(content), limits)
     return Request((bytes(content),), False, **_choices(asked, class_names))
 
@@ -100,12 +100,12 @@ def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request
     files = [name for name in fields if name not in DEFAULTS]
     if len(files) != 1:
         raise RequestError(
-            f"a form must hold one photograph beside the fields {', '.join(DEFAULTS)}; this one has "
+            f"a form must hold one photo, and may have the fields {', '.join(DEFAULTS)}; this one has "
             f"{reprlib.repr(sorted(files)) if files else 'none'}"
         )
     content = fields[files[0]]
     if not isinstance(content, bytes | bytearray):  # TorchServe decodes parts that are sent as text or JSON
-        raise RequestError(f"the form's part {_shown(files[0])} is text, not a photograph")
+        raise RequestError(f"the form's part {_shown(files[0])} is text, not a photo")
     asked = {name: _text(fields[name]) for name in DEFAULTS if name in fields}
     return _one_photo(content, asked, class_names, limits)
 
@@ -113,9 +113,9 @@ def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request
 def _envelope(body: object, class_names: tuple[str, ...], limits: Limits) -> Request:
     instances = body.get("instances") if isinstance(body, dict) else None
     if not isinstance(instances, list) or not instances:
-        raise RequestError('no instances; send {"instances": [{"instance_key": "<base64 of a photograph>"}]}')
+        raise RequestError('no instances; send {"instances": [{"instance_key": "<base64 of a photo>"}]}')
     for name in DEFAULTS:
-        if name in body:  # other keys beside the instances are somebody else's and are passed over
+        if name in body:  # other keys are somebody else's and are passed over
             raise RequestError(f'{name} belongs in "parameters", such as {{"parameters": {{"{name}": ...}}}}')
     if len(instances) > limits.instances:
         raise RequestError(f"{len(instances)} instances are over the limit of {limits.instances} a request", 413)
@@ -187,14 +187,14 @@ def _decode(text: str, limits: Limits) -> bytes:
     except ValueError as error:
         raise RequestError(f"bad base64 ({error})") from None
     if not content:
-        raise RequestError("the photograph is empty")
+        raise RequestError("the photo is empty")
     return content
 
 
 def _check_size(size: int, limits: Limits) -> None:
     if size > limits.photo_megabytes * MEGABYTE:
         raise RequestError(
-            f"a photograph of {size / MEGABYTE:.1f} MB is over the limit of {limits.photo_megabytes:g} MB; shrink it",
+            f"a photo of {size / MEGABYTE:.1f} MB is over the limit of {limits.photo_megabytes:g} MB; shrink it",
             413,
         )
 

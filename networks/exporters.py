@@ -12,13 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.constants import IMAGENET_MEAN, IMAGENET_STD
-from networks.engines.choose import Engine, choose_engine
+from networks.engines.choose import Engine, check_installed, is_installed
 from networks.engines.onnxruntime import OnnxRuntimeEngine
 from networks.engines.openvino import OpenVinoEngine, openvino_core
+from networks.engines.settings import EngineSettings
 from networks.engines.torch_engine import TorchEngine
 from networks.onnx_model import onnx_model
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.info import METADATA_KEY, CheckpointInfo
+from utils.cache import digest
 from utils.errors import UserError
 from utils.files import write_atomically
 
@@ -65,7 +67,7 @@ def export_onnx(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
 
 def export_openvino(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
     """OpenVINO's .xml with its .bin beside it, in float32. Raises UserError."""
-    choose_engine("openvino", "cpu")
+    check_installed("openvino")
     import openvino
 
     openvino.save_model(openvino_core().read_model(onnx_model(network, info)), target, compress_to_fp16=False)
@@ -92,17 +94,12 @@ def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     """An engine that runs a file that an exporter wrote. Raises UserError where none is installed that can."""
     size = info.height, info.width
     if path.suffix == ".xml":
-        return OpenVinoEngine(path, size, "fp32")
+        return OpenVinoEngine(lambda: path, digest(path, path.with_suffix(".bin")), size, "fp32")
     if path.suffix == ".onnx":
-        for engine in ("onnxruntime", "openvino"):
-            try:
-                choose_engine(engine, "cpu")
-            except UserError:
-                continue
-            content = path.read_bytes()
-            if engine == "onnxruntime":
-                return OnnxRuntimeEngine(content, "cpu", "fp32")
-            return OpenVinoEngine(content, size, "fp32")
+        if is_installed("onnxruntime"):
+            return OnnxRuntimeEngine(path.read_bytes(), EngineSettings(device="cpu"))
+        if is_installed("openvino"):
+            return OpenVinoEngine(path.read_bytes, digest(path), size, "fp32")
         raise UserError("checking an .onnx file needs an engine that runs it: pip install onnxruntime")
     if path.suffix == ".pt":
         with warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """The training loss."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,70 +12,75 @@ from data.training.samples import Sample
 from networks.teacher import Teacher
 
 
-def deep_supervision_loss(
-    outputs: Sequence[Tensor],
-    label: Tensor,
-    weight: Tensor,
-    present: Tensor,
-    class_weights: Tensor,
-    fused_weight: float = 1.5,
-    side_weight: float = 1.0,
-    iou_weight: float = 0.0,
-    teacher_weight: float = 1.0,
-    taught: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Tensor, list[Tensor]]:
-    """Weighted loss of every output map: fused_weight * d0 + side_weight * (d1 + ... + d6).
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each part of the loss counts.
 
-    A map's loss is its cross-entropy, plus the absent-class loss, plus iou_weight times the soft IoU loss, plus
-    teacher_weight times the distillation loss.
-    outputs: d0..d6, each N x C x H x W logits. label: N x H x W int64 in 0..C-1, UNKNOWN or SOME_CLOTHES. weight: N
-    floats in 0..1, how far each sample is trusted. present: N x C bool, the classes that each photo can contain.
-    class_weights: C. taught: a teacher's logits (N x C x H x W), and how far they are trusted (N floats in 0..1).
-    Returns the total (scalar) and the seven losses before they are weighted. With every pixel known, every weight 1
-    and no teacher it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights of the
-    published clothes training.
+    classes: C floats, of the cross-entropy. fused, side: of the maps d0 and d1..d6. iou, teacher: of the soft IoU loss
+    and the distillation loss, in each map.
     """
+
+    classes: Tensor
+    fused: float = 1.5
+    side: float = 1.0
+    iou: float = 0.0
+    teacher: float = 1.0
+
+
+def deep_supervision_loss(
+    outputs: Sequence[Tensor], sample: Sample, weights: LossWeights, teacher_logits: Tensor | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """Weighted loss of every output map: weights.fused * d0 + weights.side * (d1 + ... + d6).
+
+    A map's loss is its cross-entropy, plus the absent-class loss, plus the soft IoU loss and the distillation loss by
+    their weights.
+    outputs: d0..d6, each N x C x H x W logits. sample: a batch. teacher_logits: N x C x H x W.
+    Returns the total (scalar) and the seven losses before they are weighted. With every pixel known, every sample
+    trusted and no teacher it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights
+    of the published clothes training.
+    """
+    _, label, trust, present, teacher_trust = sample
     restricted = not bool(present.all())  # else the absent-class loss is 0 everywhere
     clothes = present & (torch.arange(present.shape[1], device=present.device) > 0)  # the candidates of SOME_CLOTHES
     candidates = clothes if bool((label == SOME_CLOTHES).any()) else None
     losses = []
     for output in outputs:
         logits = output.float()
-        loss = cross_entropy(logits, label, weight, class_weights, candidates)
+        loss = cross_entropy(logits, label, trust, weights.classes, candidates)
         if restricted:
-            loss = loss + absent_class_loss(logits, label, weight, present)
-        if iou_weight:
-            loss = loss + iou_weight * soft_iou_loss(logits, label, weight)
-        if taught:
-            loss = loss + teacher_weight * distillation_loss(logits, *taught)
+            loss = loss + absent_class_loss(logits, label, trust, present)
+        if weights.iou:
+            loss = loss + weights.iou * soft_iou_loss(logits, label, trust)
+        if teacher_logits is not None:
+            loss = loss + weights.teacher * distillation_loss(logits, teacher_logits, teacher_trust)
         losses.append(loss)
-    return fused_weight * losses[0] + side_weight * sum(losses[1:]), losses
+    return weights.fused * losses[0] + weights.side * sum(losses[1:]), losses
 
 
+@dataclass(frozen=True)
 class TrainingLoss:
-    """deep_supervision_loss of a batch, with the weights of a run and the answers of its teacher, if it has one."""
+    """deep_supervision_loss of a batch, with the predictions of the run's teacher if it has one."""
 
-    def __init__(self, teacher: Teacher | None = None, **weights):
-        self.teacher, self.weights = teacher, weights
+    weights: LossWeights
+    teacher: Teacher | None = None
 
-    def __call__(self, outputs: Sequence[Tensor], batch: Sample) -> tuple[Tensor, list[Tensor]]:
-        image, *targets, teacher_trust = batch
-        taught = (self.teacher(image, teacher_trust), teacher_trust) if self.teacher else None
-        return deep_supervision_loss(outputs, *targets, taught=taught, **self.weights)
+    def __call__(self, outputs: Sequence[Tensor], sample: Sample) -> tuple[Tensor, list[Tensor]]:
+        teacher_logits = self.teacher(sample.image, sample.teacher_trust) if self.teacher else None
+        return deep_supervision_loss(outputs, sample, self.weights, teacher_logits)
 
 
 def cross_entropy(
-    logits: Tensor, label: Tensor, weight: Tensor, class_weights: Tensor, candidates: Tensor | None = None
+    logits: Tensor, label: Tensor, trust: Tensor, class_weights: Tensor, candidates: Tensor | None = None
 ) -> Tensor:
-    """sum over known pixels of weight * w[label] * -log p[label], over the sum of w[label]: scalar.
+    """sum over known pixels of trust * w[label] * -log p[label], over the sum of w[label]: scalar.
 
     A pixel labelled SOME_CLOTHES is known too. Its p is the sum of p over the ``candidates`` (N x C bool), and its w
     is their mean w. This is the likelihood of exactly what is known of it (Jin and Ghahramani, "Learning with multiple
     labels", NIPS 2002, with equal priors). Without candidates, no pixel is labelled so.
 
-    The trust ``weight`` is not in the denominator: samples that are trusted less count for less. A batch without a
+    The ``trust`` of a sample is not in the denominator: samples that are trusted less count for less. A batch without a
     known pixel, or with none whose class has a weight, has nothing to learn from and gives 0.
-    Shapes as in deep_supervision_loss.
+    label: N x H x W int64 in 0..C-1, UNKNOWN or SOME_CLOTHES. trust: N floats in 0..1. class_weights: C.
     """
     classes = logits.shape[1]
     hard = label < classes
@@ -86,18 +92,18 @@ def cross_entropy(
         loss = loss + some_weight * -log_sum(logits, candidates)
         pixel_weight = pixel_weight + some_weight
     total = pixel_weight.sum()
-    return (loss * weight[:, None, None]).sum() / total.where(total > 0, 1)
+    return (loss * trust[:, None, None]).sum() / total.where(total > 0, 1)
 
 
-def absent_class_loss(logits: Tensor, label: Tensor, weight: Tensor, present: Tensor) -> Tensor:
-    """Mean over unknown pixels of weight * -log(sum of p over the classes that can be there): scalar.
+def absent_class_loss(logits: Tensor, label: Tensor, trust: Tensor, present: Tensor) -> Tensor:
+    """Mean over unknown pixels of trust * -log(sum of p over the classes that can be there): scalar.
 
     An unknown pixel of a photo with tags belongs to one of its tagged classes or to the background. This is the
     likelihood of exactly that; it is 0 where every class can be there, and for a batch without unknown pixels.
-    Shapes as in deep_supervision_loss. Source: as for SOME_CLOTHES in cross_entropy.
+    present: N x C bool, the classes that each photo can contain. Source: as for SOME_CLOTHES in cross_entropy.
     """
     unknown = label == UNKNOWN
-    return -(log_sum(logits, present) * unknown * weight[:, None, None]).sum() / unknown.sum().clamp(min=1)
+    return -(log_sum(logits, present) * unknown * trust[:, None, None]).sum() / unknown.sum().clamp(min=1)
 
 
 def log_sum(logits: Tensor, classes: Tensor) -> Tensor:
@@ -109,15 +115,15 @@ def log_sum(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.log_softmax(1).masked_fill(~chosen[:, :, None, None], -torch.inf).logsumexp(1)
 
 
-def soft_iou_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+def soft_iou_loss(logits: Tensor, label: Tensor, trust: Tensor) -> Tensor:
     """1 - IoU of the probabilities, pooled over the batch, mean of the classes that its labels have: scalar in 0..1.
 
-    Only pixels whose class is known count, each as much as its sample is trusted; without any the loss is 0. Shapes
-    as in deep_supervision_loss. Source: Rahman and Wang, "Optimizing intersection-over-union in deep neural networks
+    Only pixels whose class is known count, each as much as its sample is trusted; without any the loss is 0.
+    Source: Rahman and Wang, "Optimizing intersection-over-union in deep neural networks
     for image segmentation" (ISVC 2016).
     """
     known = label < logits.shape[1]
-    counts = (known * weight[:, None, None])[:, None]  # N x 1 x H x W
+    counts = (known * trust[:, None, None])[:, None]  # N x 1 x H x W
     truth = F.one_hot(label.where(known, 0), logits.shape[1]).movedim(-1, 1) * counts  # N x C x H x W
     probability = logits.softmax(1) * counts
     pixels = truth.sum((0, 2, 3))

@@ -8,16 +8,11 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
-from networks.engines.rounding import as_dtype, round_weights
-from networks.folding import fold
 from networks.weights.info import METADATA_KEY, CheckpointInfo
 
 
-def onnx_for_engines(network: nn.Module, info: CheckpointInfo, bf16: bool = False) -> bytes:
-    """ONNX of the fused map in its cheaper form (``fused``). bf16: the network is changed, for engines in bf16."""
-    if bf16:
-        fold(network)
-        round_weights(network, as_dtype(torch.bfloat16))
+def onnx_for_engines(network: nn.Module, info: CheckpointInfo) -> bytes:
+    """ONNX of the fused map in its cheaper form (``fused``)."""
     return onnx_model(_Fused(network), info)
 
 

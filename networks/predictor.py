@@ -12,6 +12,7 @@ from data.photos.open import PhotoError, open_photo
 from data.photos.preprocessing import prepare
 from data.results.segmentation import Segmentation
 from networks.engines.choose import Engine, load_engine
+from networks.engines.settings import EngineSettings
 from networks.weights.info import INCLUDED_WEIGHTS, CheckpointInfo
 from utils.prefetch import prefetch
 
@@ -46,10 +47,11 @@ class Predictor:
     ) -> "Predictor":
         """Predictor of a weight file; by default the included one.
 
-        height, width: of what the network sees, in place of what the file says. The rest: see load_engine.
+        height, width: of what the network sees, in place of what the file says. The rest: see EngineSettings.
         Raises UserError.
         """
-        return cls(*load_engine(path, engine, device, precision, height, width, threads, compiled), flip)
+        settings = EngineSettings(engine, device, precision, threads, compiled)
+        return cls(*load_engine(path, settings, height, width), flip)
 
     def __call__(self, photo: Image.Image | str | Path) -> Segmentation:
         """Segment one photograph: an RGB image, or a file (turned upright by its EXIF). Raises PhotoError."""

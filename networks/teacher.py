@@ -10,7 +10,7 @@ from utils.devices import autocast
 
 
 class Teacher:
-    """Weights whose answers a network in training learns to give as well."""
+    """Weights whose predictions a network in training learns to give as well."""
 
     def __init__(self, path: str, student: CheckpointInfo, device: torch.device, precision: str):
         """student: what is trained; it must have the classes and the normalisation of the file. Raises UserError."""

@@ -10,9 +10,10 @@ from options.base_options import PostprocessOptions, PredictorOptions, TableOpti
 class EvaluateOptions(TableOptions, PostprocessOptions, PredictorOptions):
     """Measure a checkpoint on labelled photographs."""
 
-    close_ups: bool = option(
-        False, "compare the head and shoulders of each photo alone, cut out like a portrait", group="measurement"
+    no_clothes: bool = option(
+        False, "no photo in --image_folder shows clothes; --df_path is not read", group="measurement"
     )
+    close_ups: bool = option(False, "compare the head and shoulders of each photo alone, cut out like a portrait")
     json: str | None = option(None, "file to write the figures to", metavar="FILE")
     report_dir: str | None = option(
         None, "folder for pictures: confusion matrix, and the worst, median and best photos", metavar="FOLDER"

@@ -19,8 +19,7 @@ from options.base_options import (
 )
 from options.setup_options import START_WEIGHTS
 from utils.errors import UserError
-
-RECORD = "training_options.yml"  # in the run's folder
+from utils.training.run_folder import newest_record
 
 
 @dataclass
@@ -162,8 +161,7 @@ class TrainOptions(TableOptions, NetworkOptions):
         run_dir = Path(values.get("save_dir") or f"results/{values.get('name', cls.name)}")
         if not (run_dir / "latest.pth").exists():
             raise UserError(f"there is no run to resume in {run_dir}; leave out --resume, or set --name or --save_dir")
-        parts = sorted(run_dir.glob(f"{Path(RECORD).stem}_from_*.yml"))  # by iteration, which has 8 digits
-        record = read_options_file(cls, str(parts[-1] if parts else run_dir / RECORD))
+        record = read_options_file(cls, str(newest_record(run_dir)))
         for item in fields(cls):
             name, bound = item.name, not item.metadata["on_resume"] and item.name != "name"
             if bound and name in values and name in record and values[name] != record[name]:
@@ -181,7 +179,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     def training_sources(self) -> list[Source]:
         """What to train on. Raises UserError."""
         if self.sources is None:
-            return [Source("photographs", self.image_folder, self.df_path, how=self.augmentation)]
+            return [Source("photographs", self.image_folder, self.df_path, augmentation=self.augmentation)]
         sources = read_sources(self.sources, self.augmentation, self.data_root)
         return [replace(each, tag_map=each.tag_map and in_repository(each.tag_map)) for each in sources]
 
@@ -190,6 +188,11 @@ class TrainOptions(TableOptions, NetworkOptions):
         if self.validation is not None:
             return read_validation_sets(self.validation, self.data_root)
         return [ValidationSet("", self.val_image_folder, self.val_df_path)] if self.val_df_path else []
+
+    @property
+    def start_weights(self) -> str | None:
+        """The weights that a new run starts from; None from scratch, and where a run is resumed."""
+        return self.unet_checkpoint if self.continue_train and not self.resume else None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -237,11 +240,8 @@ class TrainOptions(TableOptions, NetworkOptions):
             raise UserError("--data_root is where the sources and validation of an options file start; there are none")
         if self.validation is not None and self.val_df_path:
             raise UserError("--val_df_path and the options file's validation exclude each other")
+        self.augmentation.check("--")
         self.training_sources(), self.validation_sets()
-        if self.close_ups and self.augment == "none":
-            raise UserError("--close_ups needs --augment full")
-        if self.close_ups and self.min_crop_area <= SMALLEST_CROP:
-            raise UserError(f"with --close_ups, --min_crop_area {self.min_crop_area} must be over {SMALLEST_CROP:g}")
         least = min([1.0, *(scale for scale, _ in self.size_stages)])
         cells = [math.ceil(max(32, round(least * side)) / 32) for side in self.size]
         if self.batchSize * math.prod(cells) == 1:

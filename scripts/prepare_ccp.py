@@ -7,27 +7,23 @@ The data set is Yang, Luo and Lin, CVPR 2014, at https://github.com/bearpaw/clot
     val/     val.csv      110 photographs, likewise
     tagged/  tagged.csv   1,093 photographs with their tags
 
-and copies the photographs unchanged. How it knows the names, the split and the categories: all three were worked out
-afterwards from the tables that the recipe was made with. The rules below reproduce those tables byte for byte from
-label maps that were rebuilt from them; a clone itself was not at hand. The report says for each part whether table and
-photographs are the recipe's (`RECIPE`).
+and copies the photographs unchanged. The recipe was made with tables that came without their rules; the rules below
+reproduce those tables byte for byte. The report says for each part whether table and photographs are the recipe's
+(`RECIPE`).
 
 - File names and split follow from the photograph's number alone (`file_name`, `split`). The 110 photographs that come
   first in the order of the split belong to no part, and are not written.
-- Photograph 1083 is left out because the tables leave it out. The reason is not known; it is recorded, not derived.
-- Categories (`CATEGORIES`) follow from the order of a photograph's rows, which is that of its labels. Where the order
-  leaves a choice, published statistics of the data set's masks (largest and smallest of each label) settled it.
-  Clogs, intimate, panties and swimwear have no mask anywhere: they were assigned by their meaning.
-- A bodysuit is a top beside trousers, shorts or a skirt, else a jumpsuit (`categories`): a rule that fits the five
-  bodysuits that could be told apart in the tables (three tops, two jumpsuits).
+- Photograph 1083 is left out because the tables leave it out.
+- Categories (`CATEGORIES`) follow from the order of a photograph's rows, which is that of its labels, and where the
+  order leaves a choice, from published statistics of the data set's masks. Clogs, intimate, panties and swimwear have
+  no mask anywhere: they were assigned by their meaning.
+- A bodysuit is a top beside trousers, shorts or a skirt, else a jumpsuit (`categories`).
 """
 
 import hashlib
-import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +49,7 @@ class PrepareCcpOptions(BaseOptions):
         return self
 
 
+from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
@@ -117,8 +114,17 @@ def main(options: PrepareCcpOptions) -> None:
     clone, output, parts = Path(options.ccp), Path(options.output_dir), split()
     check_clone(clone, parts)
     labels = read_labels(clone)
-    with whole_or_absent(output) as folder:
-        reports = [write_part(clone, folder, part, parts[part], labels) for part in parts]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as temporary:
+            folder = Path(temporary, "whole")
+            folder.mkdir()
+            reports = [write_part(clone, folder, part, parts[part], labels) for part in parts]
+            if output.is_dir():
+                output.rmdir()  # empty; Windows does not rename onto a folder
+            folder.rename(output)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error}") from None
     print(f"wrote {output}", *reports, sep="\n")
 
 
@@ -177,26 +183,8 @@ def read_labels(clone: Path) -> list[str]:
     """Names of the label numbers. Raises UserError when they are not those that this script knows."""
     labels = [str(name) for name in read_variable(clone / "label_list.mat", "label_list").reshape(-1)]
     if len(labels) != len(set(labels)) or set(labels) != set(CATEGORY_OF) | WITHOUT_CATEGORY:
-        raise UserError(f"{clone / 'label_list.mat'} does not hold the 59 labels of Clothing Co-Parsing: clone it anew")
+        raise UserError(f"{clone / 'label_list.mat'} does not hold the 59 labels of the data set: clone it again")
     return labels
-
-
-@contextmanager
-def whole_or_absent(output: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``output`` at the end, and is removed after an error or an interruption."""
-    output = output.absolute()
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            temporary.mkdir(parents=True)
-            yield temporary
-            if output.is_dir():
-                output.rmdir()  # empty; Windows does not rename onto a folder
-            temporary.rename(output)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error}") from None
 
 
 def write_part(clone: Path, folder: Path, part: str, numbers: list[int], labels: list[str]) -> str:
@@ -221,28 +209,16 @@ def label_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[
     with Image.open(photo(clone, number)) as image:
         size = image.size[::-1]
     if label_map.shape != size:
-        raise UserError(f"{path} and its photograph differ in size, {label_map.shape} and {size}: clone anew")
-    encoded = encode_labels(label_map)
-    if max(encoded) >= len(labels):
-        raise UserError(f"{path} has the label {max(encoded)}, beyond label_list.mat: restore it with git checkout")
-    texts = {labels[value]: text for value, text in encoded.items()}
+        raise UserError(f"{path} and its photograph differ in size, {label_map.shape} and {size}: clone it again")
+    values = np.unique(label_map).tolist()
+    if values[-1] >= len(labels):
+        raise UserError(f"{path} has the label {values[-1]}, beyond label_list.mat: restore it with git checkout")
+    value_of = {labels[value]: value for value in values}
     height, width = size
     return [
-        f"{file_name(number)},{texts[name]},{height},{width},{category}" for name, category in categories(list(texts))
+        f"{file_name(number)},{encode_rle(label_map == value_of[name])},{height},{width},{category}"
+        for name, category in categories(list(value_of))
     ]
-
-
-def encode_labels(label_map: np.ndarray) -> dict[int, str]:
-    """Run-length text of each label of an H x W map, in order of the labels.
-
-    The same as `data.rle.encode_rle` of each label's mask, but all labels in one pass over the map.
-    """
-    flat = label_map.astype(np.uint8).reshape(-1, order="F")
-    start = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
-    length = np.diff(start, append=len(flat))
-    label = flat[start]
-    runs = np.stack((start + 1, length), 1)  # R x 2
-    return {int(value): " ".join(map(str, runs[label == value].ravel().tolist())) for value in np.unique(label)}
 
 
 def categories(names: list[str]) -> list[tuple[str, int]]:

@@ -32,9 +32,9 @@ class PrepareProductsOptions(NetworkOptions):
     output_dir: str = option(help="folder of the tables, new or empty; the photographs stay where they are")
     saliency: str = option("prev_checkpoints/u2netp.onnx", "saliency weights of U2NETP: .onnx or .pth")
     size: int = option(320, "height and width that the saliency network sees", at_least=32)
-    batchSize: int = option(4, "photographs through the network at once", at_least=1)
+    batchSize: int = option(4, "photos through the network at once", at_least=1)
     leave_out: str | None = option(None, "table whose photographs are left out, such as those kept for validation")
-    max_dataset_size: float = option(float("inf"), "use at most so many photographs", at_least=1)
+    max_dataset_size: float = option(float("inf"), "use at most N photos", at_least=1)
 
     def resolve(self) -> "PrepareProductsOptions":
         super().resolve()
@@ -98,7 +98,7 @@ UNSURE = (0.3, 0.7)  # probabilities of unknown pixels
 LEAST_PART = 0.1  # of the largest part: smaller ones are dropped
 LARGEST_HOLE = 0.05  # of the garment: larger ones stay, such as what is seen between two sleeves
 AREA = (0.04, 0.92)  # of the photo that a garment covers
-VALIDATION = 25  # one photo in so many is kept for validation
+VALIDATION = 25  # one photo in 25 is kept for validation
 CERTAIN, LEAST_CERTAIN = (0.2, 0.8), 0.85  # share of the pixels on and near the garment that are outside of the first
 
 
@@ -245,7 +245,7 @@ def doubt(mask: np.ndarray, probability: np.ndarray) -> str | None:
 
 
 def rows_of(name: str, label: str, mask: np.ndarray, unsure: np.ndarray) -> list[tuple]:
-    """Rows of a photo. Beside what is background anyway, nothing needs to be unknown."""
+    """Rows of a photo. Around what is background anyway, nothing needs to be unknown."""
     height, width = mask.shape
     texts = {CATEGORIES[label]: encode_rle(mask & ~unsure)}
     if label not in BACKGROUND:

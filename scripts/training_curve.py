@@ -3,19 +3,34 @@
 The table has a row for each logged iteration, the picture loss, learning rate and validation.
 """
 
-import argparse
-import io
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from options.base_options import BaseOptions, option
+from utils.errors import UserError, run_program
+from utils.files import write_atomically
+
+
+@dataclass
+class CurveOptions(BaseOptions):
+    """Curve and table of a training run from its TensorBoard logs."""
+
+    logs_dir: str = option(help="folder of the run's logs")
+    picture: str | None = option(None, "PNG to write")
+    table: str | None = option(None, "CSV to write")
+
+
+if __name__ == "__main__":
+    options = CurveOptions.from_command_line()  # before the imports that take seconds
+
+import io
 
 import matplotlib
 import pandas as pd
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from utils.errors import UserError, run_program
-from utils.files import write_atomically
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -23,17 +38,12 @@ import matplotlib.pyplot as plt  # noqa: E402
 VALIDATION = ("iou_upper", "iou_lower", "iou_full", "miou_clothes", "clothes_iou")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--logs_dir", type=Path, required=True)
-    parser.add_argument("--picture", type=Path, help="PNG to write")
-    parser.add_argument("--table", type=Path, help="CSV to write")
-    options = parser.parse_args()
-    scalars = read(options.logs_dir)
+def main(options: CurveOptions) -> None:
+    scalars = read(Path(options.logs_dir))
     if options.table:
-        write_atomically(options.table, scalars.to_csv(float_format="%.5g").encode())
+        write_atomically(Path(options.table), scalars.to_csv(float_format="%.5g").encode())
     if options.picture:
-        write_atomically(options.picture, draw(scalars))
+        write_atomically(Path(options.picture), draw(scalars))
     print(f"{len(scalars)} logged iterations, the last {scalars.index[-1]}")
 
 
@@ -74,4 +84,4 @@ def draw(scalars: pd.DataFrame) -> bytes:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run_program(main, options)

@@ -23,20 +23,19 @@ def resolve_device(name: str, local_rank: int = 0, local_world_size: int = 1) ->
     if device.type == "cuda":
         index = local_rank if device.index is None else device.index
         if not torch.cuda.is_available():
-            raise UserError(f"--device {name}: PyTorch finds no CUDA here; use --device cpu, or fix the driver")
+            raise UserError(f"device {name}: PyTorch finds no CUDA here; use cpu, or install a CUDA driver that works")
         if device.index is not None and local_world_size > 1:
             raise UserError(
-                f"--device {name} puts all {local_world_size} processes on one GPU; use --device cuda, which gives "
-                "each its own"
+                f"device {name} puts all {local_world_size} processes on one GPU; use cuda, which gives each its own"
             )
         if index >= torch.cuda.device_count():
             raise UserError(
-                f"--device {name}: GPU {index} does not exist, GPUs are counted from 0 and there are "
+                f"device {name}: GPU {index} does not exist, GPUs are counted from 0 and there are "
                 f"{torch.cuda.device_count()}"
             )
         return torch.device("cuda", index)
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("--device mps: PyTorch finds no Apple GPU here; use --device cpu")
+        raise UserError("device mps: PyTorch finds no Apple GPU here; use cpu")
     if device.type not in ("cpu", "mps"):
         raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
     return device
@@ -51,7 +50,7 @@ def describe(device: torch.device) -> str:
 def resolve_precision(name: str, device: torch.device) -> str:
     """'auto' is 'bf16' where the hardware multiplies bf16 matrices, else 'fp32'. Raises UserError for fp16 on a CPU."""
     if name == "fp16" and device.type == "cpu":
-        raise UserError("--precision fp16 is for GPUs; use bf16 or fp32 on the CPU")
+        raise UserError("precision fp16 is for GPUs; use bf16 or fp32 on the CPU")
     return ("bf16" if _has_bf16(device) else "fp32") if name == "auto" else name
 
 

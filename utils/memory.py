@@ -7,11 +7,10 @@ import sys
 def keep_freed_memory() -> None:
     """Let glibc reuse the large blocks it frees, instead of giving each back to the system.
 
-    A network on the CPU frees and takes the same blocks at every layer; getting them from the system anew means
-    clearing every page of them. Worth up to a factor of 2 (benchmarks/memory_reuse.py), for a higher peak. It
-    changes the whole process, so programs call it, not the library; those that predict call it after the weights
-    are loaded, so what loading frees goes back. Does nothing without PyTorch, because other engines only take more
-    with it, and where the C library is another one.
+    A network on the CPU frees and takes the same blocks at every layer, and the system clears every page of a block
+    that it gives out again. Worth up to a factor of 2, for a higher peak (docs/speed.md). It changes the whole process,
+    so programs call it, not the library; those that predict call it after the weights are loaded, so what loading frees
+    goes back. Does nothing without PyTorch, because other engines only take more with it, nor with another C library.
     """
     if "torch" not in sys.modules:
         return

@@ -6,6 +6,8 @@ from datetime import timedelta
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from utils.errors import UserError
@@ -49,6 +51,13 @@ def process_group(device: torch.device, launched: bool = False, **settings):
     dist.destroy_process_group()
 
 
+def average_gradients(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network for a forward pass whose gradients are averaged over the ranks."""
+    if world_size() == 1:
+        return network
+    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set on any rank."""
     if not dist.is_initialized():
@@ -67,7 +76,7 @@ def sum_over_ranks(counts: np.ndarray, device: torch.device) -> np.ndarray:
     return total.cpu().numpy()
 
 
-def share_buffers(network: torch.nn.Module) -> None:
+def share_buffers(network: nn.Module) -> None:
     """Give every rank the buffers of rank 0: batch norm's statistics follow each rank's own batches."""
     if dist.is_initialized():
         for buffer in network.buffers():

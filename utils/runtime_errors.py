@@ -33,9 +33,6 @@ def explanation(error: BaseException, batch_size: int, size: tuple[int, int], wo
     less_memory = f"lower --batchSize (now {batch_size}) or --fine_height and --fine_width (now {size[0]}x{size[1]})"
     if type(error).__module__.startswith(("torch._inductor", "torch._dynamo", "triton")):
         return f"--compile failed ({first_reason(text)}); install a C++ compiler such as g++, or leave out --compile"
-    if number == errno.EMFILE or "Too many open files" in text:
-        instead = "" if workers is None else ", or load in the training process with --nThreads 0"
-        return f"too many open files; raise the limit with ulimit -n{instead}"
     # PyTorch's files in /dev/shm are named torch_*. An error without a file name comes from a semaphore there.
     if workers is not None and (
         re.search(r"Bus error|</torch_", text) or (number == errno.ENOSPC and error.filename is None)
@@ -49,12 +46,8 @@ def explanation(error: BaseException, batch_size: int, size: tuple[int, int], wo
             f"a loader worker {killed[1]}, as happens when memory runs out; lower --nThreads (now {workers}) or "
             f"--batchSize (now {batch_size})"
         )
-    if number in (errno.EAGAIN, errno.ENOMEM):
-        now = "" if workers is None else f" (now {workers})"
-        what = "more threads" if workers is None else "the loader workers"
-        return f"the system cannot start {what} ({error.strerror}); lower --nThreads{now}"
     out_of_memory = r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED"
-    if isinstance(error, MemoryError) or re.search(out_of_memory, text):
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or re.search(out_of_memory, text):
         return f"out of memory; {less_memory}"
     if re.search(r"Connection (closed|reset) by peer", text):
         return "another process of this run has ended; its own message says why"

@@ -29,14 +29,13 @@ class PickledDtype:
 
 
 class PickledArray:
-    """A NumPy array as pickles write it; ``value`` is the array."""
+    """What stands for a NumPy array next to the weights: its values are not read."""
 
     def __init__(self, *_):
-        self.value = np.empty(0)
+        pass
 
     def __setstate__(self, state: tuple) -> None:
-        _, shape, kind, fortran, raw = state
-        self.value = np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if fortran else "C").copy()
+        pass
 
 
 def pickled_number(kind: PickledDtype, raw: bytes) -> object:
@@ -49,7 +48,7 @@ def pickled_nothing() -> bytes:
     return b""
 
 
-# What may stand beside tensors, under the names that the files have: NumPy 1 and 2 and Python 3.13 renamed some.
+# What may stand next to tensors, under the names that the files have: NumPy 1 and 2 and Python 3.13 renamed some.
 HARMLESS = [
     (PickledDtype, "numpy.dtype"),
     (PickledArray, "numpy.ndarray"),
@@ -66,7 +65,7 @@ for module in ("pathlib", "pathlib._local"):
 def load_safely(path: Path, mmap: bool = False) -> object:
     """torch.load that runs no code from the file, on the CPU. Raises UserError.
 
-    NumPy numbers come back as Python's, arrays as PickledArray, paths as pure ones; every other object is refused.
+    NumPy numbers come back as Python's, paths as pure ones, arrays without values; every other object is refused.
     mmap: tensors are read from disk when they are used, for a look at the rest of the file.
     """
     try:
@@ -91,7 +90,7 @@ def _refusal(path: Path, reason: str) -> str:
         return (
             f"{path} is refused: it is a whole pickled network ({name}), and loading it would run code; {PLAIN_STATE}"
         )
-    return f"{path} is refused: it holds {name} beside the weights, and loading that could run code; {PLAIN_STATE}"
+    return f"{path} is refused: it holds {name} as well as weights, and loading that could run code; {PLAIN_STATE}"
 
 
 def save_atomically(content: object, path: Path) -> None:

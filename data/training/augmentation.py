@@ -1,6 +1,7 @@
 """From a photograph and its label map to a training sample: the augmentation."""
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -13,13 +14,20 @@ from torchvision.transforms import v2
 from data.constants import SMALLEST_CROP
 from data.label_values import SOME_CLOTHES
 from data.photos.preprocessing import normalise
+from data.training.sources import Augmentation
 
 # Of a portrait crop, in heights of the clothes: how far it reaches above them and below their top, its width by its
 # height, and by how much of its width it may be off centre. In the middle of these ranges it is the crop that
 # `evaluate.py --close_ups` compares.
 PORTRAIT_SCALE, PORTRAIT_ABOVE, PORTRAIT_BELOW = (0.75, 1.5), (0.2, 0.3), (0.24, 0.36)
 PORTRAIT_ASPECT, PORTRAIT_OFF_CENTRE = (0.68, 0.96), 0.12
+TILT, TILT_OF_PASTED = (-15, 15), (-25, 25)  # degrees
 LEAST_CLOTHES = 0.08  # of the photo's height: lower clothes have no head and shoulders
+EMPTY_DISTANCE = 0.04  # of the photo's longer side: between a crop without clothes and the clothes
+EMPTY_TRIES = 256  # crops of which the largest without clothes is taken
+
+
+Labelled = tuple[Image.Image, np.ndarray, tuple[int, int]]  # photo, label map, and the size (H, W) of the photo's file
 
 
 class TrainTransform:
@@ -28,35 +36,26 @@ class TrainTransform:
     All randomness is torch's, and a seed before the call decides the sample.
     """
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        mean: float,
-        std: float,
-        augment: str,
-        min_crop_area: float,
-        close_ups: float,
-        portraits: float = 0.0,
-        rotations: float = 0.0,
-        turns: float = 0.0,
-        pastes: float = 0.0,
-    ):
-        """size: (h, w). The rest, from augment on, is explained in data/training/sources.py (Augmentation)."""
-        self.size, self.mean, self.std, self.smallest_area = size, mean, std, 1.0
-        full = augment == "full"
-        self.portraits, self.rotations, self.turns, self.pastes = (
-            share if full else 0.0 for share in (portraits, rotations, turns, pastes)
-        )
+    def __init__(self, size: tuple[int, int], mean: float, std: float, augmentation: Augmentation):
+        """size: (h, w)."""
+        self.size, self.mean, self.std = size, mean, std
+        self.smallest_area = 1.0
         self.crop, self.jitter = v2.Identity(), v2.Identity()
-        if full:
-            self.crop = v2.RandomResizedCrop(size, scale=(min_crop_area, 1.0), ratio=(0.8, 1.25))
-            self.smallest_area = SMALLEST_CROP if close_ups or portraits else min_crop_area
-            if close_ups:
-                small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, min_crop_area), ratio=(0.5, 2.0))
-                self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - close_ups, close_ups])
-            self.jitter = v2.Compose(
-                [v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)]
-            )
+        self.shares = augmentation
+        if augmentation.augment == "none":
+            self.shares = Augmentation()
+            return
+        close_ups, least = augmentation.close_ups, augmentation.min_crop_area
+        self.crop = v2.RandomResizedCrop(size, scale=(least, 1.0), ratio=(0.8, 1.25))
+        self.smallest_area = least
+        if close_ups or augmentation.portraits or augmentation.empty_crops:
+            self.smallest_area = SMALLEST_CROP
+        if close_ups:
+            small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, least), ratio=(0.5, 2.0))
+            self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - close_ups, close_ups])
+        self.jitter = v2.Compose(
+            [v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)]
+        )
 
     def working_size(self, stored: tuple[int, int]) -> tuple[int, int]:
         """(h, w) that a photo stored at (H, W) is squeezed to before it is cropped, and its label rasterised at.
@@ -68,24 +67,26 @@ class TrainTransform:
         return tuple(math.ceil(side * scale) for side in self.size)
 
     def __call__(
-        self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int] | None = None
+        self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int], another: Callable[[], Labelled]
     ) -> tuple[Tensor, Tensor]:
-        """photo: RGB of the working size. label: h x w uint8, of the same size. stored: (H, W) of the photo's file."""
-        stored = stored or label.shape
-        photo, label = self._turned(photo, label, stored)
-        box = portrait_box(label, stored) if chance(self.portraits) else None
+        """photo: RGB of the working size. label: h x w uint8, of the same size. stored: (H, W) of the photo's file.
+
+        another: gives a random photo of the same source, to take garments from.
+        """
+        if chance(self.shares.pastes):
+            photo, label = paste(photo, label, *another())
+        if chance(self.shares.turns):
+            photo, label = turn(photo, label, stored, uniform(0, 360))
+        elif chance(self.shares.rotations):
+            photo, label = turn(photo, label, stored, uniform(*TILT))
+        box = empty_box(label, stored) if chance(self.shares.empty_crops) else None
+        if not box and chance(self.shares.portraits):
+            box = portrait_box(label, stored)
         mask = tv_tensors.Mask(torch.from_numpy(label)[None])  # v2 samples a Mask nearest
         photo, mask = cut_out(photo, mask, box, self.size) if box else self.crop(photo, mask)
         photo, mask = self.jitter(photo, mask)
         image = torch.from_numpy(normalise(photo, self.mean, self.std))
         return image, mask.as_subclass(Tensor)[0].long()
-
-    def _turned(self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int]):
-        if chance(self.turns):
-            return turn(photo, label, stored, uniform(0, 360))
-        if chance(self.rotations):
-            return turn(photo, label, stored, uniform(-15, 15))
-        return photo, label
 
 
 def chance(share: float) -> bool:
@@ -145,6 +146,32 @@ def portrait_box(label: np.ndarray, stored: tuple[int, int]) -> tuple[int, int, 
     return box if box[2] - box[0] > 1 and box[3] - box[1] > 1 else None
 
 
+def empty_box(label: np.ndarray, stored: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """(left, top, right, bottom) in ``label`` of a random crop that holds no clothes and nothing unknown.
+
+    The crop also keeps EMPTY_DISTANCE from them, and it is at least SMALLEST_CROP of the photo. None where none of some
+    random crops is so. label: h x w uint8, squeezed from ``stored`` = (H, W).
+    """
+    size = np.array(label.shape)
+    area, aspect, down, across = torch.rand(4, EMPTY_TRIES, dtype=torch.float64).numpy()
+    area = SMALLEST_CROP + (1 - SMALLEST_CROP) * area**2  # more small ones: there is seldom room for a large one
+    aspect = 2 ** (2 * aspect - 1)  # height by width, 0.5 to 2, of the photo as it is stored
+    squeeze = (size[0] / stored[0]) / (size[1] / stored[1])
+    height = np.sqrt(area * size.prod() * aspect * squeeze).clip(1, size[0])
+    width = (area * size.prod() / height).clip(1, size[1])
+    top, left = down * (size[0] - height), across * (size[1] - width)
+    boxes = np.stack((left, top, left + width, top + height), 1).round().astype(int)
+    # The number of labelled pixels in each box and around it, from sums over all boxes that begin in the corner.
+    reach = np.ceil(EMPTY_DISTANCE * max(stored) * size / stored).astype(int)
+    x0, y0 = np.maximum(boxes[:, :2] - reach[::-1], 0).T
+    x1, y1 = np.minimum(boxes[:, 2:] + reach[::-1], size[::-1]).T
+    sums = cv2.integral((label > 0).astype(np.uint8))
+    empty = boxes[sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0] == 0]
+    if not len(empty):
+        return None
+    return tuple(empty[np.argmax((empty[:, 2:] - empty[:, :2]).prod(1))].tolist())
+
+
 def cut_out(photo: Image.Image, mask: tv_tensors.Mask, box: tuple[int, int, int, int], size: tuple[int, int]):
     """Both cut out at (left, top, right, bottom) and resized to ``size`` = (h, w), as RandomResizedCrop does it."""
     left, top, right, bottom = box
@@ -153,14 +180,18 @@ def cut_out(photo: Image.Image, mask: tv_tensors.Mask, box: tuple[int, int, int,
 
 
 def paste(
-    photo: Image.Image, label: np.ndarray, other: Image.Image, other_label: np.ndarray
+    photo: Image.Image, label: np.ndarray, other: Image.Image, other_label: np.ndarray, other_stored: tuple[int, int]
 ) -> tuple[Image.Image, np.ndarray]:
-    """The garments of ``other``, at half to nearly all of the size that fits, put on ``photo`` at a random place.
+    """The garments of ``other``, tilted, at half to nearly all of the size that fits, put on ``photo`` somewhere.
 
-    Only pixels of known classes are taken, and their edge is blended over about a pixel. Both pairs: RGB and h x w
-    uint8. Copy-paste augmentation as in Ghiasi et al., "Simple copy-paste is a strong data augmentation method for
-    instance segmentation" (CVPR 2021).
+    Only pixels of known classes are taken, and their edge is blended over about a pixel. A photo with clothes of an
+    unknown class stays as it is: which ones they can be is known for the photo as a whole. Both pairs: RGB and h x w
+    uint8. other_stored: (H, W) of the other photo's file. Copy-paste augmentation as in Ghiasi et al., "Simple
+    copy-paste is a strong data augmentation method for instance segmentation" (CVPR 2021).
     """
+    other, other_label = turn(other, other_label, other_stored, uniform(*TILT_OF_PASTED))
+    if (label == SOME_CLOTHES).any():
+        return photo, label
     wanted = (other_label > 0) & (other_label < SOME_CLOTHES)
     x, y, w, h = cv2.boundingRect(wanted.astype(np.uint8))
     if min(w, h) < 4:

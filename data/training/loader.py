@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data.classes import ClassTable
+from data.labels.no_clothes import read_no_clothes
 from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.labels.tags import TagTable, read_tags
 from data.training.augmentation import TrainTransform
-from data.training.sampler import Draw, EndlessSampler, MixedSampler
+from data.training.sampler import Draw, MixedSampler
 from data.training.samples import MixedPhotos, Sample, TrainingPhotos
 from data.training.sources import Source
 from utils.errors import UserError
@@ -21,10 +22,17 @@ from utils.process_group import log, rank, world_size
 from utils.training.interruption import ignore_in_worker
 
 
-def load_table(df_path: str, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
-    """read_labels, with a report of what is in it. Raises UserError."""
-    table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
-    log(f"{df_path}: {len(table)} photographs, {len(table.class_of_row)} clothes masks")
+def load_table(df_path: str | None, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
+    """The labels of photographs, with a report of what is in them. Raises UserError.
+
+    df_path: None where no photo shows clothes.
+    """
+    if df_path is None:
+        table = read_no_clothes(image_folder, max_photos)
+        log(f"{image_folder}: {len(table)} photographs without clothes")
+    else:
+        table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
+        log(f"{df_path}: {len(table)} photographs, {len(table.class_of_row)} clothes masks")
     for line in table.lines():
         log(f"  {line}")
     return table
@@ -69,7 +77,7 @@ class TrainingData:
             [
                 TrainingPhotos(
                     each.table,
-                    TrainTransform(size, self.mean, self.std, **asdict(each.source.how)),
+                    TrainTransform(size, self.mean, self.std, each.source.augmentation),
                     self.classes,
                     self.seed,
                     each.source.trust,
@@ -80,13 +88,11 @@ class TrainingData:
             ]
         )
 
-    def sampler(self, rank: int, world_size: int, start: int) -> EndlessSampler | MixedSampler:
+    def sampler(self, rank: int, world_size: int, start: int) -> MixedSampler:
         """The draws of a rank after the first ``start`` of them."""
-        common = rank, world_size, self.shuffle, self.seed, start
-        if len(self.sources) == 1:
-            return EndlessSampler(self.sources[0].table, *common)
         lengths = [len(each.table) for each in self.sources]
-        return MixedSampler(lengths, [each.source.share for each in self.sources], *common)
+        shares = [each.source.share for each in self.sources]
+        return MixedSampler(lengths, shares, rank, world_size, self.shuffle, self.seed, start)
 
     def first_images(self, size: tuple[int, int], limit: int = 64) -> Iterator[Tensor]:
         """Images of the first photographs of the first source, at most ``limit``: 3 x h x w each."""
@@ -96,7 +102,7 @@ class TrainingData:
     def batches(self, size: tuple[int, int], seen: int, device: torch.device) -> Iterator[Sample]:
         """This rank's batches, on the device and without end; they follow the ``seen`` samples of all ranks.
 
-        image N x 3 x h x w, label N x h x w, weight N, present N x C, teacher_trust N. Raises UserError where no photo
+        image N x 3 x h x w, label N x h x w, trust N, present N x C, teacher_trust N. Raises UserError where no photo
         can be decoded.
         """
         loader = DataLoader(

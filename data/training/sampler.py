@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, DistributedSampler, Sampler
+from torch.utils.data import Sampler
 
 BLOCK = 1024  # draws whose sources are chosen at once
 
@@ -20,30 +20,12 @@ class Draw(NamedTuple):
     epoch: int
 
 
-class EndlessSampler(Sampler[Draw]):
-    """This rank's draws, epoch after epoch, from any point on.
-
-    Endless, because batches then run on across epochs and loader workers are started once.
-    """
-
-    def __init__(self, dataset: Dataset, rank: int, world_size: int, shuffle: bool, seed: int, start: int = 0):
-        """start: samples this rank has already used."""
-        self.start = start
-        self.one_epoch = DistributedSampler(dataset, world_size, rank, shuffle=shuffle, seed=seed)
-
-    def __iter__(self) -> Iterator[Draw]:
-        first_epoch, used = divmod(self.start, len(self.one_epoch))
-        for epoch in count(first_epoch):
-            self.one_epoch.set_epoch(epoch)
-            for index in islice(self.one_epoch, used if epoch == first_epoch else 0, None):
-                yield Draw(0, index, epoch)
-
-
 class MixedSampler(Sampler[Draw]):
-    """This rank's draws of several sources, from any point on and without end.
+    """This rank's draws of one or several sources, from any point on.
 
-    Each draw takes a source by its share, and the source gives the next photo of its own current epoch. Draw p of all
-    ranks together depends on p and the seed alone; rank r of w has the draws r, r + w, r + 2w, ...
+    Endless, because batches then run on across epochs and loader workers are started once. Each draw takes a source by
+    its share, and the source gives the next photo of its own current epoch. Draw p of all ranks together depends on p
+    and the seed alone; rank r of w has the draws r, r + w, r + 2w, ...
     """
 
     def __init__(

@@ -12,29 +12,27 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.label_values import SOME_CLOTHES, UNKNOWN
+from data.label_values import UNKNOWN
 from data.labels.table import LabelTable
 from data.labels.tags import TagTable
 from data.photos.open import PhotoError, open_photo
-from data.training.augmentation import TrainTransform, chance, paste, turn, uniform
+from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from utils.errors import UserError
 from utils.prefetch import prefetch
-
-TURN_OF_PASTED = (-25, 25)  # degrees
 
 
 class Sample(NamedTuple):
     """One training sample; collated, each field has a batch dimension in front.
 
-    image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1, UNKNOWN or SOME_CLOTHES. weight: how far the
+    image: 3 x h x w float32, normalised. label: h x w int64, 0..C-1, UNKNOWN or SOME_CLOTHES. trust: how far the
     labels are trusted, 0..1. present: C bool, the classes that the photo can contain. teacher_trust: how far a
-    teacher's answers are trusted, 0..1.
+    teacher's predictions are trusted, 0..1.
     """
 
     image: Tensor
     label: Tensor
-    weight: Tensor
+    trust: Tensor
     present: Tensor
     teacher_trust: Tensor
 
@@ -52,36 +50,35 @@ class TrainingPhotos(Dataset):
         transform: TrainTransform,
         classes: int,
         seed: int = 0,
-        weight: float = 1.0,
+        trust: float = 1.0,
         tags: TagTable | None = None,
         teacher_trust: float = 1.0,
     ):
-        """classes: C, background included. weight: how far the labels are trusted. tags: None if all is labelled."""
+        """classes: C, background included. trust: how far the labels are trusted. tags: None if all is labelled."""
         self.table, self.transform, self.seed, self.tags = table, transform, seed, tags
-        self.weight, self.teacher_trust = torch.tensor(float(weight)), torch.tensor(float(teacher_trust))
+        self.trust, self.teacher_trust = torch.tensor(float(trust)), torch.tensor(float(teacher_trust))
         self.everything = torch.ones(classes, dtype=torch.bool)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, draw: Draw) -> Sample:
-        index, photo, label = self._open(draw.index)
+        index, *labelled = self._open(draw.index)
         present = self.tags.of(self.table.files[index].name) if self.tags else self.everything
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * len(self) + draw.index)
-            if chance(self.transform.pastes):
-                photo, label = self._with_another_on_top(photo, label)
-            image, label = self.transform(photo, label, self.table.size(index))
-        return Sample(image, label, self.weight, present, self.teacher_trust)
+            image, label = self.transform(*labelled, lambda: self._open(int(torch.randint(len(self), ())))[1:])
+        return Sample(image, label, self.trust, present, self.teacher_trust)
 
-    def _open(self, wanted: int) -> tuple[int, Image.Image, np.ndarray]:
-        """(index, photo, label map) of the photo ``wanted``, or of the next one that can be decoded.
+    def _open(self, wanted: int) -> tuple[int, Image.Image, np.ndarray, tuple[int, int]]:
+        """(index, photo, label map, size of its file) of the photo ``wanted``, or of the next one that can be decoded.
 
-        Both are of the photo's working size.
+        Photo and label map are of the photo's working size.
         """
         for offset in range(len(self)):
             index = (wanted + offset) % len(self)
-            size = self.transform.working_size(self.table.size(index))
+            stored = self.table.size(index)
+            size = self.transform.working_size(stored)
             upright = bool(self.table.upright[index])  # by a quarter: the least size is that of the stored photo
             try:
                 photo = open_photo(self.table.files[index], size[::-1] if upright else size, upright)
@@ -94,15 +91,8 @@ class TrainingPhotos(Dataset):
                 warnings.warn(f"{self.table.files[index]}: {error}; the next photo is used instead", stacklevel=2)
                 continue
             photo = photo.resize(size[::-1], Image.Resampling.BILINEAR)
-            return index, photo, self.table.label_map(index, size)
+            return index, photo, self.table.label_map(index, size), stored
         raise UserError(f"none of the {len(self)} photographs can be decoded; check the data set")
-
-    def _with_another_on_top(self, photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.ndarray]:
-        index, other, other_label = self._open(int(torch.randint(len(self), ())))
-        other, other_label = turn(other, other_label, self.table.size(index), uniform(*TURN_OF_PASTED))
-        if (label == SOME_CLOTHES).any():  # what these can be is said for the photo as a whole
-            return photo, label
-        return paste(photo, label, other, other_label)
 
 
 class MixedPhotos(Dataset):

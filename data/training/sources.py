@@ -20,6 +20,7 @@ class Augmentation:
     to min_crop_area of the photo and of more varied shape. portraits: share that is cropped like a portrait.
     turns: share that is turned by any angle, for things that lie on a floor. rotations: share of the others that is
     tilted by up to 15 degrees. pastes: share that gets the garments of another photo of the source put on top.
+    empty_crops: share that is cropped to hold no clothes and nothing unknown, where the photo has room for that.
     """
 
     augment: str = "none"
@@ -29,6 +30,15 @@ class Augmentation:
     rotations: float = 0.0
     turns: float = 0.0
     pastes: float = 0.0
+    empty_crops: float = 0.0
+
+    def check(self, where: str) -> None:
+        """Raise UserError, with ``where`` in front, on values that contradict each other."""
+        used = [name for name in AUGMENTATION if name != "min_crop_area" and getattr(self, name)]
+        if used and self.augment == "none":
+            raise UserError(f"{where}{used[0]} needs --augment full")
+        if self.close_ups and self.min_crop_area <= SMALLEST_CROP:
+            raise UserError(f"{where}min_crop_area must be over {SMALLEST_CROP:g} where there are close_ups")
 
 
 AUGMENTATION = tuple(item.name for item in fields(Augmentation) if item.name != "augment")
@@ -38,58 +48,55 @@ AUGMENTATION = tuple(item.name for item in fields(Augmentation) if item.name != 
 class Source:
     """Photographs with labels, of one kind.
 
-    df_path: label table. tags, tag_map: table of tags, and the file that says what they mean; without them every class
-    can be on every photo. share: of the samples, in any unit. trust: 0..1, of its labels. teacher_trust: 0..1, of the
-    answers of the run's teacher, if it has one. how: the augmentation.
+    df_path: label table; None where no photo shows clothes (``no_clothes: true`` in a recipe). tags, tag_map: table of
+    tags, and the file that says what they mean; without them every class can be on every photo. share: of the samples,
+    in any unit. trust: 0..1, of its labels. teacher_trust: 0..1, of the answers of the run's teacher, if it has one.
     """
 
     name: str
     image_folder: str
-    df_path: str
+    df_path: str | None
     share: float = 1.0
     trust: float = 1.0
     teacher_trust: float = 1.0
     tags: str | None = None
     tag_map: str | None = None
-    how: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Photographs to measure the network on. close_ups: head and shoulders of them alone."""
+    """Photographs to measure the network on. df_path: as of Source. close_ups: head and shoulders of them alone."""
 
     name: str
     image_folder: str
-    df_path: str
+    df_path: str | None
     close_ups: bool = False
 
 
-def read_sources(content: dict, how: Augmentation, root: str | None = None) -> list[Source]:
+def read_sources(content: dict, augmentation: Augmentation, root: str | None = None) -> list[Source]:
     """Sources from the mapping ``sources`` of a recipe: name -> settings.
 
-    Settings are the fields of Source, and those of Augmentation where a source differs from ``how``. root: where
-    relative paths start. Raises UserError.
+    Settings are the fields of Source, and those of Augmentation where a source differs from ``augmentation``.
+    root: where relative paths start. Raises UserError.
     """
     sources = []
     for name, settings in _entries(content, "sources"):
         where = f"sources: {name}"
-        kinds = {item.name: item.type for item in fields(Source) if item.name not in ("name", "how")}
+        kinds = {item.name: item.type for item in fields(Source) if item.name not in ("name", "augmentation")}
         _check(settings, kinds | dict.fromkeys(AUGMENTATION, float), where)
         own = {key: float(settings[key]) for key in AUGMENTATION if key in settings}
         rest = {key: value for key, value in settings.items() if key not in AUGMENTATION}
-        source = Source(name, **_at_root(rest, root), how=replace(how, **own))
+        source = Source(name, **_at_root(rest, root), augmentation=replace(augmentation, **own))
         if source.share <= 0 or math.isinf(source.share):
             raise UserError(f"{where}: share is {source.share}, it must be over 0")
-        shares = {key: getattr(source.how, key) for key in AUGMENTATION}
+        shares = {key: getattr(source.augmentation, key) for key in AUGMENTATION}
         for key, value in ({"trust": source.trust, "teacher_trust": source.teacher_trust} | shares).items():
             if not 0 <= value <= 1:
                 raise UserError(f"{where}: {key} is {value}, it must be in 0..1")
         if (source.tags is None) != (source.tag_map is None):
             raise UserError(f"{where}: tags and tag_map belong together")
-        if source.how.close_ups and source.how.min_crop_area <= SMALLEST_CROP:
-            raise UserError(f"{where}: with close_ups, min_crop_area must be over {SMALLEST_CROP:g}")
-        if own and how.augment == "none":
-            raise UserError(f"{where}: {next(iter(own))} needs --augment full")
+        source.augmentation.check(f"{where}: ")
         sources.append(source)
     return sources
 
@@ -114,20 +121,29 @@ def _entries(content: dict, what: str) -> list[tuple[str, dict]]:
 
 
 def _check(settings: dict, kinds: dict[str, type], where: str) -> None:
+    kinds = kinds | {"no_clothes": bool}
     for key, value in settings.items():
         if key not in kinds:
             raise UserError(f"{where}: unknown setting {key}; there are {', '.join(kinds)}")
-        kind = {float: (int, float), bool: bool}.get(kinds[key], str)
+        kind, wanted = {float: ((int, float), "a number"), bool: (bool, "true or false")}.get(kinds[key], (str, "text"))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or value != value:
-            raise UserError(f"{where}: {key} is {value!r}, which it cannot be")
-    for key in ("image_folder", "df_path"):
-        if key not in settings:
-            raise UserError(f"{where} lacks {key}")
+            raise UserError(f"{where}: {key} is {value!r}; it must be {wanted}")
+    if "image_folder" not in settings:
+        raise UserError(f"{where} lacks image_folder")
+    labelled = sorted({"df_path", "tags"} & settings.keys())
+    if settings.get("no_clothes") and labelled:
+        raise UserError(f"{where}: {labelled[0]} and no_clothes exclude each other")
+    if not settings.get("no_clothes") and "df_path" not in settings:
+        raise UserError(f"{where} lacks df_path; or say no_clothes: true if no photo in it shows clothes")
 
 
 def _at_root(settings: dict, root: str | None) -> dict:
-    """Settings with their paths to data below ``root``. The tag map belongs to the recipe, and stays."""
+    """Settings with their paths to data below ``root``, and no df_path where there are no clothes.
+
+    The tag map belongs to the recipe, and stays.
+    """
     paths = {
         key: str(Path(root or "", settings[key])) for key in ("image_folder", "df_path", "tags") if key in settings
     }
-    return settings | paths
+    rest = {key: value for key, value in settings.items() if key != "no_clothes"}
+    return {"df_path": None} | rest | paths

@@ -1,4 +1,4 @@
-"""What this machine has, told without importing PyTorch."""
+"""What this machine has, found without importing PyTorch."""
 
 import shutil
 import sys

@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 from dataclasses import asdict
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from networks.weights.info import CheckpointInfo
@@ -12,43 +13,55 @@ from utils.cache import cached, digest
 VERSION = 1  # of the conversion: raise it when the converted file changes
 
 
-def read_info(path: str | Path) -> CheckpointInfo:
-    """What a weight file says of itself; from the cache, where this file was seen before. Raises UserError."""
-    path = Path(path)
+class CachedWeights:
+    """A weight file whose description and ONNX model are made once and kept in the cache. Raises UserError.
 
-    def read() -> bytes:
-        from networks.weights.checkpoint import read_info as read_from_file
-
-        return json.dumps(asdict(read_from_file(path))).encode()
-
-    return CheckpointInfo.of(json.loads(cached(f"{_digest(path)}.{VERSION}.json", read)), path)
-
-
-def converted_onnx(path: str | Path, bf16: bool = False) -> bytes:
-    """The ONNX model of a weight file: normalised images N x 3 x h x w in, fused logits out. Raises UserError.
-
-    bf16: with weights that an engine can compute with in bf16, see networks/engines/rounding.py.
+    key: text that belongs to its content, and to that of the files an ONNX graph keeps its weights in.
     """
-    path = Path(path)
 
-    def convert() -> bytes:
-        from networks.onnx_model import onnx_for_engines
-        from networks.weights.checkpoint import load_network
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.key = f"{_digest(self.path)}.{VERSION}"
 
-        return onnx_for_engines(*load_network(path), bf16)
+    @cached_property
+    def info(self) -> CheckpointInfo:
+        """What the file says of itself."""
 
-    return cached(f"{_digest(path)}.{VERSION}{'.bf16' if bf16 else ''}.onnx", convert)
+        def read() -> bytes:
+            from networks.weights.checkpoint import read_info
+
+            return json.dumps(asdict(read_info(self.path))).encode()
+
+        return CheckpointInfo.of(json.loads(cached(f"{self.key}.json", read)), self.path)
+
+    def onnx(self) -> bytes:
+        """The ONNX model: normalised images N x 3 x h x w in, fused logits out."""
+
+        def convert() -> bytes:
+            from networks.onnx_model import onnx_for_engines
+            from networks.weights.checkpoint import load_network
+
+            return onnx_for_engines(*load_network(self.path))
+
+        return cached(f"{self.key}.onnx", convert)
 
 
 def _digest(path: Path) -> str:
-    """Of a weight file, and of the files beside it that an ONNX graph keeps its weights in."""
+    """Of a weight file, and of the files that an ONNX graph keeps its weights in."""
     try:
-        return digest(path, *_external_files(path))
+        files = path, *_external_files(path)
+        return _digest_of(files, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))
     except OSError:
         from networks.weights.foreign import kind_of
 
         kind_of(path)  # says what is wrong with it
         raise
+
+
+@lru_cache
+def _digest_of(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
+    """stamps: size and time of each file: as long as they stay, a file is read once in a process."""
+    return digest(*files)
 
 
 def _external_files(path: Path) -> list[Path]:

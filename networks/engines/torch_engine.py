@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from networks.engines.rounding import as_dtype, round_weights
+from networks.engines.settings import EngineSettings
 from networks.folding import fold
 from networks.weights.checkpoint import load_network
 from networks.weights.info import CheckpointInfo
-from utils.devices import AUTOCAST, autocast, describe, resolve_device, resolve_precision
+from utils.devices import autocast, describe, resolve_device, resolve_precision
 from utils.ranks import local_rank, local_world_size
 
 
@@ -23,8 +23,6 @@ class TorchEngine:
         compiled: with torch.compile, when it is first used.
         """
         fold(network.eval())
-        if precision in AUTOCAST:
-            round_weights(network, as_dtype(AUTOCAST[precision]))
         network.to(device, memory_format=torch.channels_last)
         self.forward = torch.compile(network.fused) if compiled else network.fused
         self.device, self.precision = device, precision
@@ -32,18 +30,17 @@ class TorchEngine:
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """See networks.engines.Engine."""
+        """See networks.engines.choose.Engine."""
         batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
         with autocast(self.device, self.precision):
             return self.forward(batch).float().cpu().numpy()
 
 
-def load_torch_engine(
-    path: str | Path, device: str, precision: str, threads: int | None = None, compiled: bool = False
-) -> tuple[TorchEngine, CheckpointInfo]:
-    """Engine of a weight file, and what the file says of itself. threads: of this process. Raises UserError."""
-    chosen = resolve_device(device, local_rank(), local_world_size())
-    if threads:
-        torch.set_num_threads(threads)
+def load_torch_engine(path: str | Path, settings: EngineSettings) -> tuple[TorchEngine, CheckpointInfo]:
+    """Engine of a weight file, and what the file says of itself. Raises UserError."""
+    device = resolve_device(settings.device, local_rank(), local_world_size())
+    precision = resolve_precision(settings.precision, device)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     network, info = load_network(path)
-    return TorchEngine(network, chosen, resolve_precision(precision, chosen), compiled), info
+    return TorchEngine(network, device, precision, settings.compiled), info

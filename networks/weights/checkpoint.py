@@ -38,8 +38,8 @@ def read_info(path: str | Path) -> CheckpointInfo:
 def read_weights(path: str | Path, mmap: bool = False) -> tuple[StateDict, CheckpointInfo]:
     """State dict with published keys and finite float32 weights, and description, from any supported file.
 
-    Takes .pth files of this and other projects (a state dict, also behind the prefixes of wrappers or beside other
-    things), safetensors, and ONNX exports. mmap: leave the weights on disk, as they are there, until they are used.
+    Takes .pth files of this and other projects (a state dict, also with wrappers' prefixes or among other things),
+    safetensors, and ONNX exports. mmap: leave the weights on disk, as they are there, until they are used.
     Raises UserError.
     """
     path = Path(path)

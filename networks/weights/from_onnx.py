@@ -1,6 +1,7 @@
 """Weights out of an ONNX export."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -15,7 +16,8 @@ from utils.errors import UserError
 
 EPSILON = 1e-5  # of the network's batch norms
 # What the network does between its convolutions. A graph that does anything else there needs more than the weights.
-BETWEEN = {"BatchNormalization", "Relu", "MaxPool", "Resize", "Upsample", "Concat", "Add", "Identity", "Cast"}
+BETWEEN = {"Relu", "MaxPool", "Resize", "Upsample", "Concat", "Add", "Identity", "Cast"}
+FIRST_INPUT_ONLY = {"Conv", "BatchNormalization", "Resize", "Upsample"}  # whose other inputs are weights and sizes
 QUANTISED = ("QLinear", "QuantizeLinear", "DequantizeLinear", "Integer")
 
 
@@ -75,6 +77,18 @@ def _constants(graph: GraphProto) -> dict[str, TensorProto]:
     return constants
 
 
+class FeatureMap(NamedTuple):
+    """Where a value of the graph comes from.
+
+    sources: the convolutions before it, without others between. producer: the convolution whose output it is.
+    foreign: an operation since its sources that U2NET does not have.
+    """
+
+    sources: frozenset[str] = frozenset()
+    producer: str | None = None
+    foreign: str | None = None
+
+
 def _match(
     graph: GraphProto, constants: dict[str, TensorProto], path: Path, prepares_input: bool
 ) -> tuple[dict[str, NodeProto], dict[str, NodeProto]]:
@@ -85,36 +99,31 @@ def _match(
     names = convolution_names()
     convolutions: dict[str, NodeProto] = {}
     norms: dict[str, NodeProto] = {}
-    seen: dict[str, frozenset[str]] = {}  # by value: the convolutions that it comes from, without others between
-    direct: dict[str, str] = {}  # by value: the convolution whose output it is
-    odd: dict[str, str] = {}  # by value: an operation since those convolutions that is not the network's
+    maps: dict[str, FeatureMap] = {}
     for node in graph.node:  # in an order of execution
         if not node.input or node.output[0] in constants or node.op_type in ("Shape", "Size"):
             continue  # its output is no feature map
-        source, output = node.input[0], node.output[0]
-        inputs = [source] if node.op_type in ("Conv", "BatchNormalization", "Resize", "Upsample") else node.input
-        before = frozenset().union(*(seen.get(name, ()) for name in inputs))
-        strange = next((odd[name] for name in inputs if name in odd), None)
+        reads = node.input[:1] if node.op_type in FIRST_INPUT_ONLY else node.input
+        inputs = [maps.get(name, FeatureMap()) for name in reads]
+        sources = frozenset().union(*(each.sources for each in inputs))
+        foreign = next((each.foreign for each in inputs if each.foreign), None)
         if node.op_type == "Conv":
-            if strange and (before or not prepares_input):
+            if foreign and (sources or not prepares_input):
                 raise UserError(
-                    f"{path} computes {strange} before a convolution, as U2NET does not: its weights alone would give "
+                    f"{path} computes {foreign} before a convolution, as U2NET does not: its weights alone would give "
                     "wrong masks; export the network alone"
                 )
-            name = names.get(before)
+            name = names.get(sources)
             if name is None or name in convolutions:
                 raise UserError(f"{path} is not a U2NET export (its convolutions are connected in another way)")
-            convolutions[name], seen[output], direct[output] = node, frozenset([name]), name
+            convolutions[name], maps[node.output[0]] = node, FeatureMap(frozenset([name]), name)
             continue
-        if node.op_type == "BatchNormalization" and source in direct:
-            norms[direct[source]] = node
-        elif node.op_type in ("Identity", "Cast") and source in direct:
-            direct[output] = direct[source]
-        elif node.op_type not in BETWEEN - {"BatchNormalization"} or any(name in constants for name in inputs):
-            strange = strange or node.op_type
-        seen[output] = before
-        if strange:
-            odd[output] = strange
+        producer = inputs[0].producer if node.op_type in ("Identity", "Cast") else None
+        if node.op_type == "BatchNormalization" and inputs[0].producer:
+            norms[inputs[0].producer] = node
+        elif node.op_type not in BETWEEN or any(name in constants for name in reads):
+            foreign = foreign or node.op_type
+        maps[node.output[0]] = FeatureMap(sources, producer, foreign)
     if len(convolutions) < len(names):
         raise UserError(f"{path} is not a U2NET export ({len(convolutions)} convolutions, U2NET has {len(names)})")
     return convolutions, norms

@@ -1,8 +1,10 @@
-"""What a weight file says of itself beside its weights."""
+"""The description that a weight file has next to its weights."""
 
 import json
 import math
-from dataclasses import dataclass, fields
+import reprlib
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,19 +37,19 @@ class CheckpointInfo:
     @classmethod
     def of(cls, content: dict, path: str | Path) -> "CheckpointInfo":
         """From the fields that a file has. Raises UserError where it describes itself with values no network has."""
-        known = [field.name for field in fields(cls)]
-        info = cls(**{key: value for key, value in content.items() if key in known})
-        sizes_fit = all(type(side) is int and 32 <= side <= MAX_SIDE for side in (info.height, info.width))
-        numbers = info.mean, info.std
-        numbers_fit = all(isinstance(n, float | int) and math.isfinite(n) for n in numbers) and info.std > 0
-        names = info.class_names
-        listed = isinstance(names, list | tuple)
-        names_fit = names is None or (listed and all(map(is_class_name, names)) and len(set(names)) == len(names))
-        history_fits = type(info.iteration) is int and (info.metrics is None or _are_figures(info.metrics))
-        if not (sizes_fit and numbers_fit and names_fit and history_fits):
-            raise UserError(f"{path} describes itself wrongly (one of {', '.join(known)})")
-        info.class_names = tuple(names) if names is not None else None
+        given = {field.name: content[field.name] for field in fields(cls) if field.name in content}
+        for name, value in given.items():
+            _check(name, value, f"{path}: ")
+        info = cls(**given)
+        info.class_names = info.class_names and tuple(info.class_names)
         return info
+
+    def resized(self, height: int | None, width: int | None) -> "CheckpointInfo":
+        """Itself, with the sides that are given. Raises UserError on sides that no network takes."""
+        sides = {name: side for name, side in (("height", height), ("width", width)) if side is not None}
+        for name, side in sides.items():
+            _check(name, side)
+        return replace(self, **sides)
 
     def check_like(self, other: "CheckpointInfo", what: str) -> None:
         """Raise UserError where classes or normalisation are not those of ``other``. what: begins the message."""
@@ -57,10 +59,42 @@ class CheckpointInfo:
                 raise UserError(f"{what} has {name} {its}, not {wanted}; give other weights")
 
 
-def _are_figures(metrics: object) -> bool:
-    return isinstance(metrics, dict) and all(
-        isinstance(name, str) and isinstance(value, float | int) for name, value in metrics.items()
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value)
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 32 <= value <= MAX_SIDE
+
+
+def _are_class_names(value: object) -> bool:
+    return value is None or (
+        isinstance(value, list | tuple) and all(map(is_class_name, value)) and len(set(value)) == len(value)
     )
+
+
+def _are_metrics(value: object) -> bool:
+    return value is None or (
+        isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, float | int) for k, v in value.items())
+    )
+
+
+# What each field of CheckpointInfo must be, and how to say it.
+FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "class_names": (_are_class_names, "a list of different class names"),
+    "height": (_is_side, f"a whole number from 32 to {MAX_SIDE}"),
+    "width": (_is_side, f"a whole number from 32 to {MAX_SIDE}"),
+    "mean": (_is_number, "a number"),
+    "std": (lambda value: _is_number(value) and value > 0, "a number over 0"),
+    "iteration": (lambda value: type(value) is int, "a whole number"),
+    "metrics": (_are_metrics, "numbers by name"),
+}
+
+
+def _check(name: str, value: object, where: str = "") -> None:
+    valid, wanted = FIELDS[name]
+    if not valid(value):
+        raise UserError(f"{where}{name} is {reprlib.repr(value)}; it must be {wanted}")
 
 
 def description_of(metadata: dict[str, str], path: Path) -> dict:
@@ -70,5 +104,7 @@ def description_of(metadata: dict[str, str], path: Path) -> dict:
     except ValueError:
         description = None
     if not isinstance(description, dict):
-        raise UserError(f"{path} describes itself wrongly ({METADATA_KEY} is not a JSON object)")
+        raise UserError(
+            f"{path}: its metadata {METADATA_KEY} is {reprlib.repr(metadata[METADATA_KEY])}; it must be a JSON object"
+        )
     return description

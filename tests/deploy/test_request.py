@@ -46,21 +46,13 @@ def test_one_photo_comes_as_bytes_or_in_a_form(parameters):
 @pytest.mark.parametrize(
     "instance",
     [
-        {"instance_key": TEXT},
-        {"b64": TEXT},
-        {"image": TEXT},
-        {"data": TEXT},
-        {"data": {"b64": TEXT}},
-        {"image_bytes": {"b64": TEXT}},
-        {"anything": {"at": {"any": {"depth": TEXT}}}},
-        {"image": [TEXT]},
-        TEXT,
-        [TEXT],
+        {"instance_key": TEXT}, {"b64": TEXT}, {"data": {"b64": TEXT}}, {"image_bytes": {"b64": TEXT}}, TEXT, [TEXT],
+        {"anything": {"at": {"any": {"depth": TEXT}}}}, {"image": [TEXT]},
         {"base64": TEXT, "mode_type": "some value", "metadata": {"time": "2024-08-22", "shop": 7, "ids": ["a", "b"]}},
         {"name": "input", "shape": [1], "datatype": "BYTES", "data": [TEXT]},
         {"image": {"b64": TEXT}, "key": "0123456789abcdef0123456789abcdef", "format": "jpeg", "category": None},
     ],
-)
+)  # fmt: skip
 def test_an_instance_is_anything_with_exactly_one_image_in_it(instance):
     assert read_instance(instance) == PHOTO
 
@@ -72,33 +64,27 @@ def test_deep_nesting_does_not_stop_the_server():
     assert read_instance(deep) == PHOTO
 
 
-URL_SAFE = base64.urlsafe_b64encode(encoded_photo(99, 99, noise=True)).decode()
+NOISE = encoded_photo(99, 99, noise=True)
+LONG, URL_SAFE = b64(NOISE), base64.urlsafe_b64encode(NOISE).decode()
 
 
 @pytest.mark.parametrize(
-    ("text", "content"),
+    "text",
     [
-        (URL_SAFE, encoded_photo(99, 99, noise=True)),
-        (URL_SAFE.rstrip("="), encoded_photo(99, 99, noise=True)),
-        (TEXT.rstrip("="), PHOTO),
-        ("\n".join(textwrap.wrap(TEXT, 60)), PHOTO),
-        ("\r\n".join(textwrap.wrap(TEXT, 76)) + "\r\n", PHOTO),
-        (f"  {TEXT} ", PHOTO),
-        ("data:image/png;base64," + TEXT, PHOTO),
-        ("DATA:image/png;charset=utf-8;BASE64," + TEXT.rstrip("="), PHOTO),
-        ("\n data:;base64," + TEXT, PHOTO),
-        ("data:image/png;base64," + TEXT.replace("+", "%2B").replace("=", "%3D").replace("/", "%2f"), PHOTO),
+        URL_SAFE, URL_SAFE.rstrip("="), LONG.rstrip("="), "\n".join(textwrap.wrap(LONG, 60)), f"  {LONG}\r\n",
+        f"data:image/png;base64,{LONG}", f"DATA:image/png;charset=utf-8;BASE64,{LONG.rstrip('=')}",
+        f"\n data:;base64,{LONG}", f"data:;base64,{LONG}".replace("+", "%2B").replace("=", "%3D").replace("/", "%2f"),
     ],
-)
-def test_base64_as_people_write_it(text, content):
-    assert read_instance({"image": text}) == content
+)  # fmt: skip
+def test_base64_as_people_write_it(text):
+    assert read_instance({"image": text}) == NOISE
     assert "-" in URL_SAFE and "_" in URL_SAFE
 
 
-@pytest.mark.parametrize("padded", range(3))
-def test_padding_may_be_left_out_whatever_its_length(padded):
-    content = PHOTO + b"\0" * padded
-    assert read_instance(b64(content).rstrip("=")) == content
+@pytest.mark.parametrize("size", [len(PHOTO), len(PHOTO) + 1, len(PHOTO) + 2, 999_990])
+def test_padding_may_be_left_out_whatever_its_length_and_line_breaks_count_for_nothing(size):
+    content = PHOTO + b"\0" * (size - len(PHOTO))
+    assert read_instance(b64(content).rstrip("=").replace("A", "A\n")) == content
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -109,17 +95,13 @@ def test_json_is_read_whatever_its_encoding_and_content_type(encoding):
     assert read({"body": "\ufeff" + body}).photos == (PHOTO,)
 
 
-def test_keys_beside_the_instances_are_passed_over():
-    body = {"instances": [TEXT], "signature_name": "serving_default", "id": 7, "deployedModelId": None}
-    assert read({"body": body}) == Request((PHOTO,), True, "any", "mask")
-
-
 def test_parameters_choose_category_and_format():
     envelope = {"body": {"instances": [TEXT], "parameters": {"category": "lower", "format": "json"}}}
     form = {"data": PHOTO, "format": bytearray(b"json"), "category": "lower"}
     for request in (read(envelope), read(form), read({"body": PHOTO}, {"x-format": "json", "x-category": "lower"})):
         assert (request.category, request.format) == ("lower", "json")
-    assert read({"body": {"instances": [TEXT], "parameters": None}}).format == "mask"
+    body = {"instances": [TEXT], "signature_name": "serving_default", "id": 7, "parameters": None}
+    assert read({"body": body}) == Request((PHOTO,), True, "any", "mask")
 
 
 GOOD = {"b64": TEXT}
@@ -135,7 +117,6 @@ GOOD = {"b64": TEXT}
         ({"body": bytearray(b'{"instances": [' + b"7" * 5000 + b"]}")}, "not valid JSON"),
         ({"body": bytearray(b'{"instances": ["\xff"]}')}, "not valid JSON"),
         ({"body": ["instances"]}, "no instances"),
-        ({"body": {}}, "no instances"),
         ({"body": {"instances": []}}, "no instances"),
         ({"body": {"instances": GOOD}}, "no instances"),
         ({"body": {"instances": [GOOD], "format": "json"}}, 'format belongs in "parameters"'),
@@ -145,10 +126,10 @@ GOOD = {"b64": TEXT}
         ({"body": {"instances": [GOOD], "parameters": {"category": "hat"}}}, "unknown category 'hat'"),
         ({"body": {"instances": [GOOD], "parameters": {"category": "background"}}}, "unknown category"),
         ({"body": {"instances": [GOOD], "parameters": "mask"}}, "parameters is an object"),
-        ({"a": bytearray(PHOTO), "b": bytearray(PHOTO)}, "one photograph"),
-        ({"format": bytearray(b"mask")}, "one photograph"),
-        ({"a": "text"}, "text, not a photograph"),
-        ({"a": {"b": 1}}, "text, not a photograph"),
+        ({"a": bytearray(PHOTO), "b": bytearray(PHOTO)}, "one photo"),
+        ({"format": bytearray(b"mask")}, "one photo"),
+        ({"a": "text"}, "text, not a photo"),
+        ({"a": {"b": 1}}, "text, not a photo"),
         ({"a": bytearray(PHOTO), "format": bytearray(b"gif")}, "unknown format"),
     ],
 )
@@ -197,17 +178,10 @@ def test_large_requests_are_told_the_limit():
     with pytest.raises(RequestError, match="over the limit of 1 MB") as refusal:
         read({"body": large})
     assert refusal.value.status == 413
-    for instance in (b64(large), {"id": "abcd", "image": b64(large)}):
-        assert read_instance(instance).status == 413
-        assert "over the limit of 1 MB" in str(read_instance(instance))
+    assert read_instance({"id": "abcd", "image": b64(large)}).status == 413
     with pytest.raises(RequestError, match="5 instances are over the limit of 4 a request") as refusal:
         read({"body": {"instances": [TEXT] * 5}})
     assert refusal.value.status == 413
-
-
-def test_line_breaks_do_not_count_as_the_photos_size():
-    content = PHOTO + b"\0" * (999_990 - len(PHOTO))
-    assert read_instance(b64(content).replace("A", "A\n")) == content
 
 
 def test_web_form_encoding_is_explained():

@@ -11,13 +11,13 @@ from PIL import Image
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
 
 import evaluate
-import train
 from data.classes import CLOTHES
 from data.labels.read import read_labels
 from data.results.segmentation import Segmentation
 from data.training.samples import EvaluationPhotos
 from networks.predictor import Predictor
 from tests.helpers import SHARED, DataSet, Launched, assert_one_line_error, end, make_paper_dolls, run_here
+from utils.evaluation.compare import validate
 from utils.training.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
@@ -84,7 +84,7 @@ def evaluation(photos: EvaluationPhotos, answer=lambda truth: truth):
 def test_validation_in_training_gives_the_same_figures(figures, few, tiny_checkpoint):
     photos = EvaluationPhotos(read_labels(few.df_path, few.image_folder, CLOTHES))
     predictor = Predictor.load(tiny_checkpoint, device="cpu", precision="fp32")
-    metrics = train.validate(predictor, photos, torch.device("cpu"), Interruption())
+    metrics = validate(predictor, photos, torch.device("cpu"), Interruption())
     for key in ("miou", "miou_clothes", "clothes_iou"):
         assert metrics[key] == pytest.approx(figures[key], abs=1e-9), key
     for name in NAMES:
@@ -129,6 +129,23 @@ def test_post_processed_masks_are_what_is_measured(dolls, tiny_checkpoint, tmp_p
     assert voted["clothes_iou"] == plain["clothes_iou"]
 
 
+def test_close_ups_and_pictures_without_clothes_are_compared_and_the_figures_and_pictures_written(
+    dolls, tiny_checkpoint, tmp_path
+):
+    flags = ["--close_ups", "--json", tmp_path / "near.json", "--report_dir", tmp_path / "report"]
+    near = run(dolls, tiny_checkpoint, *flags)
+    assert f"12 close-ups from the photographs of {dolls.df_path}" in near.stdout
+    assert json.loads((tmp_path / "near.json").read_text())["close_ups"] is True
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"confusion_matrix.png", "contact_sheet.png"}
+    for path in (tmp_path / "report").iterdir():
+        Image.open(path).load()
+    bare = run(dolls, tiny_checkpoint, "--no_clothes", "--json", tmp_path / "bare.json")
+    assert f"12 photographs of {dolls.image_folder}" in bare.stdout
+    figures = json.loads((tmp_path / "bare.json").read_text())
+    assert figures["false_alarm"] == pytest.approx(1 - figures["pixel_accuracy"]) != 0
+    assert f"{100 * figures['false_alarm']:.2f} % of the pixels of the 12 photographs without clothes" in bare.stdout
+
+
 def test_a_perfect_prediction_has_ones_in_every_figure(doll_photos):
     result = evaluation(doll_photos)
     figures = evaluate.as_figures(result, NAMES)
@@ -161,21 +178,6 @@ def test_a_class_that_is_not_there_is_null_in_json_and_a_dash_on_screen(doll_pho
     assert row.split() == ["full", "-", "-", "-"]
 
 
-def test_close_ups_are_compared_alone_and_the_figures_say_so(dolls, tiny_checkpoint, tmp_path):
-    whole = run(dolls, tiny_checkpoint)
-    near = run(dolls, tiny_checkpoint, "--close_ups", "--json", tmp_path / "out.json")
-    assert f"12 photographs of {dolls.df_path}" in whole.stdout
-    assert f"12 close-ups from the photographs of {dolls.df_path}" in near.stdout
-    assert json.loads((tmp_path / "out.json").read_text())["close_ups"] is True
-
-
-def test_report_dir_has_the_confusion_matrix_and_worst_median_best(dolls, tiny_checkpoint, tmp_path):
-    run(dolls, tiny_checkpoint, "--report_dir", tmp_path / "report", "--max_dataset_size", 3)
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {"confusion_matrix.png", "contact_sheet.png"}
-    for path in (tmp_path / "report").iterdir():
-        Image.open(path).load()
-
-
 def test_contact_sheet_ranks_photographs_by_agreement(doll_photos, monkeypatch):
     result = evaluation(doll_photos)
     for index, right in {4: 0, 7: 1}.items():  # of two pixels of clothes, none and one
@@ -192,23 +194,18 @@ def test_contact_sheet_ranks_photographs_by_agreement(doll_photos, monkeypatch):
     assert all(len(tile.panels) == 3 for tiles in sections.values() for tile in tiles)
 
 
-def test_a_photo_that_breaks_when_decoded_is_left_out_and_not_counted(tmp_path, tiny_checkpoint):
+def test_a_photo_that_breaks_when_decoded_is_left_out_and_a_table_of_such_is_an_error(tmp_path, tiny_checkpoint):
     data = DataSet(*make_paper_dolls(tmp_path, photos=3))
     broken = data.image_folder / "doll001.jpg"
     broken.write_bytes(broken.read_bytes()[:-900])  # its header, with the size, stays whole
     ended = run(data, tiny_checkpoint, "--json", tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text())["images"] == 2
     assert "left out" in ended.stderr
-
-
-def test_a_table_in_which_nothing_can_be_decoded_is_an_error_and_writes_no_figures(tmp_path, tiny_checkpoint):
-    data = DataSet(*make_paper_dolls(tmp_path, photos=2))
-    for photo in data.image_folder.iterdir():
+    for photo in data.image_folder.glob("doll00[02].jpg"):
         photo.write_bytes(photo.read_bytes()[:-900])
-    assert_one_line_error(
-        run(data, tiny_checkpoint, "--json", tmp_path / "out.json"), "none of the 2 photographs can be decoded"
-    )
-    assert not (tmp_path / "out.json").exists()
+    none = run(data, tiny_checkpoint, "--json", tmp_path / "none.json")
+    assert_one_line_error(none, "none of the 3 photographs can be decoded")
+    assert not (tmp_path / "none.json").exists()
 
 
 @pytest.mark.parametrize(

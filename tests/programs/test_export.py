@@ -1,8 +1,5 @@
 """export.py: another form of a checkpoint, under its name only when photographs keep their label maps."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
 
@@ -28,27 +25,6 @@ def photos(tmp_path_factory):
 
 def run(*arguments: object, photos) -> None:
     export.main(ExportOptions.parse([*map(str, arguments), "--photos", str(photos)]))
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".pt"])
-def test_the_export_predicts_the_same_at_its_own_and_at_another_size(suffix, tiny_checkpoint, photos, tmp_path, capsys):
-    target = tmp_path / "deep" / f"a{suffix}"
-    run("--checkpoint_path", tiny_checkpoint, "--output", target, photos=photos)
-    assert "2 photographs keep their label" in capsys.readouterr().out
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
-    source, info = load_network(tiny_checkpoint)
-    for size in ((64, 64), (97, 131)):
-        x = torch.randn(1, 3, *size)
-        engine = exporters.open_exported(target, replace(info, height=size[0], width=size[1]))
-        with torch.inference_mode():
-            np.testing.assert_allclose(engine(x.numpy()), source.fused(x).numpy(), atol=0.02, rtol=0.02)
-
-
-def test_half_precision_is_half_as_large_and_keeps_its_description(tiny_checkpoint, photos, tmp_path):
-    small = tmp_path / "small.pth"
-    run("--checkpoint_path", tiny_checkpoint, "--output", small, photos=photos)
-    assert small.stat().st_size < 0.6 * tiny_checkpoint.stat().st_size
-    assert load_network(small)[1] == load_network(tiny_checkpoint)[1]
 
 
 def test_another_size_drops_the_figures_that_belong_to_the_old_one(photos, tmp_path):
@@ -77,22 +53,14 @@ def test_an_export_that_labels_photographs_differently_is_refused_and_leaves_not
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_the_target_appears_only_after_the_comparison(tiny_checkpoint, photos, tmp_path, monkeypatch):
-    target, there = tmp_path / "b.pth", []
+def test_the_target_appears_only_after_the_comparison(tiny_checkpoint, photos, tmp_path, monkeypatch, capsys):
+    target, there = tmp_path / "deep/b.pth", []
     original = Predictor.__call__
     monkeypatch.setattr(Predictor, "__call__", lambda *args: there.append(target.exists()) or original(*args))
     run("--checkpoint_path", tiny_checkpoint, "--output", target, photos=photos)
     assert there and not any(there)
-    assert target.exists()
-
-
-def test_values_beyond_half_precision_are_refused_and_leave_nothing(photos, tmp_path):
-    network = trained_like("u2netp", 4)
-    network.stage1.rebnconvin.bn_s1.running_var.fill_(1e6)
-    save_checkpoint(tmp_path / "a.pth", network, CheckpointInfo())
-    with pytest.raises(UserError, match="stage1.rebnconvin.bn_s1.running_var"):
-        run("--checkpoint_path", tmp_path / "a.pth", "--output", tmp_path / "out/b.pth", photos=photos)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert "2 photographs keep their label" in capsys.readouterr().out
 
 
 def test_a_folder_without_photographs_to_compare_on_is_refused(tiny_checkpoint, tmp_path):
@@ -107,7 +75,7 @@ def test_the_included_weights_keep_the_label_maps_of_real_photographs(tmp_path):
     weights, real = ROOT / "trained_checkpoint/cloth_segm_u2netp.pth", shared("data/ccp/val")
     target = tmp_path / "a.pt"
     run("--checkpoint_path", weights, "--output", target, photos=real)
-    assert np.isfinite(target.stat().st_size) and target.exists()
+    assert target.stat().st_size > 4e6
 
 
 def test_what_is_missing_or_there_already_is_one_line(tiny_checkpoint, tmp_path):

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import time
-import warnings
 from collections import Counter
 
 import numpy as np
@@ -17,9 +16,9 @@ import data.photos.open
 import infer
 from data.classes import CLOTHES
 from data.labels.read import read_labels
-from networks.engines.choose import ENGINES
+from networks.engines.settings import ENGINES
 from options.infer_options import InferOptions
-from tests.helpers import DataSet, Launched, assert_one_line_error, end, run_here, run_script, torchrun, training_flags
+from tests.helpers import DataSet, Launched, assert_one_line_error, end, run_here, run_script, training_flags
 from utils.errors import UserError
 
 
@@ -72,17 +71,11 @@ def test_a_broken_file_is_reported_the_rest_is_done_and_the_exit_code_tells(fold
     assert "Traceback" not in run.stderr
     assert "5 of 6 photographs" in run.stdout
     assert "device: cpu" in run.stdout
+    assert "other files, ignored: 2 .txt, 1 without a suffix\n" in run.stdout
     assert {path.relative_to(results).as_posix() for path in results.glob("*.png")} == {
         "a.jpg.png", "a.png.png", "cmyk.png", "turned.png",
     }  # fmt: skip
     assert (results / "sub" / "b.png").exists()
-
-
-def test_files_that_were_passed_over_are_counted_by_suffix(folder):
-    *_, run, command = folder
-    assert "other files, ignored: 2 .txt, 1 without a suffix\n" in run.stdout
-    again = run_here(*command, "--skip_existing")  # what lies in the results' folder is not counted
-    assert "ignored: 2 .txt, 1 without a suffix\n" in again.stdout
 
 
 def test_each_output_and_class_has_a_folder_of_its_own(folder):
@@ -111,8 +104,8 @@ def test_skip_existing_keeps_results_and_without_it_replacing_is_said(folder):
     original = marked.read_bytes()
     marked.write_bytes(b"mine")
     kept = run_here(*command, "--skip_existing")
-    assert "5 photograph(s) have results" in kept.stdout
-    assert "kept" in kept.stdout
+    assert "5 photograph(s) have results" in kept.stdout and "kept" in kept.stdout
+    assert "ignored: 2 .txt, 1 without a suffix\n" in kept.stdout  # what lies in the results' folder is not counted
     assert marked.read_bytes() == b"mine"
     replaced = run_here(*command)
     assert "replaced" in replaced.stdout
@@ -220,18 +213,6 @@ def test_mistakes_are_found_before_the_weights_are_read(flags, words, tiny_check
     assert contents(tmp_path) == before
 
 
-def test_help_and_usage_errors_come_without_importing_torch():
-    script = (
-        "import runpy, sys\n"
-        "sys.argv = ['infer.py', *sys.argv[1:]]\n"
-        "try:\n    runpy.run_path('infer.py', run_name='__main__')\n"
-        "finally:\n    print('torch' in sys.modules, file=sys.stderr)\n"
-    )
-    for flag, code in (("--help", 0), ("--batchSize=0", 1), ("--no_such_option", 2)):
-        run = run_script("-c", script, flag)
-        assert (run.returncode, "False" in run.stderr) == (code, True), run.stderr
-
-
 def test_one_result_that_cannot_be_written_is_reported_and_the_others_are_done(tmp_path, folder):
     *_, command = folder
     photos, results = tmp_path / "photos", tmp_path / "out"
@@ -291,22 +272,6 @@ def test_names_that_cannot_be_printed_are_escaped(tmp_path, folder):
     )
     assert any(line.startswith("skipped") and "\\udcff.jpg" in line for line in lines)
     assert below(tmp_path / "out") == {f"{name}.png"}
-
-
-def test_warnings_come_without_source_lines(tmp_path, folder, monkeypatch):
-    *_, command = folder
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    photo().save(photos / "a.jpg")
-
-    def open_with_warning(path, **_):
-        warnings.warn("odd\nmetadata", stacklevel=1)
-        return Image.open(path).convert("RGB")
-
-    monkeypatch.setattr("data.photos.open.open_photo", open_with_warning)
-    run = run_here(*command, "--image_dir", photos, "--result_dir", tmp_path / "out")
-    assert "warning: odd\\nmetadata\n" in run.stderr
-    assert ".py" not in run.stderr
 
 
 @pytest.fixture
@@ -435,15 +400,6 @@ def test_a_photograph_that_another_run_finished_meanwhile_is_left_alone(small, m
     assert set(seen.values()) == {2}
 
 
-def test_processes_of_torchrun_share_a_folder_and_a_broken_photo_ends_none_of_them(small, whole):
-    _, results, command = small
-    run = run_script(*torchrun(), *command, "--outputs", "mask", "json")
-    assert run.returncode != 0  # one photo was skipped
-    assert run.stderr.count("broken.jpg: not an image") == 1
-    assert "shard 1 of 2: 2 photograph(s)" in run.stdout and "shard 2 of 2: 2 photograph(s)" in run.stdout
-    assert contents(results) == {name: whole[name] for name in whole.keys() - {"report.csv", "coco.json"}}
-
-
 def test_torchrun_ends_with_the_error_of_its_processes(small):
     *_, command = small
     process = Launched(*command, "--shard", "1/2")
@@ -452,7 +408,7 @@ def test_torchrun_ends_with_the_error_of_its_processes(small):
     assert "error: --shard: each of the launcher's 2 processes has a share; leave it out" in err
 
 
-def test_a_process_that_skipped_a_photo_waits_for_the_others(small, whole):
+def test_processes_of_torchrun_share_a_folder_and_wait_for_the_slower_one_after_a_broken_photo(small, whole):
     """Rank 0 has a.jpg and broken.jpg, rank 1 b.png and sub/a.jpg."""
     _, results, command = small
 
@@ -462,8 +418,10 @@ def test_a_process_that_skipped_a_photo_waits_for_the_others(small, whole):
             data.photos.open.open_photo = lambda *given, **settings: time.sleep(3) or open_photo(*given, **settings)
 
     process = Launched(*command, "--outputs", "mask", "json", setup=be_slow_on_rank_1)
-    end(process)
-    assert process.returncode != 0
+    out, err = end(process)
+    assert process.returncode != 0  # one photo was skipped
+    assert err.count("broken.jpg: not an image") == 1
+    assert "shard 1 of 2: 2 photograph(s)" in out and "shard 2 of 2: 2 photograph(s)" in out
     assert contents(results) == {name: whole[name] for name in whole.keys() - {"report.csv", "coco.json"}}
 
 
@@ -488,3 +446,9 @@ def test_a_run_imports_its_engine_and_no_other_large_package(engine, tmp_path):
     run = run_script("-c", LOADED, *command)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1].split() == ["loaded:", engine]
+
+
+@pytest.mark.parametrize("mistake", ["--help", "--batchSize=0", "--no_such_option"])
+def test_help_and_mistakes_come_before_any_large_package(mistake):
+    run = run_script("-c", LOADED.replace("assert not end.code, end.code", "pass"), "infer.py", mistake)
+    assert run.stdout.splitlines()[-1].split() == ["loaded:"]

@@ -1,5 +1,6 @@
 """Options: the command line, options files, and the record that a resumed run takes its options from."""
 
+import dataclasses
 import os
 import time
 from dataclasses import fields
@@ -7,10 +8,11 @@ from dataclasses import fields
 import pytest
 import yaml
 
+from options.base_options import check_limits, option
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
-from tests.helpers import ROOT, assert_one_line_error, run_script
+from tests.helpers import assert_one_line_error, run_script
 from utils.errors import UserError
 
 # What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
@@ -87,35 +89,43 @@ def test_help_names_every_option_with_its_default(program, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("limits", "value", "words"),
     [
-        ["--batchSize", "0"],
-        ["--lr", "nan"],
-        ["--lr", "inf"],
-        ["--mean", "inf"],
-        ["--iter", "0"],
-        ["--fine_width", "16"],
-        ["--val_df_path", "x.csv"],
-        ["--ema_decay", "1"],
-        ["--augment", "full", "--close_ups", "1.5"],
-        ["--close_ups", "0.3"],  # without --augment full
-        ["--augment", "full", "--close_ups", "0.3", "--min_crop_area", "0.03"],
-        ["--std", "0"],
-        ["--seed", "99999999999999999999"],
-        ["--batchSize", "1", "--fine_width", "32", "--fine_height", "32"],
+        ({"at_least": 1}, 0, "--x 0 is too small, it must be at least 1"),
+        ({"at_most": 4}, 4.5, "--x 4.5 is too large, it must be at most 4"),
+        ({"below": 1}, 1.0, "--x 1.0 is too large, it must be below 1"),
+        ({}, float("nan"), "--x is not a number"),
+        ({}, float("inf"), "--x inf must be finite"),
+        ({}, -float("inf"), "--x -inf must be finite"),
+        ({"at_least": 0}, [1.0, -1.0], "--x -1.0 is too small"),
     ],
 )
-def test_values_that_no_run_can_use_are_refused(arguments):
-    with pytest.raises(UserError, match="--"):
-        TrainOptions.parse(arguments)
+def test_values_out_of_their_limits_are_refused(limits, value, words):
+    (item,) = fields(dataclasses.make_dataclass("Limited", [("x", float, option(2.0, **limits))]))
+    with pytest.raises(UserError, match=words):
+        check_limits(item, value)
+    check_limits(item, 2.0 if limits != {"below": 1} else 0.999)
+    check_limits(item, None)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--no_such_option"], ["--batchSize", "many"], ["--optimizer", "sgd"], ["--batch", "4"]]
-)
+    "arguments",
+    [
+        "--lr nan", "--val_df_path x.csv", "--close_ups 0.3", "--augment full --close_ups 0.3 --min_crop_area 0.03",
+        "--seed 99999999999999999999", "--batchSize 1 --fine_width 32 --fine_height 32",
+        *(f"--smaller_first {sizes}" for sizes in ["0.5", "a:b", "2:0.5", "0.5:1", "0:0.5", "0.5:nan"]),
+        "--smaller_first 0.5:0.6 0.7:0.6",
+    ],
+)  # fmt: skip
+def test_values_that_no_run_can_use_are_refused(arguments):
+    with pytest.raises(UserError, match="SCALE:UNTIL" if "smaller_first" in arguments else "--"):
+        TrainOptions.parse(arguments.split())
+
+
+@pytest.mark.parametrize("arguments", ["--batchSize many", "--optimizer sgd", "--batch 4"])
 def test_unknown_options_and_choices_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
-        TrainOptions.parse(arguments)
+        TrainOptions.parse(arguments.split())
     assert end.value.code == 2
     assert "error:" in capsys.readouterr().err
 
@@ -175,12 +185,6 @@ def test_old_launchers_rank_is_taken_where_the_environment_has_none(flag, monkey
     assert os.environ["LOCAL_RANK"] == "1"
 
 
-@pytest.mark.parametrize("given", ["0.5", "a:b", "2:0.5", "0.5:1", "0.5:0.6 0.7:0.6", "0:0.5", "0.5:nan"])
-def test_sizes_that_make_no_sense_are_refused_with_an_example(given):
-    with pytest.raises(UserError, match="SCALE:UNTIL"):
-        TrainOptions.parse(["--smaller_first", *given.split()])
-
-
 def test_loss_weights_default_to_the_published_ones():
     assert TrainOptions().loss_weights(4) == [1, 1.5, 1.5, 1.5]
     assert TrainOptions(class_weights=[0.0, 2.0]).loss_weights(2) == [0, 2]
@@ -200,12 +204,8 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
     )
     flags = ["--batchSize", "4", "--lr", "1e-3", "--class_weights", "1", "2", "--augment", "full"]
     assert parse_file(tmp_path / "o.yml", content) == TrainOptions.parse(flags)
-
-
-def test_the_command_line_wins_over_the_file(tmp_path):
-    options = parse_file(tmp_path / "o.yml", "batchSize: 4\naugment: full\nserial_batches: true\n", "--batchSize", "8",
-                         "--no-serial_batches")  # fmt: skip
-    assert (options.batchSize, options.augment, options.serial_batches) == (8, "full", False)
+    options = parse_file(tmp_path / "o.yml", content, "--batchSize", "8", "--augment", "none")  # it wins
+    assert (options.batchSize, options.augment, options.lr) == (8, "none", 1e-3)
 
 
 @pytest.mark.parametrize(
@@ -225,55 +225,29 @@ def test_the_command_line_wins_over_the_file(tmp_path):
         ("optimizer: sgd", "--optimizer: invalid choice: 'sgd'"),
         ("class_weights: []", "--class_weights: expected at least one argument"),
         ("sources: 5", "sources is 5; it must be a mapping"),
-        ("", "option names"),
-        ("# nothing\n", "option names"),
-        ("- batchSize", "option names"),
-        ("a: [", "not valid YAML"),
-        ("a: !!python/name:os.system x", "not valid YAML"),
     ],
 )
 def test_mistakes_in_an_options_file_are_one_line_that_names_it(content, words, tmp_path):
     with pytest.raises(UserError) as caught:
         parse_file(tmp_path / "recipe.yml", content)
-    assert words in str(caught.value)
-    assert "recipe.yml" in str(caught.value)
+    assert words in str(caught.value) and "recipe.yml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["none.yml", "."])
-def test_an_options_file_that_cannot_be_read_is_one_line(path, tmp_path):
-    with pytest.raises(UserError, match="cannot read the options file"):
-        TrainOptions.parse(["--options", str(tmp_path / path)])
-
-
-def test_a_record_serves_as_recipe_of_a_new_run_in_folders_of_its_own(run_dir):
-    options = TrainOptions.parse(["--options", str(run_dir / "training_options.yml"), "--name", "new"])
-    assert (options.lr, options.class_weights) == (0.01, [1, 2])
-    assert (options.save_dir, options.logs_dir) == ("results/new", "logs/new")
-
-
-def test_the_included_weights_recipe_is_valid():
-    options = TrainOptions.parse(["--options", str(ROOT / "recipes/street.yml")])
-    assert (options.model, options.iter, options.size, options.size_stages) == (
-        "u2netp", 3400, (256, 256), [(0.5, 0.5), (0.75, 0.85)],
-    )  # fmt: skip
+@pytest.mark.parametrize("content", ["", "# nothing\n", "- batchSize", "a: [", "a: !!python/name:os.system x"])
+def test_what_is_no_options_file_is_named(content, tmp_path):
+    with pytest.raises(UserError, match="recipe.yml (must map option names|is not valid YAML)"):
+        parse_file(tmp_path / "recipe.yml", content)
 
 
 # Resumed runs
 
 
-def test_a_resumed_run_takes_its_options_from_its_folder(run_dir):
+def test_a_resumed_run_takes_its_options_from_its_folder_and_a_new_one_may_take_its_record(run_dir):
     options = TrainOptions.parse(["--name", "exp", "--resume"])
     assert (options.lr, options.iter, options.class_weights, options.resume) == (0.01, 50, [1, 2], True)
-
-
-def test_what_belongs_to_the_machine_or_the_end_may_change(run_dir):
-    options = TrainOptions.parse(
-        ["--name", "exp", "--resume", "--iter", "90", "--device", "cpu", "--image_folder", "moved", "--nThreads", "7"]
-    )
-    assert (options.iter, options.device, options.image_folder, options.nThreads, options.lr) == (
-        90, "cpu", "moved", 7, 0.01,
-    )  # fmt: skip
+    new = TrainOptions.parse(["--options", str(run_dir / "training_options.yml"), "--name", "new"])
+    assert (new.lr, new.class_weights, new.save_dir, new.logs_dir) == (0.01, [1, 2], "results/new", "logs/new")
 
 
 @pytest.mark.parametrize(
@@ -307,21 +281,26 @@ def test_a_moved_run_is_resumed_where_it_is(run_dir, tmp_path):
     assert TrainOptions.parse(["--resume", "--name", "copy"]).save_dir == "results/copy"
 
 
-def test_the_last_resumed_part_says_how_it_goes_on(run_dir):
-    second = TrainOptions.parse(["--name", "exp", "--resume", "--iter", "90"])
-    second.save(run_dir / "training_options_from_00000010.yml")
+def test_what_belongs_to_the_machine_or_the_end_may_change_and_the_last_part_says_how_it_goes_on(run_dir):
+    flags = ["--name", "exp", "--resume", "--iter", "90", "--device", "cpu"]
+    flags += ["--image_folder", "moved", "--nThreads", "7"]
+    options = TrainOptions.parse(flags)
+    changed = (options.iter, options.device, options.image_folder, options.nThreads, options.lr)
+    assert changed == (90, "cpu", "moved", 7, 0.01)
+    options.save(run_dir / "training_options_from_00000010.yml")
     assert TrainOptions.parse(["--name", "exp", "--resume"]).iter == 90
 
 
-def test_nothing_to_resume_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="there is no run to resume in .*none; leave out --resume"):
-        TrainOptions.parse(["--resume", "--save_dir", str(tmp_path / "none")])
-
-
-def test_a_state_without_its_record_is_one_line(run_dir):
-    (run_dir / "training_options.yml").unlink()
-    with pytest.raises(UserError, match="cannot read the options file results/exp/training_options.yml"):
-        TrainOptions.parse(["--name", "exp", "--resume"])
+def test_what_is_missing_is_one_line(run_dir, tmp_path):
+    for flags, words in (
+        (["--options", "none.yml"], "cannot read the options file none.yml"),
+        (["--options", "."], "cannot read the options file"),
+        (["--resume", "--save_dir", "none"], "there is no run to resume in .*none; leave out --resume"),
+        (["--resume", "--name", "exp"], "cannot read the options file results/exp/training_options.yml"),
+    ):
+        (run_dir / "training_options.yml").unlink(missing_ok=True)
+        with pytest.raises(UserError, match=words):
+            TrainOptions.parse(flags)
 
 
 def test_records_of_earlier_versions_are_accepted(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.labels.rle import encode_rle, parse_rle
+from data.labels.rle import parse_rle
 from scripts.prepare_ccp import (
     CATEGORIES,
     CATEGORY_OF,
@@ -17,7 +17,6 @@ from scripts.prepare_ccp import (
     WITHOUT_CATEGORY,
     PrepareCcpOptions,
     categories,
-    encode_labels,
     file_name,
     main,
     split,
@@ -131,29 +130,14 @@ def test_real_clone_gives_the_shared_tables_and_photographs(real_clone, tmp_path
         assert names == sorted(path.name for path in shared(f"data/ccp/{part}").iterdir())
 
 
-def test_split_is_that_of_the_shared_tables():
-    for part, numbers in split().items():
-        assert {file_name(number) for number in numbers} == {path.name for path in shared(f"data/ccp/{part}").iterdir()}
-
-
-def test_a_row_a_label_counted_down_the_columns_from_one(drawn_clone, tmp_path):
+def test_a_row_a_label_counted_down_the_columns_from_one(drawn_clone, tmp_path, capsys):
     prepare(drawn_clone, tmp_path / "ccp")
+    assert capsys.readouterr().out.count("not the recipe's: table and photographs") == 3
     first = (tmp_path / "ccp/train.csv").read_text().splitlines()[1]
     assert first == f"{file_name(1)},8 2 14 2,6,4,10"
     assert set((tmp_path / "ccp/tagged.csv").read_text().splitlines()[1:]) == {
         f"{file_name(number)},dress skin" for number in split()["tagged"]
     }
-
-
-def test_other_tables_than_the_recipe_s_are_said_to_be_other(drawn_clone, tmp_path, capsys):
-    prepare(drawn_clone, tmp_path / "ccp")
-    assert capsys.readouterr().out.count("not the recipe's: table and photographs") == 3
-
-
-def test_labels_encode_as_their_masks_do():
-    label_map = np.random.default_rng(0).integers(0, 4, (7, 5)) * 10
-    texts = encode_labels(label_map)
-    assert texts == {value: encode_rle(label_map == value) for value in (0, 10, 20, 30)}
 
 
 def test_bodysuit_is_a_top_beside_a_lower_garment_only():
@@ -177,31 +161,26 @@ def test_what_is_not_a_clone_is_refused_with_what_to_do(tmp_path):
     assert not (tmp_path / "ccp").exists()
 
 
-def test_clone_that_lacks_a_file_is_refused_by_its_name(drawn_clone, tmp_path):
-    clone = shutil.copytree(drawn_clone, tmp_path / "clone", symlinks=True)
-    (clone / "annotations/image-level/2098.mat").unlink()
-    with pytest.raises(UserError, match="lacks 1 of 3975 files, first annotations/image-level/2098.mat"):
-        prepare(clone, tmp_path / "ccp")
-
-
-@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", b""])
-def test_damaged_annotation_is_one_line_and_leaves_nothing(drawn_clone, tmp_path, content):
-    clone = shutil.copytree(drawn_clone, tmp_path / "clone", symlinks=True)
-    broken = clone / f"annotations/pixel-level/{split()['val'][50]:04d}.mat"
-    broken.unlink()
-    broken.write_bytes(content)
-    result = run_here(SCRIPT, "--ccp", clone, "--output_dir", tmp_path / "ccp")
-    assert_one_line_error(result, str(broken), "git checkout")
-    assert [path.name for path in tmp_path.iterdir()] == ["clone"]
-
-
-def test_label_map_of_another_size_than_its_photograph_is_refused(drawn_clone, tmp_path, savemat):
-    clone = shutil.copytree(drawn_clone, tmp_path / "clone", symlinks=True)
-    other = clone / f"annotations/pixel-level/{split()['train'][0]:04d}.mat"
-    other.unlink()
-    savemat(other, {"groundtruth": np.zeros((4, 6), np.uint8)})
-    with pytest.raises(UserError, match="differ in size"):
-        prepare(clone, tmp_path / "ccp")
+def test_a_clone_with_a_fault_is_refused_in_one_line_and_nothing_is_left(drawn_clone, tmp_path, savemat):
+    savemat(tmp_path / "size.mat", {"groundtruth": np.zeros((4, 6), np.uint8)})
+    savemat(tmp_path / "label.mat", {"groundtruth": np.full((6, 4), 59, np.uint8)})
+    number = split()["val"][50]
+    for name, content, words in (
+        (f"pixel-level/{number:04d}.mat", b"version https://git-lfs.github.com/spec/v1\n", "git checkout"),
+        (f"pixel-level/{number:04d}.mat", b"", "git checkout"),
+        (f"pixel-level/{number:04d}.mat", (tmp_path / "size.mat").read_bytes(), "differ in size"),
+        (f"pixel-level/{number:04d}.mat", (tmp_path / "label.mat").read_bytes(), "has the label 59, beyond"),
+        ("image-level/2098.mat", None, "lacks 1 of 3975 files, first annotations/image-level/2098.mat"),
+    ):
+        clone = shutil.copytree(drawn_clone, tmp_path / "clone", symlinks=True)
+        (clone / "annotations" / name).unlink()
+        if content is not None:
+            (clone / "annotations" / name).write_bytes(content)
+        with pytest.raises(UserError, match=words) as caught:
+            prepare(clone, tmp_path / "ccp")
+        assert "\n" not in str(caught.value)
+        shutil.rmtree(clone)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["label.mat", "size.mat"]
 
 
 def test_interrupted_run_leaves_nothing(drawn_clone, tmp_path, monkeypatch):

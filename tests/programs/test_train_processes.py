@@ -1,7 +1,6 @@
 """train.py in several processes: what ranks write together, and how all of them end when one is stopped or fails."""
 
 import os
-import re
 import signal
 import sys
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
-import train
 from data.classes import CLOTHES
 from data.training.loader import load_table
 from data.training.samples import EvaluationPhotos, TrainingPhotos
@@ -28,18 +26,17 @@ from tests.helpers import (
     training_flags,
     wait_for,
 )  # fmt: skip
+from utils.evaluation.compare import validate
 from utils.training.interruption import Interruption
 
 
-@pytest.mark.parametrize("launcher", ["torch.distributed.launch"])
-def test_two_processes_train_one_network_and_rank_0_writes(launcher, dolls, tmp_path):
+def test_two_processes_train_one_network_and_rank_0_writes(dolls, tmp_path):
     """Started by the old launcher, which gives each process its --local-rank."""
     flags = training_flags(
         dolls, tmp_path / "run", **SMALL, iter=3, accumulate=2, distributed=True, ema_decay=0.9,
         val_image_folder=dolls.image_folder, val_df_path=dolls.df_path,
     )  # fmt: skip
-    command = ["-m", launcher, *torchrun()[2:], "train.py", *flags]
-    result = run_script(*command)
+    result = run_script("-m", "torch.distributed.launch", *torchrun()[2:], "train.py", *flags)
     assert result.returncode == 0, result.stderr
     assert "2 process(es)" in result.stdout
     assert result.stdout.count("trained 3 iterations") == 1
@@ -51,22 +48,8 @@ def test_two_processes_train_one_network_and_rank_0_writes(launcher, dolls, tmp_
     # same figure as one process gets over all of them.
     best = tmp_path / "run/checkpoints/best.pth"
     photos = EvaluationPhotos(load_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES))
-    metrics = train.validate(Predictor.load(best, "cpu", "fp32"), photos, torch.device("cpu"), Interruption())
+    metrics = validate(Predictor.load(best, "cpu", "fp32"), photos, torch.device("cpu"), Interruption())
     assert metrics["miou"] == pytest.approx(load_network(best)[1].metrics["miou"], abs=1e-6)
-
-
-def test_sigterm_to_the_launcher_saves_one_state_of_all_ranks(dolls, tmp_path):
-    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
-    process = Launched("train.py", *flags)
-    wait_for(tmp_path / "run/latest.pth", process)
-    process.send_signal(signal.SIGTERM)
-    out, err = end(process)
-    assert process.returncode != 0
-    assert out.count("stopped by SIGTERM") == 1, err
-    state = state_of(tmp_path / "run")
-    assert f"at iteration {state['iteration']};" in out
-    assert state["samples_seen"] == 4 * state["iteration"]
-    assert (tmp_path / f"run/checkpoints/itr_{state['iteration']:08d}_u2netp.pth").exists()
 
 
 def rank_1(process: Launched) -> int:
@@ -76,17 +59,19 @@ def rank_1(process: Launched) -> int:
 
 
 @needs_proc
-def test_a_signal_to_one_rank_stops_all_of_them_at_the_same_iteration(dolls, tmp_path):
-    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2)
+@pytest.mark.parametrize("to", ["launcher", "rank 1"])
+def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
+    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
     process = Launched("train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
-    os.kill(rank_1(process), signal.SIGTERM)
+    os.kill(process.pid if to == "launcher" else rank_1(process), signal.SIGTERM)
     out, err = end(process)
     assert process.returncode != 0
-    assert "stopped by" in out, err
+    assert out.count("stopped by") == 1, err
     state = state_of(tmp_path / "run")
     assert f"at iteration {state['iteration']};" in out
     assert state["samples_seen"] == 4 * state["iteration"]
+    assert (tmp_path / f"run/checkpoints/itr_{state['iteration']:08d}_u2netp.pth").exists()
 
 
 @needs_proc
@@ -142,5 +127,5 @@ def test_a_users_mistake_on_one_rank_ends_the_job_with_its_own_error(dolls, tmp_
     process = Launched("train.py", *training_flags(dolls, tmp_path / "run", **SMALL), setup=mistake)
     _, err = end(process, SECONDS)
     assert process.returncode == 1
-    assert re.search("error: no label table at only_rank_1_misses_this.csv", err)
+    assert "error: no label table at only_rank_1_misses_this.csv" in err
     assert not (tmp_path / "run/latest.pth").exists()

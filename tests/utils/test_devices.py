@@ -37,7 +37,7 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own(name, two_gpus):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_one_gpu_for_all_processes_is_refused_by_each(rank, two_gpus):
-    with pytest.raises(UserError, match="--device cuda:0 puts all 2 processes on one GPU; use --device cuda"):
+    with pytest.raises(UserError, match="device cuda:0 puts all 2 processes on one GPU; use cuda"):
         resolve_device("cuda:0", rank, 2)
 
 
@@ -58,7 +58,7 @@ def test_precision_is_what_was_asked_for():
 
 def test_fp16_is_for_gpus():
     assert resolve_precision("fp16", torch.device("cuda", 0)) == "fp16"
-    with pytest.raises(UserError, match="--precision fp16 is for GPUs; use bf16 or fp32 on the CPU"):
+    with pytest.raises(UserError, match="precision fp16 is for GPUs; use bf16 or fp32 on the CPU"):
         resolve_precision("fp16", CPU)
     with autocast(CPU, "fp16"):  # the CPU's autocast stands for the GPU's here
         assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == torch.float16

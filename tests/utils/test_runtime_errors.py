@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 import pytest
 import torch
@@ -29,42 +30,36 @@ def message_for(error: Exception) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        RuntimeError(BUS_ERROR),
-        RuntimeError("unable to write to file </torch_12_3_0>: No space left on device (28)"),
-        RuntimeError("unable to allocate shared memory(shm) for file </torch_12_3_0>: No space left on device (28)"),
-        RuntimeError("unable to mmap 4096 bytes from file </torch_12_3_0>: Cannot allocate memory (12)"),
-        RuntimeError(
-            IN_WORKER.format("RuntimeError", "RuntimeError", "unable to resize file </torch_1_2_3>: No space")
-        ),
-        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),  # a semaphore
-    ],
-)
-def test_full_shared_memory_names_nthreads_and_shm_size(error):
-    message = message_for(error)
-    assert "--nThreads 0" in message and "--shm-size" in message
+SHARED_MEMORY = r"shared memory.*--nThreads 0.*--shm-size"
+NO_MEMORY = r"out of memory; lower --batchSize \(now 8\) or --fine_height and --fine_width \(now 256x192\)"
+KILLED = r"a loader worker .*memory.*--nThreads \(now 2\)"
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "words"),
     [
-        MemoryError(),
-        MemoryError(IN_WORKER.format("MemoryError", "MemoryError", "Unable to allocate 7 GiB")),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you ..."
-        ),
-        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
-        RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        (RuntimeError(BUS_ERROR), SHARED_MEMORY),
+        (RuntimeError("unable to write to file </torch_12_3_0>: No space left on device (28)"), SHARED_MEMORY),
+        (RuntimeError("unable to mmap 4096 bytes from file </torch_12_3_0>: Cannot allocate memory"), SHARED_MEMORY),
+        (RuntimeError(IN_WORKER.format(*["RuntimeError"] * 2, "unable to resize file </torch_1_2_3>")), SHARED_MEMORY),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), SHARED_MEMORY),  # a semaphore
+        (MemoryError(), NO_MEMORY),
+        (MemoryError(IN_WORKER.format("MemoryError", "MemoryError", "Unable to allocate 7 GiB")), NO_MEMORY),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), NO_MEMORY),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), NO_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), NO_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."), NO_MEMORY),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), NO_MEMORY),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), NO_MEMORY),
+        (RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), KILLED),
+        (RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly"), KILLED),
+        (compiler_error(NO_COMPILER), r"No working C\+\+ compiler found.*leave out --compile"),
+        (compiler_error(f"backend='inductor' raised:\n{NO_COMPILER}\n\nSet X=1"), r"No working C\+\+ compiler found"),
+        (RuntimeError("[gloo/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"), "another process of this run"),
     ],
 )
-def test_no_memory_names_batch_size_and_size(error):
-    assert message_for(error) == (
-        "out of memory; lower --batchSize (now 8) or --fine_height and --fine_width (now 256x192)"
-    )
+def test_errors_that_users_meet_name_their_remedy(error, words):
+    assert re.search(words, message_for(error))
 
 
 def test_the_cpus_own_error_is_recognised():
@@ -73,52 +68,10 @@ def test_the_cpus_own_error_is_recognised():
         torch.empty(2**60)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "),
-        RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly"),
-    ],
-)
-def test_a_killed_worker_names_memory_and_nthreads(error):
-    message = message_for(error)
-    assert "a loader worker " in message and "memory" in message and "--nThreads (now 2)" in message
-
-
 def test_why_a_worker_died_is_found_behind_the_loaders_own_error():
     error = RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly")
     error.__cause__ = RuntimeError(BUS_ERROR)
     assert "--shm-size" in message_for(error)
-
-
-@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
-def test_workers_that_cannot_be_started_name_nthreads(number):
-    assert "cannot start the loader workers" in message_for(OSError(number, os.strerror(number)))
-
-
-def test_without_loader_workers_none_are_spoken_of():
-    for error in (OSError(errno.EMFILE, "Too many open files"), OSError(errno.EAGAIN, "Resource unavailable")):
-        with pytest.raises(UserError) as caught, explain_errors(8, (256, 192)):
-            raise error
-        assert "worker" not in str(caught.value) and "training process" not in str(caught.value)
-
-
-def test_too_many_open_files_name_ulimit():
-    assert "ulimit -n" in message_for(RuntimeError("Too many open files. Communication with the workers ..."))
-    assert "ulimit -n" in message_for(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
-
-
-@pytest.mark.parametrize(
-    "text", [NO_COMPILER, f"backend='inductor' raised:\n{NO_COMPILER}\n\nSet TORCHDYNAMO_VERBOSE=1"]
-)
-def test_a_missing_compiler_names_compile_and_the_reason(text):
-    message = message_for(compiler_error(text))
-    assert "leave out --compile" in message and "No working C++ compiler found" in message
-
-
-def test_a_lost_rank_points_to_the_one_that_failed():
-    error = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1")
-    assert "another process of this run has ended" in message_for(error)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def pooled_over_ranks(result: Evaluation) -> Evaluation:
 def validate(predictor, photos, device: torch.device, interruption: Interruption) -> dict[str, float]:
     """IoU of each class and their means during training, over the ranks' shares of the photographs.
 
+    Where no photo has clothes it is the share of pixels called clothes instead, and its complement as ``miou``.
     predictor: has ``predict`` and ``class_names``. photos: has ``load``, which gives what ``evaluate`` takes. An
     interruption ends it early. Raises UserError where nothing can be compared.
     """
@@ -91,5 +92,19 @@ def validate(predictor, photos, device: torch.device, interruption: Interruption
     result.matrix.counts = sum_over_ranks(result.matrix.counts, device)
     if not result.matrix.counts.any() and not interruption.on_any_rank(device):
         raise UserError(f"none of the {len(photos)} validation photographs can be compared; check --val_image_folder")
+    if not result.matrix.counts[1:].any():
+        correct = result.matrix.pixel_accuracy()
+        return {"false_alarm": 1 - correct, "miou": correct}
     ious = {f"iou_{name}": iou for name, iou in zip(names, result.matrix.iou().tolist(), strict=True)}
     return ious | result.means()
+
+
+def validate_all(predictor, sets: dict, device: torch.device, interruption: Interruption) -> dict[str, float]:
+    """``validate`` of each set, behind its name; of several sets also the mean ``miou``. Raises UserError."""
+    metrics = {}
+    for name, photos in sets.items():
+        of_set = validate(predictor, photos, device, interruption)
+        metrics |= {f"{name}/{figure}" if name else figure: value for figure, value in of_set.items()}
+    if "miou" not in metrics:
+        metrics["miou"] = sum(metrics[f"{name}/miou"] for name in sets) / len(sets)
+    return metrics

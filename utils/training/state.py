@@ -18,22 +18,35 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 class TrainingState:
     """Weights, optimiser and position of a training run.
 
-    scaler: of the loss in fp16, otherwise disabled. samples_seen: photographs used so far on all ranks together, which
-    is the samplers' position. best_miou: the best of the validations so far.
+    scaler: of the loss in fp16, otherwise disabled. precision: of the forward pass. samples_seen: photographs used so
+    far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far.
     """
 
     network: nn.Module
     ema: AveragedModel | None
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
+    precision: str
     iteration: int = 0
     samples_seen: int = 0
     best_miou: float = -1.0
+
+    def __post_init__(self):
+        self.buffers = BufferBackup(self.network)
 
     @property
     def weights(self) -> nn.Module:
         """The network to validate and to keep: the moving average where there is one."""
         return self.ema.module if self.ema else self.network
+
+    def advance(self, samples: int) -> None:
+        """Count a step that used ``samples`` photographs on all ranks together."""
+        self.iteration += 1
+        self.samples_seen += samples
+
+    def due(self, every: int) -> bool:
+        """Whether it is time for what is done every ``every`` iterations."""
+        return self.iteration % every == 0
 
     def save(self, path: Path) -> None:
         save_atomically(
@@ -70,6 +83,26 @@ class TrainingState:
             ) from None
 
 
+class BufferBackup:
+    """A copy of a network's buffers (the batch norms' statistics), to go back to after a step that went wrong."""
+
+    def __init__(self, network: nn.Module):
+        buffers = list(network.buffers())
+        # One list for each dtype: torch copies a list of one dtype in a few calls.
+        groups = [[b for b in buffers if b.dtype == dtype] for dtype in {b.dtype for b in buffers}]
+        self._groups = [(group, [torch.empty_like(b) for b in group]) for group in groups]
+
+    @torch.no_grad()
+    def save(self) -> None:
+        for buffers, copies in self._groups:
+            torch._foreach_copy_(copies, buffers)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for buffers, copies in self._groups:
+            torch._foreach_copy_(buffers, copies)
+
+
 def build_state(
     network: nn.Module, optimizer: str, lr: float, weight_decay: float, ema_decay: float, precision: str
 ) -> TrainingState:
@@ -81,7 +114,7 @@ def build_state(
     scaler = torch.amp.GradScaler(next(network.parameters()).device.type, enabled=precision == "fp16")
     # foreach: PyTorch's default on GPUs, and on the CPU twice as fast as its default there, with the same result.
     made = OPTIMIZERS[optimizer](network.parameters(), lr, weight_decay=weight_decay, foreach=True)
-    return TrainingState(network, ema, made, scaler)
+    return TrainingState(network, ema, made, scaler, precision)
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:

@@ -13,49 +13,38 @@ from utils.errors import UserError
 from utils.process_group import world_size
 from utils.training.state import TrainingState
 
-Loss = Callable[[Sequence[Tensor], tuple], tuple[Tensor, list[Tensor]]]  # (outputs, batch) -> (total, its parts)
+Criterion = Callable[[Sequence[Tensor], tuple], tuple[Tensor, list[Tensor]]]  # (outputs, batch) -> (total, its parts)
 
 
 @dataclass
 class StepResult:
     """loss, losses: total and parts for the last batch. fused: its first output, N x C x h x w.
 
-    bad: whether the step was left out because it was not finite. One that overflowed in fp16 alone is not bad.
+    lr: learning rate of the step. bad: whether the step was left out because it was not finite. One that overflowed in
+    fp16 alone is not bad.
     """
 
     loss: Tensor
     losses: list[Tensor]
     fused: Tensor
+    lr: float
     bad: bool
 
 
 def train_step(
-    state: TrainingState,
-    forward: nn.Module,
-    batches: list[tuple],
-    loss_of: Loss,
-    lr: float,
-    clip_grad: float,
-    kept: "KeptBuffers",
-    precision: str,
+    state: TrainingState, forward: nn.Module, batches: list[tuple], criterion: Criterion, lr: float, clip_grad: float
 ) -> StepResult:
     """One step with the mean gradient of ``batches``, tuples that begin with the images; none where it is not finite.
 
     forward: the state's network, or what wraps it. clip_grad: largest gradient norm, 0 for no limit.
-
-    What a step costs beside the network, measured for U2NETP on one busy CPU core with a batch of 8 at 64x64, where the
-    network itself takes least (python -m benchmarks.training_step --device cpu): buffer copies 0.5 ms, gradient norm
-    10 ms, AdamW 56 ms, moving average 26 ms; together 2.5 % of the step of 3.6 s, and 0.7 % at 128x128. On a GPU the
-    test of the norm waits for the device, once a step. Before, a clone of each buffer took 2.8 ms and the optimiser,
-    tensor by tensor, 88 ms: together 3.5 % of the step at 64x64.
     """
-    kept.keep()
+    state.buffers.save()
     for part, batch in enumerate(batches, 1):
         more_to_come = part < len(batches) and world_size() > 1
         with forward.no_sync() if more_to_come else nullcontext():
-            with autocast(batch[0].device, precision):
+            with autocast(batch[0].device, state.precision):
                 outputs = forward(batch[0])
-            loss, losses = loss_of(outputs, batch)
+            loss, losses = criterion(outputs, batch)
             state.scaler.scale(loss / len(batches)).backward()
     state.scaler.unscale_(state.optimizer)
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), clip_grad or math.inf)
@@ -70,11 +59,11 @@ def train_step(
         if state.ema:
             state.ema.update_parameters(state.network)
     else:
-        kept.restore()  # the bad batch has gone into the batch norms' statistics
+        state.buffers.restore()  # the bad batch has gone into the batch norms' statistics
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
     bad = not finite and not overflow
-    return StepResult(loss.detach(), [part.detach() for part in losses], outputs[0].detach(), bad)
+    return StepResult(loss.detach(), [part.detach() for part in losses], outputs[0].detach(), lr, bad)
 
 
 @dataclass
@@ -94,23 +83,3 @@ class BadSteps:
                 f"{self.in_a_row} non-finite steps in a row at iteration {iteration}; lower --lr "
                 f"(the last state saved in {run_dir} can be resumed)"
             )
-
-
-class KeptBuffers:
-    """A copy of a network's buffers (the batch norms' statistics), to go back to after a step that went wrong."""
-
-    def __init__(self, network: nn.Module):
-        buffers = list(network.buffers())
-        # One list for each dtype: torch copies a list of one dtype in a few calls.
-        groups = [[b for b in buffers if b.dtype == dtype] for dtype in {b.dtype for b in buffers}]
-        self._groups = [(group, [torch.empty_like(b) for b in group]) for group in groups]
-
-    @torch.no_grad()
-    def keep(self) -> None:
-        for buffers, kept in self._groups:
-            torch._foreach_copy_(kept, buffers)
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        for buffers, kept in self._groups:
-            torch._foreach_copy_(buffers, kept)

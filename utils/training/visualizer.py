@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.process_group import rank
+from utils.training.state import TrainingState
+from utils.training.step import StepResult
 
 
 class Visualizer:
@@ -44,17 +46,16 @@ class Visualizer:
                 self._write(Event(step=iteration + 1, session_log=SessionLog(status=SessionLog.START)))
             self.writer.flush()
 
-    def losses(
-        self, loss: Tensor, losses: list[Tensor], lr: float, skipped: int, iteration: int, samples_seen: int
-    ) -> None:
+    def losses(self, result: StepResult, skipped: int, state: TrainingState) -> None:
         """Losses of a step, learning rate, skipped steps, and images per second since the last call."""
         now, (before, samples_before) = time.perf_counter(), self._logged
-        self._logged = now, samples_seen
+        self._logged = now, state.samples_seen
         if self.writer:
-            speed = (samples_seen - samples_before) / (now - before)
-            scalars = {"total_loss": loss.item()} | {f"loss{i}": part.item() for i, part in enumerate(losses)}
-            self.scalars(scalars | {"lr": lr, "images_per_second": speed, "skipped_steps": skipped}, iteration)
-            self.progress.set_postfix_str(f"loss {loss.item():.3f}, {speed:.1f} img/s, {skipped} skipped")
+            loss, speed = result.loss.item(), (state.samples_seen - samples_before) / (now - before)
+            scalars = {"total_loss": loss} | {f"loss{i}": part.item() for i, part in enumerate(result.losses)}
+            scalars |= {"lr": result.lr, "images_per_second": speed, "skipped_steps": skipped}
+            self.scalars(scalars, state.iteration)
+            self.progress.set_postfix_str(f"loss {loss:.3f}, {speed:.1f} img/s, {skipped} skipped")
 
     def scalars(self, values: dict[str, float], iteration: int) -> None:
         if self.writer:

@@ -14,6 +14,7 @@ from data.labels.table import LabelTable
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import EvaluationPhotos, TrainingPhotos
+from data.training.sources import Augmentation
 
 HEIGHT, WIDTH = 40, 30
 ORIENTATION = 0x0112
@@ -63,7 +64,7 @@ def read(df_path: Path, image_folder: Path, classes: ClassTable = CLOTHES, **opt
 def assert_in_register(table: LabelTable) -> None:
     """The labels of each photo lie where it is white, as they are trained on and as they are compared with."""
     photos = EvaluationPhotos(table)
-    training = TrainingPhotos(table, TrainTransform((64, 48), 0.5, 0.5, "none", 1.0, 0.0), 4)
+    training = TrainingPhotos(table, TrainTransform((64, 48), 0.5, 0.5, Augmentation()), 4)
     for index in range(len(table)):
         photo, label = photos[index]
         assert label.shape == photo.size[::-1] == table.size(index)

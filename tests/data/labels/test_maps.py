@@ -22,6 +22,7 @@ from data.results.segmentation import Segmentation
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import EvaluationPhotos, TrainingPhotos, close_up
+from data.training.sources import Augmentation
 from tests.data.labels.drawn import (
     BOX,
     HEIGHT,
@@ -112,7 +113,7 @@ def test_unknown_pixels_stay_unknown_in_training_and_evaluation(tmp_path):
     save_map(tmp_path / "maps/a.png", label)
     table = read(tmp_path / "maps", tmp_path / "photos")
     assert np.array_equal(EvaluationPhotos(table)[0][1], label)
-    sample = TrainingPhotos(table, TrainTransform((HEIGHT, WIDTH), 0.5, 0.5, "none", 1.0, 0.0), 4)[Draw(0, 0, 0)]
+    sample = TrainingPhotos(table, TrainTransform((HEIGHT, WIDTH), 0.5, 0.5, Augmentation()), 4)[Draw(0, 0, 0)]
     assert np.array_equal(sample.label.numpy(), label)
     expected, _ = close_up(photo_of(LABEL > 0), LABEL)
     assert EvaluationPhotos(table, close_ups=True)[0][0].size == expected.size

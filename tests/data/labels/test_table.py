@@ -14,6 +14,7 @@ from data.labels.table import LabelTable, SkippedRows, TableRow
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import TrainingPhotos
+from data.training.sources import Augmentation
 from utils.errors import UserError
 
 SIZE = (40, 30)
@@ -184,7 +185,7 @@ def test_loader_workers_share_the_table(method, tmp_path):
     context = torch.multiprocessing.get_context(method)
     queue = context.Queue()
     used = []
-    transform = TrainTransform((32, 32), 0.5, 0.5, "none", 0.35, 0.0)
+    transform = TrainTransform((32, 32), 0.5, 0.5, Augmentation())
     # Against a worker with one photo's table, which has the same modules loaded.
     for table in (repeated(photos), repeated(1)):
         worker = context.Process(target=worker_memory, args=(TrainingPhotos(table, transform, 4), queue))

@@ -4,10 +4,10 @@ import io
 import struct
 import subprocess
 import sys
-import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
@@ -20,10 +20,8 @@ NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 ORIENTATION = 0x0112
 
 
-@pytest.fixture(autouse=True)
-def no_warnings_of_pillow():
-    """pytest forgets the filter that data.photo sets; a test below looks at a process of its own."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+# pytest forgets the filter that the module sets; a test below looks at a process of its own.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
 def encoded(image: Image.Image | np.ndarray, form: str = "PNG", **settings) -> bytes:
@@ -398,10 +396,7 @@ def test_brightness_of_an_unknown_white_is_refused(values, kind):
 def test_16_bit_colours_keep_their_brightness_and_fewer_bits_stored_as_16_are_refused():
     def png(colours: np.ndarray) -> bytes:
         """A 48-bit PNG, which Pillow does not write."""
-        header = struct.pack(">IIBBBBB", colours.shape[1], colours.shape[0], 16, 2, 0, 0, 0)
-        lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in colours)
-        chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(lines)) + png_chunk(b"IEND", b"")
-        return b"\x89PNG\r\n\x1a\n" + chunks
+        return cv2.imencode(".png", colours[..., ::-1])[1].tobytes()
 
     colours = np.dstack([RAMP, RAMP[::-1], RAMP])
     assert abs(opened(png((colours * 65535).astype(np.uint16))) - colours * 255).max() <= 1
@@ -433,10 +428,7 @@ def text_tag(text: str) -> bytes:
 
 def profile_of(space: bytes, tags: dict[bytes, bytes]) -> bytes:
     """An ICC profile, version 2, of a display."""
-    tags = {
-        b"desc": text_tag("x"),
-        b"cprt": b"text" + bytes(4) + b"x\0",
-    } | tags
+    tags = {b"desc": text_tag("x"), b"cprt": b"text" + bytes(4) + b"x\0"} | tags
     tags[b"wtpt"] = b"XYZ " + bytes(4) + struct.pack(">3i", *(D50 * 65536).round().astype(int))
     table, data, place = b"", b"", 128 + 4 + 12 * len(tags)
     for name, content in tags.items():

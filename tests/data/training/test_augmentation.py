@@ -1,17 +1,20 @@
-"""The augmentation: photo and label stay in register, crops are as large as asked for, unknown stays unknown."""
+"""The augmentation: photo and label stay in register, crops are what was asked for, unknown stays unknown."""
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
-from data.label_values import PALETTE, UNKNOWN
-from data.training.augmentation import TrainTransform
+from data.label_values import PALETTE, SOME_CLOTHES, UNKNOWN
+from data.training.augmentation import TrainTransform, empty_box, paste, portrait_box, turn
+from data.training.samples import close_up
+from data.training.sources import Augmentation
 
 
-def transform(
-    size: tuple[int, int] = (64, 64), augment: str = "full", min_crop_area: float = 0.35, close_ups: float = 0
-):
-    return TrainTransform(size, 0.5, 0.5, augment, min_crop_area, close_ups)
+def transform(size: tuple[int, int] = (64, 64), augment: str = "full", **shares):
+    """Photo and label -> sample, as if the photo was stored as large as it is worked on."""
+    made = TrainTransform(size, 0.5, 0.5, Augmentation(augment, **shares))
+    return made, lambda photo, label, another=None: made(photo, label, label.shape, another)
 
 
 def own_colours(height: int, width: int) -> tuple[Image.Image, np.ndarray]:
@@ -22,31 +25,34 @@ def own_colours(height: int, width: int) -> tuple[Image.Image, np.ndarray]:
     return Image.fromarray(PALETTE[label]), label
 
 
-def seen_shares(draws: int = 60, **options) -> list[float]:
+def red_clothes(label: np.ndarray) -> Image.Image:
+    """A photo whose red is 200 on clothes and 0 elsewhere."""
+    return Image.fromarray(np.stack([np.where(label > 0, 200, 0), 0 * label, 0 * label], 2).astype(np.uint8))
+
+
+def seen_shares(draws: int = 60, **shares) -> list[float]:
     """Share of a photo that each of some samples shows, told by labels that number the fields of a 16 x 16 grid."""
-    crops = transform((32, 32), **options)
+    crops, sample = transform((32, 32), **shares)
     h, w = crops.working_size((400, 300))
     field = 16 * (np.arange(h)[:, None] * 16 // h) + np.arange(w) * 16 // w
-    torch.manual_seed(0)
-    labels = [crops(Image.new("RGB", (w, h)), field.astype(np.uint8))[1] for _ in range(draws)]
+    labels = [sample(Image.new("RGB", (w, h)), field.astype(np.uint8))[1] for _ in range(draws)]
     return [len(label.unique()) / 256 for label in labels]
 
 
 def test_no_augmentation_is_the_photo_normalised_and_its_label():
     photo, label = own_colours(64, 64)
-    image, seen = transform(augment="none")(photo, label)
+    image, seen = transform(augment="none", pastes=1, turns=1)[1](photo, label)
     assert (image.dtype, seen.dtype) == (torch.float32, torch.int64)
     torch.testing.assert_close(image, (torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 255 - 0.5) / 0.5)
     assert np.array_equal(seen.numpy(), label)
 
 
 def test_augmentation_keeps_photo_and_label_in_register():
-    augment = transform(close_ups=0.3)
-    photo, label = own_colours(*augment.working_size((400, 300)))
-    torch.manual_seed(0)
+    made, sample = transform(close_ups=0.3)
+    photo, label = own_colours(*made.working_size((400, 300)))
     agreement = []
     for _ in range(20):
-        image, seen = augment(photo, label)
+        image, seen = sample(photo, label)
         assert image.shape == (3, 64, 64) and seen.shape == (64, 64)
         bright = (image[:2] * 0.5 + 0.5) > 0.15  # red, green
         agreement.append((torch.where(bright[0], 1, torch.where(bright[1], 2, 0)) == seen).float().mean())
@@ -54,12 +60,11 @@ def test_augmentation_keeps_photo_and_label_in_register():
 
 
 def test_labels_are_sampled_nearest_and_unknown_pixels_stay_unknown():
-    augment = transform(close_ups=0.5)
-    h, w = augment.working_size((400, 300))
+    made, sample = transform(close_ups=0.5)
+    h, w = made.working_size((400, 300))
     label = np.random.default_rng(0).choice(np.array([0, 2, UNKNOWN], np.uint8), (h, w))
-    torch.manual_seed(0)
     for _ in range(20):
-        _, seen = augment(Image.new("RGB", (w, h)), label)
+        _, seen = sample(Image.new("RGB", (w, h)), label)
         assert seen.unique().tolist() == [0, 2, UNKNOWN]
         assert 0.2 < (seen == UNKNOWN).float().mean() < 0.5
 
@@ -67,16 +72,9 @@ def test_labels_are_sampled_nearest_and_unknown_pixels_stay_unknown():
 def test_a_crop_of_the_whole_photo_is_the_photo_mirrored_or_not():
     photo, label = own_colours(64, 64)
     label[:, :20] = 3
-    whole = transform(min_crop_area=1.0)
-    torch.manual_seed(0)
-    kept = [np.array_equal(whole(photo, label)[1], label) for _ in range(12)]
-    mirrored = [np.array_equal(whole(photo, label)[1], label[:, ::-1]) for _ in range(12)]
-    assert any(kept) and any(mirrored)
-    torch.manual_seed(0)
-    assert all(
-        np.array_equal(seen, label) or np.array_equal(seen, label[:, ::-1])
-        for seen in (whole(photo, label)[1].numpy() for _ in range(12))
-    )
+    seen = [transform(min_crop_area=1.0)[1](photo, label)[1].numpy() for _ in range(12)]
+    as_it_is, mirrored = ([np.array_equal(each, wanted) for each in seen] for wanted in (label, label[:, ::-1]))
+    assert any(as_it_is) and any(mirrored) and all(np.logical_or(as_it_is, mirrored))
 
 
 def test_close_ups_are_crops_below_the_least_area_in_the_share_asked_for():
@@ -86,10 +84,78 @@ def test_close_ups_are_crops_below_the_least_area_in_the_share_asked_for():
     assert 0.1 < np.mean([share < 0.35 for share in some]) < 0.5
 
 
-def test_photos_are_worked_on_no_larger_than_they_are():
-    close = transform(min_crop_area=0.25, close_ups=0.5)
-    assert close.working_size((4000, 3000)) == (370, 370)  # 64 / sqrt(0.03)
-    assert close.working_size((100, 100)) == (100, 100)
-    assert close.working_size((20, 20)) == (64, 64)
-    whole = transform((64, 48), "none", min_crop_area=0.25, close_ups=0.5)
-    assert whole.working_size((4000, 3000)) == (64, 48)
+@pytest.mark.parametrize(
+    ("options", "stored", "expected"),
+    [
+        ({"close_ups": 0.5}, (4000, 3000), (370, 370)),  # 64 / sqrt(0.03)
+        ({"portraits": 0.5}, (4000, 3000), (370, 370)),
+        ({"empty_crops": 0.5}, (4000, 3000), (370, 370)),
+        ({}, (4000, 3000), (128, 128)),
+        ({"close_ups": 0.5}, (100, 100), (100, 100)),
+        ({"close_ups": 0.5}, (20, 20), (64, 64)),
+        ({"augment": "none", "close_ups": 0.5}, (4000, 3000), (64, 64)),
+    ],
+)
+def test_photos_are_worked_on_no_larger_than_they_are(options, stored, expected):
+    assert transform(min_crop_area=0.25, **options)[0].working_size(stored) == expected
+
+
+@pytest.mark.parametrize("degrees", [10, -30, 90, 200])
+def test_photo_and_label_turn_together(degrees):
+    label = np.zeros((60, 90), np.uint8)
+    label[10:50, 20:40] = 1
+    photo, turned = turn(red_clothes(label), label, (60, 90), degrees)
+    assert np.mean((np.asarray(photo)[..., 0] > 100) == (turned > 0)) > 0.98
+    assert turned.any()
+
+
+def test_a_turn_undoes_the_squeeze_first():
+    stored = np.zeros((200, 100), np.uint8)  # twice as high as wide, with a bar down the middle
+    stored[20:180, 45:55] = 1
+    squeezed = np.ascontiguousarray(stored[::2])  # 100 x 100
+    rows, columns = np.nonzero(turn(red_clothes(squeezed), squeezed, (200, 100), 30)[1])
+    slope = np.polyfit((rows - 49.5) * 2, columns - 49.5, 1)[0]
+    assert abs(slope) == pytest.approx(np.tan(np.radians(30)), rel=0.08)
+
+
+def test_a_portrait_crop_is_about_what_close_ups_are_compared_on():
+    label = np.zeros((400, 200), np.uint8)
+    label[100:340, 60:140] = 1
+    cut = close_up(red_clothes(label), label)[1]
+    left, top, right, bottom = np.mean([portrait_box(label, label.shape) for _ in range(1000)], 0)
+    assert (bottom - top, right - left) == pytest.approx(cut.shape, rel=0.15)
+    assert portrait_box(np.zeros((400, 200), np.uint8), (400, 200)) is None
+
+
+def test_crops_without_clothes_keep_away_from_all_that_is_labelled():
+    label = np.zeros((100, 200), np.uint8)  # of a photo that was 400 high and 200 wide
+    label[40:80, 90:120], label[5, 10] = 3, UNKNOWN
+    far = np.ones_like(label)
+    for row, column in zip(*np.nonzero(label), strict=True):
+        far[max(0, row - 3) : row + 4, max(0, column - 15) : column + 16] = 0  # 16 pixels of the photo
+    boxes = {empty_box(label, (400, 200)) for _ in range(50)}
+    assert len(boxes) > 40
+    for left, top, right, bottom in boxes:
+        assert far[top:bottom, left:right].all()
+        assert (right - left) * (bottom - top) > 0.025 * label.size
+    label[::10] = 1
+    assert empty_box(label, (400, 200)) is None
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_the_share_of_crops_without_clothes_is_what_was_asked_for(share):
+    label = np.zeros((90, 90), np.uint8)
+    label[30:70, 40:60] = 1
+    sample = transform((32, 32), min_crop_area=0.9, empty_crops=share)[1]
+    empty = np.mean([not sample(red_clothes(label), label)[1].any() for _ in range(100)])
+    assert empty == pytest.approx(share, abs=0.12 if 0 < share < 1 else 0)
+
+
+def test_pasted_garments_bring_their_labels():
+    label, other = np.zeros((80, 60), np.uint8), np.zeros((50, 50), np.uint8)
+    other[5:45, 10:40], other[:3] = 2, UNKNOWN
+    photo, labels = paste(Image.new("RGB", (60, 80)), label, red_clothes(other), other, (50, 50))
+    assert set(np.unique(labels)) == {0, 2}
+    assert np.mean((np.asarray(photo)[..., 0] > 100) == (labels == 2)) > 0.96
+    label[0] = SOME_CLOTHES  # what these can be is known for the photo as a whole
+    assert np.array_equal(paste(photo, label, red_clothes(other), other, (50, 50))[1], label)

@@ -10,14 +10,19 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from data.label_values import UNKNOWN
+from data.labels.no_clothes import read_no_clothes
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle, parse_rle
 from data.labels.table import LabelTable
+from data.labels.tags import TagTable
 from data.photos.open import PhotoError
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from data.training.samples import EvaluationPhotos, TrainingPhotos, close_up
+from data.training.sources import Augmentation
 from utils.errors import UserError
+
+VARIED = {"close_ups": 0.3, "portraits": 0.3, "rotations": 0.3, "turns": 0.3, "pastes": 0.5}
 
 
 def runs_of(mask: np.ndarray) -> np.ndarray:
@@ -37,23 +42,27 @@ def noisy_photos(folder: Path, names: str = "ab", suffix: str = ".jpg", size: tu
     return LabelTable.pack(photos)
 
 
-def samples(table: LabelTable, size=(32, 32), augment="full", close_ups=0.0, seed=0) -> TrainingPhotos:
-    return TrainingPhotos(table, TrainTransform(size, 0.5, 0.5, augment, 0.35, close_ups), 4, seed)
+def samples(table: LabelTable, size=(32, 32), augment="full", seed=0, tags=None, **shares) -> TrainingPhotos:
+    transform = TrainTransform(size, 0.5, 0.5, Augmentation(augment, **shares))
+    return TrainingPhotos(table, transform, 4, seed, 0.7, tags, 0.2)
 
 
-def test_a_sample_is_image_label_full_trust_and_all_classes(tmp_path):
+def test_a_sample_is_image_label_trust_and_the_classes_that_can_be_there(tmp_path):
     table = noisy_photos(tmp_path, suffix=".png")
-    image, label, weight, present, teacher_trust = samples(table, (40, 30), "none")[Draw(0, 1, 0)]
+    tags = TagTable({"a.png": torch.tensor([True, False, False, True])})
+    photos = samples(table, (40, 30), "none", tags=tags)
+    image, label, trust, present, teacher_trust = photos[Draw(0, 1, 0)]
     assert (image.shape, image.dtype, label.shape, label.dtype) == ((3, 40, 30), torch.float32, (40, 30), torch.int64)
     assert np.array_equal(label, table.label_map(1))
     photo = torch.from_numpy(np.array(Image.open(table.files[1]))).permute(2, 0, 1) / 255
     torch.testing.assert_close(image, (photo - 0.5) / 0.5)
-    assert weight == teacher_trust == 1 and present.tolist() == [True] * 4
+    assert (trust, teacher_trust) == pytest.approx((0.7, 0.2)) and present.tolist() == [True] * 4
+    assert photos[Draw(0, 0, 0)].present.tolist() == [True, False, False, True]
 
 
 def test_a_photo_without_clothes_is_a_sample_of_background(tmp_path):
     Image.new("RGB", (30, 40)).save(tmp_path / "a.jpg")
-    sample = samples(LabelTable.pack([(tmp_path / "a.jpg", (40, 30), [])]))[Draw(0, 0, 0)]
+    sample = samples(read_no_clothes(str(tmp_path)))[Draw(0, 0, 0)]
     assert sample.image.shape == (3, 32, 32) and not sample.label.any()
 
 
@@ -66,26 +75,26 @@ def test_unknown_pixels_come_out_as_unknown(tmp_path):
         assert labels.unique().tolist() == [0, 1, UNKNOWN]
 
 
-def test_augmentation_is_a_function_of_seed_photo_and_epoch(tmp_path):
+def test_a_sample_is_a_function_of_seed_and_draw(tmp_path):
     table = noisy_photos(tmp_path)
-    first, again, other = samples(table, seed=5), samples(table, seed=5), samples(table, seed=6)
+    first, again, other = samples(table, seed=5, **VARIED), samples(table, seed=5, **VARIED), samples(table, seed=6)
     torch.manual_seed(99)
     for draw in (Draw(0, 1, 1), Draw(0, 0, 0), Draw(0, 0, 4)):
         assert torch.equal(first[draw].image, again[draw].image)
         assert torch.equal(first[draw].label, again[draw].label)
-    assert not torch.equal(first[Draw(0, 0, 0)].image, first[Draw(0, 0, 1)].image)
-    assert not torch.equal(first[Draw(0, 0, 0)].image, other[Draw(0, 0, 0)].image)
+    for sample in (first[Draw(0, 0, 1)], first[Draw(1, 0, 0)], other[Draw(0, 0, 0)]):
+        assert not torch.equal(first[Draw(0, 0, 0)].image, sample.image)
 
 
 def test_older_runs_resume_with_the_samples_they_would_have_drawn(tmp_path):
     """The random numbers of a draw, and the order in which they are used, are part of exact resume.
 
-    Labels tell: they show crop and mirroring, and unlike images do not depend on any decoder's rounding.
+    Labels tell: they show what was done to the photo, and unlike images do not depend on any decoder's rounding.
     """
-    photos = samples(noisy_photos(tmp_path, "abc", size=(90, 60)), (48, 36), close_ups=0.3, seed=7)
-    labels = [photos[Draw(0, index, epoch)].label for epoch in range(4) for index in range(3)]
+    photos = samples(noisy_photos(tmp_path, "abc", size=(90, 60)), (48, 36), seed=7, **VARIED)
+    labels = [photos[Draw(0, index, epoch)].label for epoch in range(8) for index in range(3)]
     digest = hashlib.sha256(torch.stack(labels).to(torch.uint8).numpy().tobytes()).hexdigest()
-    assert digest == "d4c88a57522b80554fa794924e4b70ebbd4a3075241813ea710c15e8a95e9ebc"
+    assert digest == "22ac7bb91e95d234acca79c1acbcf82d75028853b1bc9af8482aef9565cb1b3f"
 
 
 def test_drawing_a_sample_leaves_the_random_state_alone(tmp_path):

@@ -5,9 +5,9 @@ import onnx
 import pytest
 import torch
 
-from networks.engines.onnx_cache import converted_onnx, read_info
+from networks.engines import onnx_cache
+from networks.engines.onnx_cache import CachedWeights
 from networks.exporters import EXPORTERS, open_exported
-from networks.weights.checkpoint import load_network
 from networks.weights.info import CheckpointInfo
 from tests.helpers import trained_like
 from utils.errors import UserError
@@ -26,7 +26,7 @@ def test_weights_beside_an_onnx_graph_are_part_of_what_is_converted(tmp_path):
         (path.parent / "model").mkdir(parents=True)  # a folder whose name the graph contains
         EXPORTERS[".onnx"](network, INFO, path)
         onnx.save(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
-        converted.append(converted_onnx(path))
+        converted.append(CachedWeights(path).onnx())
     assert (tmp_path / "a/model.onnx").read_bytes() == (tmp_path / "b/model.onnx").read_bytes()
     assert converted[0] != converted[1]
 
@@ -50,6 +50,15 @@ def test_what_cannot_be_converted_is_one_line(content, tmp_path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match="model.onnx"):
-        read_info(path)
-    with pytest.raises(UserError, match="model.onnx"):
-        load_network(path)
+        _ = CachedWeights(path).info
+
+
+def test_a_file_is_hashed_once_in_a_process_and_again_when_it_changes(tiny_checkpoint, tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(onnx_cache, "digest", lambda *files: hashed.append(files) or f"{len(hashed):064}")
+    path = tmp_path / "w.pth"
+    path.write_bytes(tiny_checkpoint.read_bytes())
+    assert len({CachedWeights(path).key for _ in range(3)}) == len(hashed) == 1
+    path.write_bytes(tiny_checkpoint.read_bytes() + b"0")
+    CachedWeights(path)
+    assert len(hashed) == 2

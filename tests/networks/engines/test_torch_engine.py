@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from networks.engines.settings import EngineSettings
 from networks.engines.torch_engine import TorchEngine, load_torch_engine
 from tests.helpers import trained_like
 from utils.errors import UserError
@@ -29,11 +30,12 @@ def test_bf16_is_nearly_the_same_and_answers_in_float32(images):
 
 
 def test_its_name_says_device_and_precision(tiny_checkpoint):
-    engine, info = load_torch_engine(tiny_checkpoint, "cpu", "bf16")
+    engine, info = load_torch_engine(tiny_checkpoint, EngineSettings("torch", "cpu", "bf16"))
     assert engine.name.startswith("cpu (") and engine.name.endswith(", bf16, PyTorch")
     assert (info.height, info.width) == (64, 64)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_device_that_is_not_there_is_refused_before_the_weights_are_read(tmp_path):
-    with pytest.raises(UserError, match="device"):
-        load_torch_engine(tmp_path / "none.pth", "nonsense", "auto")
+    with pytest.raises(UserError, match="no CUDA"):
+        load_torch_engine(tmp_path / "none.pth", EngineSettings(device="cuda"))

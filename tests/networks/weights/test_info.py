@@ -1,3 +1,5 @@
+import reprlib
+
 import pytest
 
 from networks.weights.info import INCLUDED_WEIGHTS, CheckpointInfo
@@ -18,18 +20,30 @@ def test_the_fields_of_a_file_are_taken():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("field", "value", "wanted"),
     [
-        {"height": "768"}, {"height": 31}, {"width": 10**9}, {"width": True}, {"std": 0.0}, {"std": -1.0},
-        {"mean": "0.5"}, {"mean": float("nan")}, {"std": float("nan")}, {"std": float("inf")},
-        {"class_names": (1, 2, 3, 4)}, {"class_names": "upper"}, {"class_names": ("background", "../x")},
-        {"class_names": ("background", "a", "a")}, {"class_names": ("background", "any")},
-        {"class_names": ("background", "")}, {"iteration": "1"}, {"metrics": {"miou": "good"}}, {"metrics": [1]},
+        ("height", "768", "a whole number from 32 to 8192"), ("height", 31, "a whole number"),
+        ("height", 97.5, "a whole number"), ("width", 10**9, "a whole number"), ("width", True, "a whole number"),
+        ("std", 0.0, "a number over 0"), ("std", -1.0, "a number over 0"), ("std", float("inf"), "a number over 0"),
+        ("mean", "0.5", "a number"), ("mean", float("nan"), "a number"),
+        ("class_names", (1, 2, 3, 4), "a list of different class names"), ("class_names", "upper", "a list"),
+        ("class_names", ("background", "../x"), "a list"), ("class_names", ("background", "a", "a"), "a list"),
+        ("class_names", ("background", "any"), "a list"), ("class_names", ("background", ""), "a list"),
+        ("iteration", "1", "a whole number"), ("metrics", {"miou": "good"}, "numbers by name"), ("metrics", [1], ""),
     ],
 )  # fmt: skip
-def test_a_file_that_describes_itself_wrongly_is_refused(wrong):
-    with pytest.raises(UserError, match="w.pth describes itself wrongly"):
-        CheckpointInfo.of(wrong, "w.pth")
+def test_a_wrong_value_is_named_with_its_field(field, value, wanted):
+    with pytest.raises(UserError) as caught:
+        CheckpointInfo.of({field: value}, "w.pth")
+    assert str(caught.value).startswith(f"w.pth: {field} is {reprlib.repr(value)}; it must be {wanted}")
+
+
+def test_a_size_that_is_given_replaces_the_files():
+    info = CheckpointInfo(height=64, width=96)
+    assert info.resized(None, None) == info
+    assert (info.resized(None, 128).height, info.resized(None, 128).width) == (64, 128)
+    with pytest.raises(UserError, match="height is 97.5; it must be a whole number from 32 to 8192"):
+        info.resized(97.5, None)
 
 
 def test_the_included_weights_are_found_from_any_folder(tmp_path, monkeypatch):

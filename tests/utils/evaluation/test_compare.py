@@ -1,13 +1,20 @@
 """The one evaluation: photographs against their truths, pooled."""
 
+import os
+import signal
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from data.label_values import UNKNOWN
 from data.results.segmentation import Segmentation
-from utils.evaluation.compare import evaluate
+from utils.errors import UserError
+from utils.evaluation.compare import evaluate, validate_all
 from utils.evaluation.metrics import ConfusionMatrix
+from utils.training.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
 
@@ -35,12 +42,6 @@ def mirrored(photos: list[Image.Image]) -> list[Segmentation]:
     return [Segmentation.from_labels(np.asarray(photo)[:, ::-1, 0], NAMES) for photo in photos]
 
 
-def test_a_perfect_prediction_scores_one_everywhere():
-    result = evaluate(oracle, examples(), 4)
-    assert set(result.means().values()) == set(result.boundary.f_score()) == {1.0}
-    assert {matrix.foreground_accuracy() for matrix in result.photos.values()} == {1.0}
-
-
 def test_figures_are_pooled_over_photographs_and_kept_of_each_by_its_index():
     result = evaluate(mirrored, examples(), 4)
     assert list(result.photos) == [0, 10, 20]
@@ -56,28 +57,6 @@ def test_figures_are_pooled_over_photographs_and_kept_of_each_by_its_index():
     assert 0 < result.means()["miou"] < 1
 
 
-def test_unknown_pixels_count_nowhere():
-    def forget_right_half(truth: np.ndarray) -> np.ndarray:
-        return np.where(np.arange(truth.shape[1]) < 30, truth, UNKNOWN).astype(np.uint8)
-
-    def wrong_on_the_right(photos):
-        found = [result.labels.copy() for result in oracle(photos)]
-        for labels in found:
-            labels[:, 40:] = (labels[:, 40:] + 1) % 4
-        return [Segmentation.from_labels(labels, NAMES) for labels in found]
-
-    partly_known = [(index, photo, forget_right_half(truth)) for index, photo, truth in examples()]
-    assert evaluate(wrong_on_the_right, examples(), 4).means()["miou"] < 1
-    result = evaluate(wrong_on_the_right, partly_known, 4)
-    assert set(result.means().values()) == set(result.boundary.f_score()) == {1.0}
-    assert result.matrix.counts.sum() == sum(truth[:, :30].size for *_, truth in examples())
-
-
-def test_photographs_without_any_known_pixel_leave_figures_undefined():
-    unknown = [(index, photo, np.full_like(truth, UNKNOWN)) for index, photo, truth in examples()]
-    assert np.isnan(list(evaluate(oracle, unknown, 4).means().values())).all()
-
-
 def test_false_alarms_are_the_clothes_found_where_the_truth_has_none():
     def finds_a_tenth(photos):
         return [Segmentation.from_labels((np.arange(100) < 10).astype(np.uint8).reshape(10, 10), NAMES)] * len(photos)
@@ -90,16 +69,45 @@ def test_false_alarms_are_the_clothes_found_where_the_truth_has_none():
     assert np.isnan(evaluate(oracle, examples(), 4).false_alarm())
 
 
-def test_the_boundary_score_can_be_left_out():
-    assert evaluate(oracle, examples(), 4, boundary=False).boundary is None
+class Photos:
+    """Stands in for EvaluationPhotos."""
+
+    def __init__(self, *examples):
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return 3
+
+    def load(self, indices):
+        return iter(self.examples)
 
 
-@pytest.mark.parametrize("wanted", [1, 2])
-def test_an_evaluation_that_is_stopped_keeps_what_it_has(wanted):
-    asked = []
+def validated(interruption=None, **sets: Photos) -> dict[str, float]:
+    predictor = SimpleNamespace(predict=mirrored, class_names=NAMES)
+    return validate_all(predictor, sets, torch.device("cpu"), interruption or Interruption())
 
-    def stop() -> bool:
-        asked.append(True)
-        return len(asked) == wanted
 
-    assert len(evaluate(oracle, examples(), 4, stop=stop).photos) == wanted
+def test_validation_sets_are_measured_apart_and_their_mean_is_the_miou():
+    bare = [(0, Image.fromarray(np.eye(10, dtype=np.uint8)).convert("RGB"), np.zeros((10, 10), np.uint8))]
+    metrics = validated(street=Photos(*examples()), near=Photos(examples()[0]), walls=Photos(*bare))
+    assert metrics["street/miou"] == evaluate(mirrored, examples(), 4).means()["miou"] != metrics["near/miou"]
+    assert {"street/iou_upper", "street/miou_clothes", "street/clothes_iou"} <= metrics.keys()
+    assert {name: value for name, value in metrics.items() if "walls" in name} == pytest.approx(
+        {"walls/false_alarm": 0.1, "walls/miou": 0.9}
+    )
+    assert metrics["miou"] == pytest.approx(np.mean([metrics[f"{name}/miou"] for name in ("street", "near", "walls")]))
+
+
+def test_an_interrupted_validation_stops_at_the_next_photo():
+    drawn = []
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        photos = Photos()
+        photos.examples = (drawn.append(1) or each for each in examples())
+        validated(interruption, street=photos)
+    assert len(drawn) == 1
+
+
+def test_a_validation_set_in_which_nothing_can_be_decoded_is_an_error():
+    with pytest.raises(UserError, match="none of the 3 validation photographs can be compared; check --val"):
+        validated(street=Photos())

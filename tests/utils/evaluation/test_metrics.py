@@ -87,14 +87,6 @@ def test_unknown_pixels_count_in_no_figure_whatever_was_predicted_for_them(class
     assert np.array_equal(known.counts, with_unknown.counts)
 
 
-def test_a_photo_of_which_nothing_is_known_counts_nothing():
-    nothing = np.full(SIZE, UNKNOWN, np.uint8)
-    matrix = ConfusionMatrix(2)
-    matrix.update(nothing, stripe(100, 200))
-    assert not matrix.counts.any()
-    assert np.isnan(boundary_f((nothing, stripe(100, 200)))).all()
-
-
 def test_foreground_accuracy_is_over_clothes_alone_and_stray_pixels_cost_what_they_cover():
     truth = np.array([0] * 90 + [1] * 10)
     prediction = truth.copy()
@@ -113,11 +105,13 @@ def test_boundary_f_of_a_shifted_stripe(shift, expected):
     assert boundary_f((stripe(100, 200), stripe(100 + shift, 200 + shift))) == [expected, expected]
 
 
-def test_boundary_f_counts_both_sides_of_a_half_right_boundary():
+def test_boundary_f_counts_both_sides_of_a_half_right_boundary_and_pools_photographs():
     # One of two edges is off by 50: precision 1/2, recall 1/2. A second, missed stripe: recall 1/4, precision 1/2.
-    assert boundary_f((stripe(100, 200), stripe(100, 250)))[1] == pytest.approx(0.5)
-    both = stripe(100, 200) | stripe(300, 350)
-    assert boundary_f((both, stripe(100, 250)))[1] == pytest.approx(2 * 0.5 * 0.25 / 0.75)
+    half_right = stripe(100, 200), stripe(100, 250)
+    assert boundary_f(half_right)[1] == pytest.approx(0.5)
+    assert boundary_f((half_right[0] | stripe(300, 350), half_right[1]))[1] == pytest.approx(2 * 0.5 * 0.25 / 0.75)
+    # 600 right boundary pixels and 300 right of 600: 900 of 1200 on either side, whatever the photo.
+    assert boundary_f((stripe(100, 200), stripe(100, 200)), half_right)[1] == pytest.approx(0.75)
 
 
 def test_boundary_tolerance_is_euclidean():
@@ -142,15 +136,12 @@ def test_the_edge_of_the_photo_is_no_boundary():
     assert boundary_f((stripe(0, 100), stripe(0, 150)))[1] == 0
 
 
-def test_boundaries_within_an_unknown_region_count_nowhere():
+def test_boundaries_within_an_unknown_region_and_its_edge_count_nowhere():
     truth = stripe(100, 200)
     truth[:, 300:] = UNKNOWN
     assert boundary_f((truth, stripe(100, 200) | stripe(350, 450))) == [1, 1]
     assert boundary_f((truth, stripe(100, 200) | stripe(300, 400))) == [1, 1]
     assert boundary_f((truth, stripe(100, 200))) == [1, 1]
-
-
-def test_the_edge_of_an_unknown_region_is_no_boundary():
     truth = stripe(100, 200)
     truth[:, 150:] = UNKNOWN  # whose edge cuts the stripe: where the stripe ends is not known
     assert boundary_f((truth, stripe(100, 200))) == [1, 1]
@@ -160,29 +151,15 @@ def test_the_edge_of_an_unknown_region_is_no_boundary():
     assert np.isnan(boundary_f((truth, stripe(0, 600)))).all()
 
 
-def test_boundary_hits_are_pooled_over_photographs():
-    # 600 right boundary pixels and 300 right of 600: 900 of 1200 on either side, whatever the photo.
-    pairs = (stripe(100, 200), stripe(100, 200)), (stripe(100, 200), stripe(100, 250))
-    assert boundary_f(*pairs)[1] == pytest.approx(0.75)
-
-
 @pytest.mark.parametrize(
-    ("upper", "lower", "split"), [(0.3, 0.7, 1), (0.1, 0.1, 1), (0.09, 0.9, 0), (0, 1, 0), (0, 0, 0)]
-)
-def test_a_dress_is_split_when_upper_and_lower_each_take_a_tenth_of_it(upper, lower, split):
-    truth = np.repeat([0, 3], [900, 100])
-    prediction = np.repeat(
-        [0, 1, 2, 3], [900, round(100 * upper), round(100 * lower), round(100 * (1 - upper - lower))]
-    )
+    ("dress", "upper", "lower", "expected"),
+    [(100, 30, 70, (1, 1)), (100, 10, 10, (1, 1)), (100, 9, 90, (1, 0)), (100, 0, 100, (1, 0)), (100, 0, 0, (1, 0)),
+     (0, 0, 0, (0, 0)), (9, 4, 5, (0, 0)), (10, 5, 5, (1, 1))],
+)  # fmt: skip
+def test_a_dress_is_split_when_upper_and_lower_each_take_a_tenth_of_it(dress, upper, lower, expected):
+    """Of 1000 pixels; under a hundredth of dress says nothing."""
     photo, rate = ConfusionMatrix(4), SplitRate(3, (1, 2))
-    photo.update(truth, prediction)
+    prediction = np.repeat([0, 1, 2, 3], [1000 - dress, upper, lower, dress - upper - lower])
+    photo.update(np.repeat([0, 3], [1000 - dress, dress]), prediction)
     rate.update(photo)
-    assert (rate.seen, rate.split) == (1, split)
-
-
-@pytest.mark.parametrize("dress", [0, 9])
-def test_a_photo_with_under_a_hundredth_of_dress_says_nothing_of_splitting(dress):
-    photo, rate = ConfusionMatrix(4), SplitRate(3, (1, 2))
-    photo.update(np.repeat([0, 3], [1000 - dress, dress]), np.repeat([0, 1, 2], [990, 5, 5]))
-    rate.update(photo)
-    assert (rate.seen, rate.split) == (0, 0)
+    assert (rate.seen, rate.split) == expected

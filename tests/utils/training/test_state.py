@@ -25,8 +25,7 @@ def advance(state: TrainingState) -> None:
     state.optimizer.zero_grad()
     if state.ema:
         state.ema.update_parameters(state.network)
-    state.iteration += 1
-    state.samples_seen += 8
+    state.advance(8)
 
 
 def tensors(state: TrainingState) -> list[torch.Tensor]:
@@ -82,11 +81,21 @@ def test_a_state_of_another_kind_of_run_is_one_line(change, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a file"])
-def test_a_state_that_cannot_be_read_is_one_line(content, tmp_path):
-    (tmp_path / "latest.pth").write_bytes(content)
-    with pytest.raises(UserError, match="latest.pth"):
-        trained(steps=0).load(tmp_path / "latest.pth")
+def test_steps_are_counted():
+    state = trained(steps=0)
+    for _ in range(6):
+        state.advance(4)
+    assert (state.iteration, state.samples_seen, state.due(3), state.due(4)) == (6, 24, True, False)
+
+
+def test_buffers_of_every_dtype_are_restored():
+    state = trained(steps=1)
+    state.buffers.save()
+    before = {name: buffer.clone() for name, buffer in state.network.named_buffers()}
+    state.network(torch.randn(8, 3))
+    assert not any(torch.equal(before[name], buffer) for name, buffer in state.network.named_buffers())
+    state.buffers.restore()
+    assert all(torch.equal(before[name], buffer) for name, buffer in state.network.named_buffers())
 
 
 def test_the_weights_to_keep_are_the_moving_average_where_there_is_one():

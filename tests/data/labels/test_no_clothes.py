@@ -1,0 +1,26 @@
+"""A folder of photographs without clothes is a table without masks."""
+
+import pytest
+from PIL import Image
+
+from data.labels.no_clothes import read_no_clothes
+from utils.errors import UserError
+
+
+def test_every_photo_below_the_folder_is_background_and_broken_ones_are_told(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.jpg", "deep/a.png"):
+        Image.new("RGB", (30, 40)).save(tmp_path / name)
+    (tmp_path / "c.jpg").write_bytes(b"no image")
+    table = read_no_clothes(str(tmp_path))
+    assert [path.name for path in table.files] == ["b.jpg", "a.png"]
+    assert [table.label_map(i).any() for i in (0, 1)] == [False, False] and table.size(0) == (40, 30)
+    assert table.lines() == ["skipped 1 photo(s): photo that cannot be read (first: photo 2, c.jpg)"]
+    assert len(read_no_clothes(str(tmp_path), max_photos=1)) == 1
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no photographs in"):
+        read_no_clothes(str(tmp_path))
+    with pytest.raises(UserError, match="no folder of photographs at"):
+        read_no_clothes(str(tmp_path / "absent"))

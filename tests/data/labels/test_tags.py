@@ -1,0 +1,45 @@
+"""Tags: which classes can be on a photo."""
+
+import pytest
+
+from data.classes import CLOTHES
+from data.labels.tags import load_tag_map, read_tags
+from tests.helpers import ROOT
+from utils.errors import UserError
+
+
+@pytest.fixture
+def tag_map(tmp_path):
+    path = tmp_path / "tags.yml"
+    path.write_text("upper: [shirt, suit]\nlower: [jeans, suit]\nfull: [dress]\n")
+    return path
+
+
+def test_tags_say_which_classes_can_be_there(tag_map, tmp_path):
+    (tmp_path / "tags.csv").write_text("ImageId,Tags\na.jpg,hair shirt\nb.jpg,suit\nc.jpg,\na.jpg,dress\n")
+    tags = read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
+    assert tags.of("a.jpg").tolist() == [True, True, False, True]
+    assert tags.of("b.jpg").tolist() == [True, True, True, False]
+    assert tags.of("c.jpg").tolist() == [True, False, False, False]
+    assert tags.of("unheard-of.jpg").all()
+    assert tags.check(["a.jpg", "unheard-of.jpg"], "tags.csv") == 1
+    with pytest.raises(UserError, match="tags.csv has no tags for any .* it names a.jpg, they .* a.png"):
+        tags.check(["a.png", "b.png"], "tags.csv")
+
+
+def test_mistakes_in_tags_are_one_line(tag_map, tmp_path):
+    with pytest.raises(UserError, match="no table of tags"):
+        read_tags(str(tmp_path / "none.csv"), CLOTHES, str(tag_map))
+    (tmp_path / "tags.csv").write_text("ImageId,Words\na.jpg,shirt\n")
+    with pytest.raises(UserError, match="it needs ImageId, Tags"):
+        read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
+    for content in ("uper: [shirt]", "upper: shirt", "upper: [1]", "[", "upper: [two words]"):
+        tag_map.write_text(content)
+        with pytest.raises(UserError, match="tag map"):
+            load_tag_map(str(tag_map), CLOTHES)
+
+
+def test_the_recipes_tags_name_every_class():
+    meanings = load_tag_map(str(ROOT / "recipes/tags.yml"), CLOTHES)
+    assert meanings["Outwear"] == {1, 3}
+    assert {value for values in meanings.values() for value in values} == {1, 2, 3}
