@@ -12,6 +12,14 @@ from PIL import Image, ImageOps
 from data.results.agnostic import Margin, Person, agnostic_mask
 from data.results.body import PARSE_LABELS
 from data.results.formats import binary_image, encoded, jpeg
+from data.results.loaders import (
+    AGNOSTIC_MASK,
+    CLOTH_MASK,
+    DRESSCODE_AGNOSTIC,
+    DRESSCODE_GARMENT,
+    GP_VTON_MASK,
+    GREYED,
+)
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 from utils.errors import UserError
@@ -37,16 +45,16 @@ class Kind:
     ending: str = ""
 
 
-VITON_GARMENTS = Kind("cloth", ("cloth-mask/{name}",))
-VITON_PEOPLE = Kind("image", ("agnostic-mask/{stem}_mask.png", "agnostic-v3.2/{stem}.jpg"), of_people=True)
+VITON_GARMENTS = Kind("cloth", (CLOTH_MASK,))
+VITON_PEOPLE = Kind("image", (AGNOSTIC_MASK, GREYED), of_people=True)
 PRESETS = {
     "viton": (VITON_GARMENTS, VITON_PEOPLE),
     "agnostic": (VITON_PEOPLE,),
     "dresscode": (
-        Kind("images", ("masks/{stem}.png",), ending="_1"),
-        Kind("images", ("agnostic_masks/{stem}.png",), of_people=True, ending="_0"),
+        Kind("images", (DRESSCODE_GARMENT,), ending="_1"),
+        Kind("images", (DRESSCODE_AGNOSTIC,), of_people=True, ending="_0"),
     ),
-    "gp-vton": (Kind("cloth", ("cloth_mask-bytedance/{stem}.png",)),),
+    "gp-vton": (Kind("cloth", (GP_VTON_MASK,)),),
 }
 
 
@@ -89,7 +97,9 @@ class ParseMaps:
                 image.load()
         except OSError as error:
             raise UserError(f"no parse map for {photo}: {path} cannot be read ({error.strerror or 'broken'})") from None
-        values = np.asarray(fit(image, 0, Image.Resampling.NEAREST) if fit else image)
+        values = np.asarray(image)
+        if fit:
+            values = np.asarray(fit(Image.fromarray(values), 0, Image.Resampling.NEAREST))
         if values.shape != size:
             raise UserError(f"the parse map {path} has another size than its photo")
         if values.max() >= len(names):
@@ -134,7 +144,8 @@ class Preset:
     def _present(self) -> tuple[Kind, ...]:
         """The kinds whose folders are in ``folder``; where there are none, all photos are of the first kind, or of the
         one that their names tell."""
-        present = [kind for kind in self.kinds if any(self.folder.glob(f"**/{kind.folder}/"))]
+        places = [self.folder, *(place for place in self.folder.glob("*") if place.is_dir())]
+        present = [kind for kind in self.kinds if any((place / kind.folder).is_dir() for place in places)]
         alone = [replace(kind, folder="") for kind in self.kinds if kind.ending or kind == self.kinds[0]]
         return tuple(present or alone)
 
@@ -179,7 +190,7 @@ class Preset:
                 return encoded(result.only(category), file)
             if file not in kind.files:
                 return picture(result.photo, name.suffix)
-            if file.startswith("agnostic-v3.2"):
+            if file == GREYED:
                 grey = Image.new("RGB", result.photo.size, (GREY,) * 3)
                 return picture(Image.composite(grey, result.photo, mask(category)), ".jpg")
             return picture(mask(category), Path(_filled_in(file, rest)).suffix)

@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image
 
 from data.photos.open import orientation
+from data.results.loaders import CLOTH_MASK, LOADERS
+from data.results.tryon import GREYED, PRESETS
 
-MASK_FOLDERS = ("cloth-mask", "agnostic-mask", "masks", "agnostic_masks", "cloth_mask-bytedance")
+MASKS = {file for kinds in PRESETS.values() for kind in kinds for file in kind.files} - {GREYED}
 FEWEST_WHITE = 122_880  # pixels of a garment's mask: StableVITON takes one with fewer for a broken file
 
 
@@ -17,22 +19,22 @@ def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tu
     """One line for each thing to mend. photos: (photo, its written files), as infer.py's jobs have them."""
     turned, empty, small, sizes = [], [], [], Counter()
     for photo, results in photos:
-        written = next((path for path in results.values() if path.parent.name in ("cloth", "image", "images")), photo)
+        masks = [(file, path) for (file, _), path in results.items() if file in MASKS]
+        written = (path for (file, _), path in results.items() if file.endswith("/{name}") and file not in MASKS)
         try:
-            with Image.open(written) as image:
+            with Image.open(next(written, photo)) as image:
                 sizes[image.size] += 1
                 if orientation(image) != 1:
                     turned.append(photo)
-        except OSError:  # moved meanwhile
-            continue
-        for path in results.values():
-            if path.parent.name in MASK_FOLDERS and path.is_file():
+            for file, path in masks:
                 with Image.open(path) as mask:
-                    white = int(np.count_nonzero(np.asarray(mask) >= 128))
+                    white = np.count_nonzero(np.asarray(mask) >= 128)
                 if white == 0:
                     empty.append(path)
-                elif white < FEWEST_WHITE and path.parent.name == "cloth-mask":
+                elif white < FEWEST_WHITE and file == CLOTH_MASK:
                     small.append(path)
+        except OSError:  # moved meanwhile
+            continue
     lines = [
         _line(turned, "photos have an EXIF rotation, which the loaders ignore; --size writes them upright"),
         _line(empty, "masks are empty: DCI-VTON stops at one, and others paint nothing"),
@@ -41,19 +43,17 @@ def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tu
     if len(sizes) > 1:
         common = ", ".join(f"{count} of {width}x{height}" for (width, height), count in sizes.most_common(3))
         lines.append(f"photos have {len(sizes)} sizes ({common}): most loaders want one for all; see --size")
-    if preset in ("viton", "agnostic"):
-        lines += missing_files(result_dir)
-    return [line for line in lines if line]
+    return [line for line in lines if line] + missing_files(preset, result_dir)
 
 
-def missing_files(result_dir: Path) -> list[str]:
-    """What is missing of a data set in VITON-HD's layout whose test or train folder ``result_dir`` is."""
-    root, lines = result_dir.absolute().parent, []
-    if result_dir.absolute().name == "test":
-        if not (root / "test_pairs_unpaired.txt").is_file():
-            lines.append(f"CatVTON reads {root / 'test_pairs_unpaired.txt'}: copy test_pairs.txt to that name")
-        if not (result_dir / "vitonhd_test_tagged.json").is_file():
-            lines.append(f"IDM-VTON reads {result_dir / 'vitonhd_test_tagged.json'}: a file with {{}} will do")
+def missing_files(preset: str, result_dir: Path) -> list[str]:
+    """What loaders of a preset's masks read as well, and a data set's test folder does not have."""
+    test, lines = result_dir.resolve(), []
+    files = {file for kind in PRESETS[preset] for file in kind.files}
+    for loader in LOADERS if test.name == "test" else ():
+        if any(read and read.path in files for read in (loader.garment, loader.paint)):
+            missing = [((test / name).resolve(), what) for name, what in loader.missing]
+            lines += [f"{loader.project} reads {path}: {what}" for path, what in missing if not path.is_file()]
     return lines
 
 
