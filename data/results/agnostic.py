@@ -58,9 +58,9 @@ def agnostic_mask(
 ) -> np.ndarray:
     """Where a new garment of ``category`` is painted: H x W bool. 'any' takes all clothes, and so does 'full'.
 
-    shape: garment is the old one's own; hull adds limbs and is convex around the garment; box is a rectangle around
-    both. The mask goes a little way into clothes that stay, and leaves hands, head and feet where they are known. A
-    parse map takes the place of the network's labels.
+    shape: garment is the old one's own. hull adds limbs, is convex around the garment, and fills the room between the
+    legs. box is a rectangle around garment and limbs. All go a little way into clothes that stay, and leave hands, head
+    and feet where they are known. A parse map takes the place of the network's labels.
     """
     scale = min(1, WORKING_SIDE / max(segmentation.size))
     work = _resized(segmentation, scale)
@@ -72,6 +72,8 @@ def agnostic_mask(
     needed = old
     if shape == "hull":
         needed = _hull(old) | limbs
+        if name in ("lower", "full") and limbs.any():  # room for a skirt
+            needed |= _hull(body.limbs["lower"])
     elif shape == "box":
         left, top, width, height_of_box = cv2.boundingRect((old | limbs).astype(np.uint8))
         needed = np.zeros_like(old)

@@ -191,8 +191,7 @@ class Preset:
             if file not in kind.files:
                 return picture(result.photo, name.suffix)
             if file == GREYED:
-                grey = Image.new("RGB", result.photo.size, (GREY,) * 3)
-                return picture(Image.composite(grey, result.photo, mask(category)), ".jpg")
+                return picture(greyed(result.photo, mask(category)), ".jpg")
             return picture(mask(category), Path(_filled_in(file, rest)).suffix)
 
         return encode
@@ -228,6 +227,11 @@ class Preset:
         if not kind.of_people and (told or self.of_people):
             return ["any"]
         return told[-1:] if kind.ending and told else self.categories
+
+
+def greyed(photo: Image.Image, mask: Image.Image) -> Image.Image:
+    """The photo (RGB) with grey where the mask is not 0."""
+    return Image.composite(Image.new("RGB", photo.size, (GREY,) * 3), photo, mask)
 
 
 def _filled_in(file: str, photo: Path) -> Path:

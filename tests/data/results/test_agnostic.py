@@ -111,6 +111,15 @@ def test_limbs_of_the_category_are_masked_and_hands_head_and_feet_stay(category,
     assert count == 2  # background and one piece
 
 
+@pytest.mark.parametrize(
+    ("category", "shape", "masked"),
+    [("lower", "hull", True), ("full", "hull", True), ("lower", "garment", False), ("upper", "hull", False)],
+)
+def test_a_new_skirt_has_room_between_the_legs(category, shape, masked):
+    clothes = dressed((UPPER, 100, 190, 72, 128), (LOWER, 190, 240, 80, 120))
+    assert agnostic_mask(clothes, category, shape, NONE, Person(JOINTS))[320, 100] == masked
+
+
 def test_a_limb_that_is_not_seen_is_not_masked():
     joints = JOINTS.copy()
     joints[15, 2] = 0.1
