@@ -25,7 +25,7 @@ from data.results.segmentation import Segmentation
 from data.results.tryon import Preset
 from data.results.tryon_checks import findings
 from networks.engines.onnx_cache import CachedWeights
-from networks.pose import PACKAGE, PoseNetwork, package_folder
+from networks.pose import PoseNetwork, missing_package
 from networks.predictor import Predictor
 from utils.errors import UserError, escape_unprintable, run_program
 from utils.files import FullDiskError, make_writable_folder, write_atomically
@@ -204,11 +204,11 @@ def pose_network(choice: str | None) -> PoseNetwork | None:
         return None
     if choice not in (None, "auto"):
         return PoseNetwork.load(Path(choice))
-    if package_folder():
+    if (package := missing_package()) is None:
         return PoseNetwork.load()
     print(
-        f"masks on people are made from clothes alone, with no limbs, hands and face: {PACKAGE} with BlazePose is not "
-        "installed (docs/tryon.md says how)"
+        f"{package} is not installed (docs/tryon.md): masks on people are made from the clothes alone, so bare limbs "
+        "stay and hands may be masked"
     )
     return None
 

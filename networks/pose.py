@@ -52,10 +52,9 @@ class PoseNetwork:
         Raises UserError.
         """
         if path is None:
-            folder = package_folder()
-            if folder is None:
-                raise UserError(f"the package {PACKAGE} with BlazePose is not installed")
-            return cls(*(folder / file for file in FILES))
+            if package := missing_package():
+                raise UserError(f"{package} is not installed; install requirements-tryon.txt as docs/tryon.md says")
+            return cls(*(package_folder() / file for file in FILES))
         with tempfile.TemporaryDirectory() as folder:
             return cls(*_unpacked(path, Path(folder)))
 
@@ -105,6 +104,13 @@ def package_folder() -> Path | None:
     spec = importlib.util.find_spec(PACKAGE)
     folders = map(Path, spec.submodule_search_locations or ()) if spec else ()
     return next((folder for folder in folders if all((folder / file).is_file() for file in FILES)), None)
+
+
+def missing_package() -> str | None:
+    """Name of what is not installed of what finding joints takes."""
+    if importlib.util.find_spec("openvino") is None:
+        return "openvino"
+    return None if package_folder() else f"{PACKAGE} with BlazePose"
 
 
 def _unpacked(path: Path, folder: Path) -> list[Path]:

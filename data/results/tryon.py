@@ -26,7 +26,7 @@ from utils.errors import UserError
 
 GREY = 128  # Pillow's "gray", in which VITON-HD draws
 WHITE = (255, 255, 255)  # around photos that are padded
-# Formats that loaders read and Pillow writes without loss, or as good as: all values stay on their side of 128.
+# Formats of one channel that loaders read, and whose values stay on their side of 128.
 WRITERS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
 # DressCode's folders, whose names say what is put on.
 CATEGORY_OF_FOLDER = {"upper_body": "upper", "lower_body": "lower", "dresses": "full"}
@@ -158,7 +158,7 @@ class Preset:
         first: dict[str, Path] = {}
         for photo, (kind, _, _) in places.items():
             if photo.suffix.lower() not in WRITERS and (self.fit or "{name}" in kind.files[0]):
-                raise UserError(f"{photo}: no try-on program reads {photo.suffix}; save it as .jpg or .png")
+                raise UserError(f"{photo}: a mask with one channel cannot be {photo.suffix}; save the photo as .jpg or .png")
             for path in self.paths(Path(), photo).values():
                 other = first.setdefault(str(path).lower(), photo)
                 if other != photo:

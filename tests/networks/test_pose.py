@@ -1,5 +1,6 @@
 """Joints on photos, by BlazePose. Skips where the package of requirements-tryon.txt is not installed."""
 
+import importlib.util
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from networks.pose import ENDINGS, FILES, PoseNetwork, package_folder
+from networks.pose import ENDINGS, FILES, PoseNetwork, missing_package, package_folder
 from tests.helpers import ROOT
 from utils.errors import UserError
 
-installed = pytest.mark.skipif(package_folder() is None, reason="needs requirements-tryon.txt")
+installed = pytest.mark.skipif(missing_package() is not None, reason="needs requirements-tryon.txt")
 NOSE, LEFT_EYE, RIGHT_EYE, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 2, 5, 11, 12
 
 
@@ -109,8 +110,10 @@ def test_a_network_inside_a_file_is_not_larger_than_networks_are(tmp_path, monke
         PoseNetwork.load(tmp_path / "file")
 
 
-def test_without_the_package(monkeypatch):
-    monkeypatch.setattr("networks.pose.importlib.util.find_spec", lambda name: None)
-    assert package_folder() is None
-    with pytest.raises(UserError, match="not installed"):
+@pytest.mark.parametrize("absent", ["openvino", "mediapipe"])
+def test_without_a_package(monkeypatch, absent):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("networks.pose.importlib.util.find_spec", lambda name: None if name == absent else find(name))
+    assert missing_package().startswith(absent)
+    with pytest.raises(UserError, match=f"{absent}.* is not installed; install requirements-tryon.txt"):
         PoseNetwork.load()

@@ -159,7 +159,7 @@ def test_one_command_makes_the_masks_of_a_whole_data_set_and_says_what_it_lacks(
 
 def test_what_is_missing_for_masks_on_people_is_said_once(tmp_path, folder, monkeypatch):
     photos, *_, command = folder
-    monkeypatch.setattr("networks.pose.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("networks.pose.package_folder", lambda: None)
     command = [*command, "--image_dir", photos / "a.jpg", "--preset", "agnostic"]
     run = run_here(*command, "--result_dir", tmp_path / "a")
     assert run.stdout.count("mediapipe with BlazePose is not installed") == 1

@@ -132,7 +132,7 @@ def test_where_the_files_of_a_photo_go(tmp_path, preset, photos, name, expected)
         ("agnostic", ["a.jpg", "a.png"], "a.jpg and a.png would have results of one name"),
         ("agnostic", ["image/a.jpg", "image/A.jpg"], "results of one name"),
         ("gp-vton", ["cloth/a.jpg", "cloth/a.png"], "results of one name"),
-        ("viton", ["a.heic"], r"no try-on program reads \.heic"),
+        ("viton", ["a.heic"], r"cannot be \.heic"),
         ("viton", ["a.webp"], r"save it as \.jpg or \.png"),
         ("dresscode", ["a.jpg"], "names that end in _1 or _0"),
     ],
