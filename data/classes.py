@@ -9,7 +9,7 @@ import yaml
 
 from utils.errors import UserError
 
-MAX_CLASSES = 253  # beside background; the label values above them have meanings of their own (data/label_values.py)
+MAX_CLASSES = 253  # besides background; the label values above them have meanings of their own (data/label_values.py)
 # By id, the same in the 2019 and 2020 editions: whole garments and accessories, and from 27 on parts of garments.
 IMATERIALIST_CATEGORIES = (
     "shirt, blouse", "top, t-shirt, sweatshirt", "sweater", "cardigan", "jacket", "vest", "pants", "shorts", "skirt",
@@ -24,29 +24,22 @@ IMATERIALIST_CATEGORIES = (
 class ClassTable:
     """Which categories make which class.
 
-    ``ids[k]`` are the category ids, or names, of class k + 1; every other category is background (class 0).
-    Where masks overlap, the class that stands first in the table wins.
+    ``ids[k]`` are the category ids, or names, of class k + 1; every other category is background (class 0), and
+    those in ``background`` are known to be. Where masks overlap, the class that stands first in the table wins.
     """
 
     clothes: tuple[str, ...]
     ids: tuple[tuple[int | str, ...], ...]
+    background: tuple[int | str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Class names by label value, background first."""
         return ("background", *self.clothes)
 
-    @property
-    def by_category(self) -> dict[int, int]:
-        """Label value of every known category id of iMaterialist. Raises UserError on a name that it does not have."""
-        table = dict.fromkeys(range(len(IMATERIALIST_CATEGORIES)), 0)
-        for value, ids in enumerate(self.ids, 1):
-            for category in ids:
-                number = imaterialist_category(category) if isinstance(category, str) else category
-                if number is None:
-                    raise UserError(f"the class map names the category {category}, which iMaterialist does not have")
-                table[number] = value
-        return table
+    def entries(self) -> list[tuple[int, int | str]]:
+        """(label value, category) of every category, background's first."""
+        return [(value, n) for value, ids in enumerate((self.background, *self.ids)) for n in ids]
 
 
 # iMaterialist's supercategories upperbody, lowerbody and wholebody.
@@ -57,8 +50,12 @@ CLOTHES = ClassTable(
 
 
 def folded(name: str) -> str:
-    """A name as names of classes and categories are compared: letters and digits, in lower case."""
-    return " ".join(re.sub(r"[\W_]+", " ", name).split()).casefold()
+    """A name as names of classes and categories are compared: letters and digits in lower case, in the singular.
+
+    "T-Shirts" and "tshirt" are alike.
+    """
+    words = re.sub(r"[\W_]+", " ", name).casefold().split()
+    return "".join(re.sub(r"(?<=ss)es$|(?<!s)s$", "", word) or word for word in words)
 
 
 def _imaterialist_names() -> dict[str, int]:
@@ -83,8 +80,7 @@ def is_class_name(name: object) -> bool:
 
 
 def _is_class(name: object, ids: object) -> bool:
-    named = is_class_name(name) and name != "background"
-    return named and isinstance(ids, list) and bool(ids) and all(map(_is_category, ids))
+    return is_class_name(name) and isinstance(ids, list) and bool(ids) and all(map(_is_category, ids))
 
 
 def _is_category(category: object) -> bool:
@@ -107,9 +103,9 @@ def check_classes(classes: ClassTable, known: tuple[str, ...], checkpoint: str) 
 def load_class_table(path: str | None) -> ClassTable:
     """Class table from a YAML or JSON file that maps each class name to its categories, in order of precedence.
 
-    A category is an id (a number) or a name (text).
-    None is the default table. Raises UserError when the file is missing, is not such a mapping, or names a category
-    twice.
+    A category is an id (a number) or a name (text). Under the name ``background`` stand categories that are known to
+    be in no class. None is the default table. Raises UserError when the file is missing, is not such a mapping, or
+    names a category twice.
     """
     if path is None:
         return CLOTHES
@@ -120,14 +116,17 @@ def load_class_table(path: str | None) -> ClassTable:
         raise UserError(f"cannot read the class map {path}: {error.strerror}") from None
     except (ValueError, yaml.YAMLError):
         raise UserError(f"the class map {path} is neither valid YAML nor valid JSON") from None
-    valid = isinstance(content, dict) and 1 <= len(content) <= MAX_CLASSES
+    if isinstance(content, dict) and "any" in content:
+        raise UserError(f"the class map {path} has a class named any; the name is reserved, it means all clothes")
+    valid = isinstance(content, dict) and 1 <= len(content.keys() - {"background"}) <= MAX_CLASSES
     if not valid or not all(_is_class(name, ids) for name, ids in content.items()):
         raise UserError(
-            f"the class map {path} must map 1 to {MAX_CLASSES} class names (background is implied) to lists of "
-            "category ids or names, for example {upper: [0, 1], lower: [pants, shorts]}; a name is text without slashes"
+            f"the class map {path} must map 1 to {MAX_CLASSES} class names (besides background) to lists of category "
+            "ids or names, for example {upper: [0, 1], lower: [pants, shorts]}; a name is text without slashes"
         )
     flat = [folded(i) if isinstance(i, str) else i for ids in content.values() for i in ids]
     twice = sorted({i for i in flat if flat.count(i) > 1}, key=str)
     if twice:
         raise UserError(f"the class map {path} names category {twice[0]} twice; each belongs to one class")
-    return ClassTable(tuple(content), tuple(tuple(ids) for ids in content.values()))
+    background = tuple(content.pop("background", ()))
+    return ClassTable(tuple(content), tuple(tuple(ids) for ids in content.values()), background)

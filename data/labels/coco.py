@@ -1,272 +1,227 @@
 """Labels in COCO's format (JSON): polygons and run-lengths, checked annotation by annotation."""
 
+import gzip
 import json
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 
-import numpy as np
-from pycocotools import mask
 from tqdm import tqdm
 
-from data.classes import CLOTHES, ClassTable, folded, imaterialist_category
+from data.classes import ClassTable, folded
+from data.labels.categories import Categories
+from data.labels.coco_masks import highest_coordinate, runs_of, to_number
 from data.labels.photo_finder import MOST_PIXELS, FoundPhoto, PhotoFinder
 from data.labels.rle import LabelError
 from data.labels.table import TableRow
 from utils.errors import UserError, one_line
 
-LARGEST_FILE = 4e9  # bytes; as Python objects it is several times as large
-LONGEST_OUTLINE = 1_000_000  # pixels of a polygon; the library's time and memory grow with it
-NAMED = 50  # categories listed by name before "and N more"
+LARGEST_FILE, CHUNK = 4_000_000_000, 2**24  # bytes; as Python objects it is several times as large
+LOOKS_LIKE_PERCENT = 200  # pixels: no side of any image is shorter, and still no coordinate is over 100
+Id = int | str  # of an image or a category, as _id gives it
+Numbered = tuple[int, dict]  # an annotation and its place in the file, from 1 on
 
 
 class CocoFile:
     """The annotations of a COCO file, photographs in the order of its images.
 
-    An image without annotations is a photo without clothes.
+    An image without annotations is a photo without clothes, unless there are annotations that belong to no image.
     """
 
     unit = "annotation"
     grouped = True
 
     def __init__(self, df_path: str, image_folder: str, classes: ClassTable):
-        """Raises UserError where folder or file are missing or the file is not COCO, and see map_categories."""
-        self.finder, self.classes = PhotoFinder(image_folder), classes
-        self.images, self.annotations, names = _load(df_path)
-        value_of = map_categories(classes, names, df_path)
-        self.categories = {number: (names.get(number, ""), value) for number, value in value_of.items()}
+        """Raises UserError where folder or file are missing, where the file is not COCO, where its coordinates are
+        not pixels, and see Categories.
+        """
+        self.finder = PhotoFinder(image_folder)
+        content = _load(df_path)
+        self.images = list(_distinct_images(content["images"]))
+        self.annotations, self.orphans = _by_image(content["annotations"], self.images)
+        if _is_percent(content["annotations"], self.images):
+            raise UserError(f"no coordinate in {df_path} is over 100: they look like percent; write them in pixels")
+        self.number_of, names = _categories(content.get("categories"), df_path)
+        if any(names.values()):
+            kinds = Categories.by_name(classes, names, df_path)
+            self.mapping = kinds.as_text()
+        else:
+            kinds = Categories.by_imaterialist(classes)
+            self.number_of = {number: number for number in kinds.table}
+            self.mapping = ["the categories have no names: their ids are taken as iMaterialist's, or the class map's"]
+        self.categories = kinds.table
+        given = [each for each in content["annotations"] if isinstance(each, dict) and each.get("segmentation")]
+        masks = Counter(number for each in given if (number := self._category(each)) is not None)
+        self.mapping += kinds.check(masks, df_path)
         self.without_annotations: set[Path] = set()
 
-    def notes(self) -> list[str]:
-        notes = _mapping_as_text(self.classes, self.categories)
-        if bare := len(self.without_annotations):
-            notes.append(f"{bare} photographs have no annotations and are taken as without clothes")
-        return notes
+    def notes(self, masks: Counter[int]) -> list[str]:
+        bare = len(self.without_annotations)
+        said = [f"{bare} photographs have no annotations and are taken as without clothes"] if bare else []
+        return self.mapping + said
 
     def rows(self, progress: bool) -> Iterator[TableRow]:
-        """Raises UserError where two images share an id."""
-        annotations = self._annotations_by_image()
-        images = list(self._distinct_images())
-        for image in tqdm(images, desc="checking labels", unit="photo", disable=not progress, leave=False):
-            key, name = image.get("id"), image.get("file_name")
-            if _is_id(key) and isinstance(name, str) and name:
-                yield from self._rows_of_image(image, self.finder.find(name), annotations.pop(key, []))
+        for image in tqdm(self.images, desc="checking labels", unit="photo", disable=not progress, leave=False):
+            key, name = _image_id(image), image.get("file_name")
+            if key is not None and isinstance(name, str) and name:
+                yield from self._rows_of_image(image, self.finder.find(name), self.annotations.get(key, []))
             else:
-                yield self._unplaced(0, str(key), "image without id and file_name")
-        for key, numbered in annotations.items():
-            for number, _ in numbered:
-                yield self._unplaced(number, f"image {key}", "annotation without an image in the file")
-
-    def _annotations_by_image(self) -> dict[object, list[tuple[int, dict]]]:
-        """(number, annotation) of each, by image_id."""
-        by_image: dict[object, list[tuple[int, dict]]] = {}
-        for number, annotation in enumerate(self.annotations, 1):
-            image = annotation.get("image_id") if isinstance(annotation, dict) else None
-            by_image.setdefault(image if _is_id(image) else None, []).append((number, annotation))
-        return by_image
-
-    def _distinct_images(self) -> Iterator[dict]:
-        """The images, each once. Raises UserError where two share an id."""
-        name_of: dict[object, object] = {}
-        for image in self.images:
-            image = image if isinstance(image, dict) else {}
-            key, name = image.get("id"), image.get("file_name")
-            if not _is_id(key) or key not in name_of:
-                yield image
-            elif name_of[key] != name:
-                raise UserError(f"the images {name_of[key]} and {name} have the same id, {key}")
-            if _is_id(key):
-                name_of[key] = name
+                yield self._without_photo(0, str(image.get("id")), "image without id and file_name")
+        for number, annotation in self.orphans:
+            image = annotation.get("image_id") if isinstance(annotation, dict) else annotation
+            yield self._without_photo(number, f"image {image}", "annotation without an image in the file")
 
     def _rows_of_image(self, image: dict, photo: FoundPhoto, annotations: list[tuple[int, dict]]) -> Iterator[TableRow]:
-        size = image.get("height"), image.get("width")
-        known = all(type(side) in (int, float) and 1 <= side <= MOST_PIXELS for side in size)
+        size = tuple(to_number(image.get(side)) for side in ("height", "width"))
+        known = all(side is not None and 1 <= side <= MOST_PIXELS for side in size)
         size = tuple(map(int, size)) if known else photo.size
         if not annotations:
-            row = TableRow.checked(0, image["file_name"], photo, TableRow.has_no_clothes)
-            if not row.fault:
-                self.without_annotations.add(photo.path)
-            yield row
+            yield TableRow.checked(0, image["file_name"], photo, self._fill_without)
         for number, annotation in annotations:
             yield TableRow.checked(number, image["file_name"], photo, partial(self._fill, annotation, size))
 
+    def _fill_without(self, row: TableRow) -> None:
+        if self.orphans:
+            raise LabelError("photo without annotations, which may be among those without an image")
+        row.has_no_clothes()
+        self.without_annotations.add(row.photo.path)
+
     def _fill(self, annotation: dict, size: tuple[int, int], row: TableRow) -> None:
-        row.category = annotation.get("category_id")
-        if type(row.category) is not int or row.category not in self.categories:
-            raise LabelError("unknown category_id")
+        row.category = self._category(annotation)
+        if row.category is None:
+            raise LabelError("unknown category_id", repr(annotation.get("category_id"))[:40])
         row.place(size, "Height and Width that disagree with the photo", "the file says")
         row.runs = runs_of(annotation.get("segmentation"), *size)
 
-    def _unplaced(self, number: int, name: str, fault: str) -> TableRow:
-        """A row of no known photo."""
+    def _category(self, annotation: dict) -> int | None:
+        value = annotation.get("category_id")
+        keys = [_id(value), folded(value) if isinstance(value, str) else None]
+        return next((self.number_of[key] for key in keys if key in self.number_of), None)
+
+    def _without_photo(self, number: int, name: str, fault: str) -> TableRow:
         return TableRow(number, name, FoundPhoto(self.finder.folder / "(unknown)", fault=fault), fault=fault)
 
 
-def _load(df_path: str) -> tuple[list, list, dict]:
-    """(images, annotations, category name by id) of a file. Raises UserError."""
+def _load(df_path: str) -> dict:
+    """The content of a file, with the lists images and annotations. Raises UserError."""
     try:
-        if Path(df_path).stat().st_size > LARGEST_FILE:
+        with Path(df_path).open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with (gzip.open if packed else open)(df_path, "rb") as file:
+            text = b"".join(islice(iter(partial(file.read, CHUNK), b""), LARGEST_FILE // CHUNK + 1))
+        if len(text) > LARGEST_FILE:
             raise UserError(f"{df_path} is larger than {LARGEST_FILE / 1e9:g} GB; split it")
-        content = json.loads(Path(df_path).read_bytes())
+        content = json.loads(text)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"cannot unpack {df_path}: {one_line(error)}") from None
     except OSError as error:
         raise UserError(f"cannot read the label file {df_path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{df_path} is not valid JSON: {one_line(error)}") from None
     except MemoryError:
         raise UserError(f"{df_path} does not fit into memory; split it") from None
-    lists = [content.get(name) for name in ("images", "annotations")] if isinstance(content, dict) else [None]
-    if not all(isinstance(part, list) for part in lists):
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
         raise UserError(f"{df_path} is not a COCO file: it needs the lists images, annotations and categories")
-    entries = content.get("categories") or []
-    names = {}
-    for entry in entries if isinstance(entries, list) else [None]:
-        if not isinstance(entry, dict) or type(entry.get("id")) is not int:
-            raise UserError(f"{df_path} is not a COCO file: each of its categories needs a whole number as id")
-        name = entry.get("name") if isinstance(entry.get("name"), str) else ""
-        if names.setdefault(entry["id"], name) != name:
-            raise UserError(f"{df_path} has two categories with the id {entry['id']}: {names[entry['id']]} and {name}")
-    return *lists, names
+    return content
 
 
-def map_categories(classes: ClassTable, names: dict[int, str], df_path: str) -> dict[int, int]:
-    """Label value of each category of a file. names: of its categories by id; empty where it names none.
+def _categories(entries: object, df_path: str) -> tuple[dict[Id, int], dict[int, str]]:
+    """(number by id and by name, name by number) of a file's categories. Raises UserError.
 
-    The default classes go by the names: classes' own, and iMaterialist's, as Fashionpedia has them; only where a file
-    has no names its ids are taken as iMaterialist's. A class map goes by the file's ids and names. Raises UserError
-    where no category makes a class.
+    An id that is not a number gets one above all others. A name is an id as well, where no category has it as one.
     """
-    if not any(names.values()):
-        return classes.by_category
-    value_of = dict.fromkeys(names, 0)
-    if classes == CLOTHES:
-        own = {folded(name): value for value, name in enumerate(classes.names)}
-        for number, name in names.items():
-            of_imaterialist = classes.by_category.get(imaterialist_category(name), 0)
-            value_of[number] = own.get(folded(name), of_imaterialist)
-    else:
-        for value, wanted in enumerate(classes.ids, 1):
-            for category in wanted:
-                value_of.update(dict.fromkeys(_matching(category, names), value))
-    if not any(value_of.values()):
-        raise UserError(
-            f"none of the categories of {df_path} ({_listed(names.values())}) makes one of the classes "
-            f"{', '.join(classes.clothes)}; set --class_map to a file that says which of them do"
-        )
-    return value_of
+    name_of: dict[Id, str] = {}
+    for entry in entries if isinstance(entries, list) else [entries] if entries else []:
+        key = _id(entry.get("id")) if isinstance(entry, dict) else None
+        if key is None:
+            raise UserError(f"{df_path} is not a COCO file: each of its categories needs an id")
+        name = entry["name"] if isinstance(entry.get("name"), str) else ""
+        if name_of.setdefault(key, name) != name:
+            raise UserError(f"{df_path} has two categories with the id {key}: {name_of[key]} and {name}")
+    spare = 1 + max((key for key in name_of if isinstance(key, int)), default=0)
+    number_of = {key: key if isinstance(key, int) else spare + place for place, key in enumerate(name_of)}
+    names = {number_of[key]: name or (key if isinstance(key, str) else "") for key, name in name_of.items()}
+    return {folded(name): number for number, name in names.items() if name} | number_of, names
 
 
-def _matching(category: int | str, names: dict[int, str]) -> list[int]:
-    """Ids of the categories that a class map's entry means: by id, by name, by another name of iMaterialist's."""
-    if isinstance(category, int):
-        return [category] if category in names else []
-    same = [number for number, name in names.items() if folded(name) == folded(category)]
-    if not same and (known := imaterialist_category(category)) is not None:
-        same = [number for number, name in names.items() if imaterialist_category(name) == known]
-    return same
+def _distinct_images(images: list) -> Iterator[dict]:
+    """The images, each once. Raises UserError where two share an id."""
+    name_of: dict[Id, object] = {}
+    for image in images:
+        image = image if isinstance(image, dict) else {}
+        key, name = _image_id(image), image.get("file_name")
+        if key is None or key not in name_of:
+            yield image
+        elif name_of[key] != name:
+            raise UserError(f"the images {name_of[key]} and {name} have the same id, {key}")
+        if key is not None:
+            name_of[key] = name
 
 
-def _mapping_as_text(classes: ClassTable, categories: dict[int, tuple[str, int]]) -> list[str]:
-    if not any(name for name, _ in categories.values()):
-        return ["the file's categories have no names: their ids are taken as iMaterialist's, or the class map's"]
-    return [
-        f"{name}: {_listed(f'{c} ({number})' for number, (c, v) in categories.items() if v == value) or 'no category'}"
-        for value, name in enumerate(classes.names)
-    ]
+def _by_image(annotations: list, images: list[dict]) -> tuple[dict[Id, list[Numbered]], list[Numbered]]:
+    """(number, annotation) of those of each image, and of those that belong to no image.
 
-
-def _listed(names) -> str:
-    names = list(names)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
-def runs_of(segmentation: object, height: int, width: int) -> np.ndarray:
-    """Runs, as parse_rle gives them, of an annotation's polygons or run-lengths. Raises LabelError."""
-    if not segmentation:
-        raise LabelError("annotation without a segmentation")
-    if isinstance(segmentation, dict):
-        counts = segmentation.get("counts")
-        if segmentation.get("size") != [height, width]:
-            raise LabelError("run-lengths of another size than the image")
-        if isinstance(counts, str):
-            return _runs(_unpacked(counts), height * width)
-        if isinstance(counts, list) and all(map(_is_count, counts)):
-            if sum(counts) != height * width:  # before they go into 64 bits
-                raise LabelError("run-lengths that do not make up the image")
-            return _runs(np.array(counts, np.int64), height * width)
-        raise LabelError("run-lengths that are not numbers")
-    if isinstance(segmentation, list):
-        return _polygon_runs(segmentation, height, width)
-    raise LabelError("segmentation that is neither polygons nor run-lengths")
-
-
-def _runs(counts: np.ndarray, area: int) -> np.ndarray:
-    """From COCO's counts, of pixels outside and inside in turn, down the columns. Raises LabelError."""
-    if (counts < 0).any() or counts.sum() != area:
-        raise LabelError("run-lengths that do not make up the image")
-    edges = np.cumsum(counts)
-    end = edges[1::2]
-    return np.stack((edges[0::2][: len(end)], end), 1).astype(np.int32)
-
-
-def _unpacked(text: str) -> np.ndarray:
-    """Counts of compressed run-lengths: int64. Raises LabelError.
-
-    Each character holds 5 bits, the lowest first, and whether more follow. From the fourth count on, what is stored is
-    the difference from the last but one.
+    An image is meant by its id, or else by its file name, with or without folders and suffix; by a number in place of
+    the name only where no annotation has an id that an image has.
     """
-    code = np.frombuffer(text.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
-    last = np.flatnonzero(code & 32 == 0)
-    first = np.concatenate(([0], last[:-1] + 1))
-    whole = text.isascii() and len(last) and last[-1] == len(code) - 1
-    # 7 characters are 35 bits; an image has no more pixels than 31 bits count.
-    if not whole or code.min() < 0 or code.max() > 63 or (length := last - first + 1).max() > 7:
-        raise LabelError("compressed run-lengths that cannot be unpacked")
-    place = np.arange(len(code)) - np.repeat(first, length)
-    counts = np.add.reduceat((code & 31) << (5 * place), first)
-    counts -= np.where(code[last] & 16, np.left_shift(1, 5 * length), 0)  # the highest bit is the sign
-    counts[1::2], counts[2::2] = np.cumsum(counts[1::2]), np.cumsum(counts[2::2])
-    return counts
+    known = {_image_id(image) for image in images}
+    of_image: dict[Id, list[Numbered]] = {}
+    others: list[Numbered] = []
+    for number, annotation in enumerate(annotations, 1):
+        key = _id(annotation.get("image_id")) if isinstance(annotation, dict) else None
+        if key is not None and key in known:
+            of_image.setdefault(key, []).append((number, annotation))
+        else:
+            others.append((number, annotation))
+    if not others:
+        return of_image, []
+    by_name: dict[Id, set[Id]] = {}
+    for image in images:
+        if (key := _image_id(image)) is not None:
+            for spelling in [*_spellings(image.get("file_name")), str(key).casefold()]:
+                by_name.setdefault(spelling, set()).add(key)
+    numbers_are_names, orphans = not of_image, []
+    for number, annotation in others:
+        name = annotation.get("image_id") if isinstance(annotation, dict) else None
+        is_name = isinstance(_id(name), str) or (numbers_are_names and _id(name) is not None)
+        found = [keys for spelling in _spellings(name) if len(keys := by_name.get(spelling, ())) == 1]
+        if is_name and found:
+            of_image.setdefault(*found[0], []).append((number, annotation))
+        else:
+            orphans.append((number, annotation))
+    return of_image, orphans
 
 
-def _polygon_runs(rings: list, height: int, width: int) -> np.ndarray:
-    """Runs of the union of rings, each x, y, x, y, ... in pixels. Raises LabelError.
-
-    Everything is checked before it reaches the library: it hangs on a coordinate that is not a number, crashes on a
-    huge one, and takes a ring of four numbers for a box.
-    """
-    if not isinstance(rings[0], list):  # one ring, without the list around it
-        rings = [rings]
-    # The others have no area.
-    rings = [ring for ring in (_ring(ring, height, width) for ring in rings) if len(ring) >= 3]
-    if not rings:
-        raise LabelError("polygon of fewer than three points")
-    if sum(np.abs(np.diff(ring, axis=0, append=ring[:1])).max(1).sum() for ring in rings) > LONGEST_OUTLINE:
-        raise LabelError(f"polygon with an outline of more than {LONGEST_OUTLINE} pixels")
-    merged = mask.merge(mask.frPyObjects([ring.ravel().tolist() for ring in rings], height, width))
-    return _runs(_unpacked(merged["counts"].decode("ascii")), height * width)
+def _image_id(image: dict) -> Id | None:
+    return _id(image.get("file_name") if image.get("id") is None else image["id"])
 
 
-def _ring(ring: object, height: int, width: int) -> np.ndarray:
-    """Points of a polygon: P x 2 float64 (x, y). Raises LabelError."""
-    try:
-        numbers = np.array(ring if isinstance(ring, list) else None)
-    except (ValueError, OverflowError):  # lists of different lengths
-        numbers = np.array(None)
-    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
-        raise LabelError("polygon that is not a list of numbers")
-    if len(numbers) % 2:
-        raise LabelError("polygon of an odd count of numbers")
-    points = numbers.astype(np.float64).reshape(-1, 2)
-    size = np.array([width, height])
-    if not ((points >= -size) & (points <= 2 * size)).all():  # not a number is not within either
-        raise LabelError("polygon that lies far outside the image")
-    return points
+def _spellings(file_name: object) -> list[str]:
+    """A name, and without its folders, and without its suffix; numbers without zeros in front."""
+    path = PurePosixPath(str(file_name).replace("\\", "/"))
+    return [str(_id(part)).casefold() for part in (str(path), path.name, path.stem)]
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, int | str)
+def _id(value: object) -> Id | None:
+    """An id as ids are compared: a whole number, whether written as number or as text, or else text; or None."""
+    number = to_number(value)
+    if number is not None and number == int(number):
+        return int(number)
+    return value.strip() or None if isinstance(value, str) else None
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
+def _is_percent(annotations: list, images: list[dict]) -> bool:
+    """Whether the coordinates of all polygons look like percent: none is over 100, and all images are far larger."""
+    sides = [to_number(image.get(side)) for image in images for side in ("height", "width")]
+    if not sides or any(side is None or side < LOOKS_LIKE_PERCENT for side in sides):
+        return False
+    highest = 0.0
+    for annotation in annotations:
+        if isinstance(annotation, dict):
+            highest = max(highest, highest_coordinate(annotation.get("segmentation")))
+        if highest > 100:
+            return False
+    return highest > 1

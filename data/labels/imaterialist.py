@@ -5,13 +5,15 @@ import gzip
 import io
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from data.classes import IMATERIALIST_CATEGORIES, ClassTable
+from data.classes import CLOTHES, ClassTable
 from data.label_values import SOME_CLOTHES, UNKNOWN
+from data.labels.categories import Categories
 from data.labels.photo_finder import PhotoFinder, where_to_get
 from data.labels.rle import LabelError, parse_rle
 from data.labels.table import TableRow
@@ -22,6 +24,7 @@ COLUMNS = ["ImageId", "EncodedPixels", "Height", "Width", "ClassId"]
 WORDS = {"unknown": -UNKNOWN, "clothes": -SOME_CLOTHES}
 SEPARATORS = ",;\t|"
 EMPTY = {"", "nan", "na", "n/a", "<na>", "none", "null"}  # as programs write a missing value, in lower case
+NO_PIXELS = EMPTY | {"-1", "-1.0", "-", "[]", "0 0"}  # in EncodedPixels
 LONGEST_HEADER = 1_000_000  # characters
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"  # first bytes
 
@@ -37,13 +40,16 @@ class ImaterialistTable:
     grouped = False
 
     def __init__(self, df_path: str, image_folder: str, classes: ClassTable):
-        """Raises UserError where there is no such folder, or the class map has a name that iMaterialist lacks."""
+        """Raises UserError where there is no such folder."""
         self.df_path, self.finder = df_path, PhotoFinder(image_folder)
-        self.categories = {category: (_name(category), value) for category, value in classes.by_category.items()}
-        self.categories |= {number: (f"({word})", -number) for word, number in WORDS.items()}
+        self.kinds = Categories.by_imaterialist(classes)
+        self.kinds.table |= {number: (f"({word})", -number) for word, number in WORDS.items()}
+        self.categories = self.kinds.table
+        self.has_names, self.unknown_names = False, Counter()
 
-    def notes(self) -> list[str]:
-        return []
+    def notes(self, masks: Counter[int]) -> list[str]:
+        """One unknown name in a table of numbers is a bad row; among names that are known it is a category."""
+        return self.kinds.check(masks + self.unknown_names if self.has_names else masks, self.df_path)
 
     def rows(self, progress: bool) -> Iterator[TableRow]:
         """Raises UserError when the file is missing, is not such a table or lacks a column."""
@@ -65,7 +71,7 @@ class ImaterialistTable:
         if None in cells:
             return TableRow(number, image_id, photo, fault="row with too few cells")
         _, text, height, width, class_id = cells
-        empty = text.lower() in EMPTY
+        empty = text.lower() in NO_PIXELS
         if not image_id or (not empty and EMPTY & {height.lower(), width.lower(), class_id.lower()}):
             return TableRow(number, image_id, photo, fault="empty cell")
         if empty:
@@ -80,17 +86,19 @@ class ImaterialistTable:
         return TableRow.checked(number, image_id, photo, fill)
 
     def _category(self, class_id: str) -> int:
-        category = WORDS.get(class_id.lower())
-        if match := re.fullmatch(r"([0-9]{1,9})([.,]0*)?", class_id.split("_")[0].strip()):  # attributes may follow
-            category = int(match[1])
-        if category not in self.categories:
-            raise LabelError("unknown ClassId")
-        return category
-
-
-def _name(category: int) -> str:
-    known = category < len(IMATERIALIST_CATEGORIES)
-    return IMATERIALIST_CATEGORIES[category] if known else "(of the class map)"
+        """Raises LabelError."""
+        if class_id.lower() in WORDS:
+            return WORDS[class_id.lower()]
+        words = re.sub(r"(\s*_[0-9]+)+$", "", class_id)  # without attributes
+        if words[:1].isalpha():
+            number = self.kinds.number_of(words)
+            if number not in self.kinds.undecided or self.kinds.classes != CLOTHES:
+                self.has_names = True
+                return number
+            self.unknown_names[number] += 1
+        elif (match := re.fullmatch(r"([0-9]{1,9})([.,]0*)?", words)) and int(match[1]) in self.categories:
+            return int(match[1])
+        raise LabelError("unknown ClassId", repr(class_id[:40]))
 
 
 def _open(df_path: str) -> io.TextIOWrapper:
@@ -143,4 +151,4 @@ def _whole(text: str) -> int:
             return int(number)
     except (ValueError, OverflowError):
         pass
-    raise LabelError("Height or Width that is not a number")
+    raise LabelError("Height or Width that is not a number", repr(text[:40]))

@@ -1,11 +1,15 @@
 """Where the photographs of a data set lie, whatever way its labels write their names, and how labels fit them."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from PIL import Image
 
@@ -15,6 +19,7 @@ from utils.errors import UserError
 
 DATA_SET = "https://www.kaggle.com/c/imaterialist-fashion-2019-FGVC6/data"  # said where its files are missing
 MISSING_PHOTO = "missing photo"
+UPLOADED = re.compile(r"(?<![^/\\])[0-9a-f]{8}-(?=[^/\\]+$)")  # as in 3f9ab2c1-a.jpg
 MOST_PIXELS = 2**31 - 1  # positions of run-lengths are kept in 32 bits
 SIDES_SWAPPED = 5  # EXIF orientations from here on turn a photo by 90 or 270 degrees
 
@@ -71,16 +76,20 @@ def _likeness(label_size: tuple[int, int], size: tuple[int, int]) -> int:
 class PhotoFinder:
     """The photo of each name that labels use, looked up once.
 
-    A name may lack its suffix or have another one, be in another case, use backslashes, and have more or fewer
-    folders in front than the photo has. A name that could be one of several photographs is a fault.
+    A name may lack its suffix or have another one, be in another case, use backslashes, have more or fewer folders in
+    front than the photo has, be an address, or begin with Label Studio's mark of an upload. A name that could be one of
+    several photographs is a fault.
     """
 
-    def __init__(self, folder: str, label_maps: str | None = None):
-        """label_maps: folder of PNGs that are not photographs. Raises UserError where there is no ``folder``."""
+    def __init__(self, folder: str, label_maps: str | None = None, maps: Collection[Path] = ()):
+        """label_maps: folder of label maps, which are no photographs. maps: those in it, relative to it. Raises
+        UserError where there is no ``folder``.
+        """
         if not Path(folder).is_dir():
             raise UserError(f"no folder of photographs at {folder}{where_to_get(folder)}")
         self.folder = Path(folder)
         self._label_maps = Path(label_maps) if label_maps else None
+        self._maps = set(maps)
         self._suffixes = photo_suffixes()
         self._known: dict[str, FoundPhoto] = {}
         self._by_name: dict[str, list[Path]] | None = None  # in both: relative to the folder
@@ -88,7 +97,9 @@ class PhotoFinder:
 
     def find(self, image_id: str) -> FoundPhoto:
         if image_id not in self._known:
-            self._known[image_id] = self._look_up(image_id)
+            photos = (self._look_up(spelling) for spelling in _spellings(image_id))
+            found = next((photo for photo in photos if photo.fault != MISSING_PHOTO), None)
+            self._known[image_id] = found or self._look_up(image_id)
         return self._known[image_id]
 
     def _look_up(self, image_id: str) -> FoundPhoto:
@@ -157,12 +168,24 @@ class PhotoFinder:
         except UserError:  # there is no photo at all
             photos = []
         for path in photos:
-            if not (same_folder and path.suffix.lower() == ".png"):
+            if not (same_folder and path in self._maps):
                 self._by_name[_folded(path.name)].append(path)
                 self._by_stem[_folded(path.stem)].append(path)
 
     def _has_photo_suffix(self, name: str) -> bool:
         return Path(name).suffix.lower() in self._suffixes
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A name as it is, then as a path instead of an address, then each without what Label Studio puts in front."""
+    names = [name]
+    if any(mark in name for mark in ("://", "%", "?")):
+        with suppress(ValueError):  # it is no address
+            address = urlsplit(name)
+            local = parse_qs(address.query).get("d")  # Label Studio's own: /data/local-files/?d=photos/a.jpg
+            names.append(unquote(local[0] if local else address.path))
+    yield from names
+    yield from (UPLOADED.sub("", spelling) for spelling in reversed(names))
 
 
 def _folded(name: str) -> str:

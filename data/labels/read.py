@@ -19,7 +19,7 @@ def read_labels(
     progress: bool = False,
     on_row: Callable[[TableRow], None] | None = None,
 ) -> LabelTable:
-    """The labels at ``df_path``: a folder of label maps, a COCO file (.json), or else a table (CSV).
+    """The labels at ``df_path``: a folder of label maps, a COCO file (.json, .json.gz), or else a table (CSV).
 
     See LabelTable.collect. Raises UserError.
     """
@@ -31,4 +31,4 @@ def read_labels(
 def _format_of(path: Path) -> type[CocoFile | ImaterialistTable | LabelMaps]:
     if path.is_dir():
         return LabelMaps
-    return CocoFile if path.suffix.lower() == ".json" else ImaterialistTable
+    return CocoFile if path.name.lower().endswith((".json", ".json.gz")) else ImaterialistTable

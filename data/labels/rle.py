@@ -18,14 +18,15 @@ def parse_rle(text: str, height: int, width: int) -> np.ndarray:
     """
     digits = text.replace(" ", "")
     if not (digits.isascii() and digits.isdigit()):
-        raise LabelError("run-lengths that are not digits")
+        raise LabelError("run-lengths that are not digits", repr(text[:40]))
     numbers = np.fromstring(text, dtype=np.int64, sep=" ")  # too large a number saturates, and leaves the image
     if len(numbers) % 2:
-        raise LabelError("an odd count of run-lengths")
+        raise LabelError("an odd count of run-lengths", f"{len(numbers)} numbers")
     start, length = numbers[0::2], numbers[1::2]
     area = height * width
     if (start < 1).any() or (start > area).any() or (length > area - start + 1).any():
-        raise LabelError("run-lengths that leave the image")
+        first = int(np.argmax((start < 1) | (start > area) | (length > area - start + 1)))
+        raise LabelError("run-lengths that leave the image", f"{start[first]} {length[first]} of {area} pixels")
     return np.stack((start - 1, start - 1 + length), 1).astype(np.int32)
 
 

@@ -1,6 +1,7 @@
 """The labels of a data set, packed: photographs and the class masks on them, whatever file they came from."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,8 +83,11 @@ class LabelReader(Protocol):
     def rows(self, progress: bool) -> Iterator[TableRow]:
         """Every row, with its runs or with the first fault found in it. progress: show a bar. Raises UserError."""
 
-    def notes(self) -> list[str]:
-        """What the user should know, after the last row was read, of how the labels were read."""
+    def notes(self, masks: Counter[int]) -> list[str]:
+        """What the user should know, after the last row was read, of how the labels were read.
+
+        masks: how many usable rows each category has. Raises UserError where they must not be trained on.
+        """
 
 
 @dataclass
@@ -197,6 +201,7 @@ class LabelTable:
         skipped = SkippedRows(unit=reader.unit)
         photos: dict[Path, PhotoRows] = {}
         incomplete: set[Path] = set()
+        masks: Counter[int] = Counter()
         for row in reader.rows(progress):
             path = row.photo.path
             if reader.grouped and path not in photos and len(photos) >= max_photos:
@@ -208,7 +213,10 @@ class LabelTable:
             if row.fault:
                 skipped.add(row)
                 incomplete.add(path)
-            elif path in photos or len(photos) < max_photos:
+                continue
+            if row.runs is not None:
+                masks[row.category] += 1
+            if path in photos or len(photos) < max_photos:
                 photo = photos.setdefault(path, PhotoRows(row.label_size, row.fit))
                 if row.runs is not None:
                     photo.add(row, reader.categories[row.category][1])
@@ -224,7 +232,7 @@ class LabelTable:
             upright=torch.tensor([fit.upright for fit in fits]),
             uncertain=sum(not fit.certain for fit in fits),
             categories=reader.categories,
-            notes=reader.notes(),
+            notes=reader.notes(masks),
         )
 
     def __len__(self) -> int:

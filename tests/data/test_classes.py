@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, MAX_CLASSES, ClassTable, check_classes, load_class_table
+from data.classes import (
+    CLOTHES,
+    IMATERIALIST_CATEGORIES,
+    MAX_CLASSES,
+    ClassTable,
+    check_classes,
+    folded,
+    load_class_table,
+)
 from utils.errors import UserError
 
 
@@ -21,11 +29,6 @@ def test_categories_are_iMaterialists_46_and_agree_with_the_class_table():
     assert IMATERIALIST_CATEGORIES[23] == "shoe"
 
 
-def test_supercategories_make_the_classes():
-    expected = [1] * 6 + [2] * 3 + [3] * 4 + [0] * 33
-    assert [CLOTHES.by_category[i] for i in range(46)] == expected
-
-
 def test_no_class_map_is_the_published_table():
     assert load_class_table(None) == CLOTHES
     assert CLOTHES.names == ("background", "upper", "lower", "full")
@@ -39,8 +42,18 @@ def test_class_map_is_read_in_its_order_of_precedence(tmp_path, suffix):
     table = load_class_table(str(path))
     assert table == ClassTable(("dress", "top", "hat"), ((10,), (1, 0), (14, 99)))
     assert table.names == ("background", "dress", "top", "hat")
-    known = table.by_category
-    assert (known[10], known[1], known[0], known[14], known[99], known[6]) == (1, 2, 2, 3, 3, 0)
+
+
+def test_a_class_map_may_say_what_is_background(tmp_path):
+    (tmp_path / "map.yml").write_text("tops: [1]\nbackground: [shoe, 14]\n")
+    table = load_class_table(str(tmp_path / "map.yml"))
+    assert (table.names, table.background) == (("background", "tops"), ("shoe", 14))
+
+
+@pytest.mark.parametrize("names", [("T-Shirts", "tshirt", "T_SHIRT"), ("dresses", "Dress")])
+def test_names_are_compared_whatever_their_spelling(names):
+    assert len(set(map(folded, names))) == 1
+    assert len({folded(name) for name in ("left shoe", "right shoe", "glasses", "gloves", "s", "")}) == 6
 
 
 MUST_MAP = r"class map .*map\.yml must map 1 to 253 class names .*to lists of category ids or names"
@@ -52,11 +65,13 @@ INVALID = r"class map .*map\.yml is neither valid YAML nor valid JSON"
     [
         *((text, MUST_MAP) for text in (
             "", "just words", "[1, 2]", "{}", "{upper: 1}", "{upper: []}", "{upper: [-1]}", "{upper: [1.5]}",
-            "{upper: [true]}", "{upper: [[1]]}", "{1: [1]}", "{background: [1]}", "{any: [1]}", "{tops/shirts: [1]}",
+            "{upper: [true]}", "{upper: [[1]]}", "{1: [1]}", "{background: [1]}", "{tops/shirts: [1]}",
             "{'..\\\\x': [1]}", "{'': [1]}",
             "{" + ", ".join(f"c{i}: [{i}]" for i in range(MAX_CLASSES + 1)) + "}",
         )),
+        ("{any: [1]}", "has a class named any; the name is reserved"),
         ("{upper: [0], lower: [0]}", "names category 0 twice"),
+        ("{upper: [0], background: [0]}", "names category 0 twice"),
         ("{upper: [Top, top]}", "names category top twice"),
         ("{upper: [0", INVALID),
         ("a: b: c", INVALID),

@@ -1,18 +1,15 @@
 """COCO files of any content: used where they are sound, counted or refused in one line where they are not."""
 
+import gzip
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from pycocotools import mask as library
 
 from data.classes import CLOTHES, ClassTable, load_class_table
-from data.labels.coco import runs_of
-from data.labels.rle import LabelError, rasterise
 from data.labels.table import LabelTable
 from tests.data.labels.drawn import (
     BOX,
@@ -20,25 +17,15 @@ from tests.data.labels.drawn import (
     WIDTH,
     assert_in_register,
     assert_usable,
-    mask_of,
     photo_of,
     read,
     save_photo,
     save_turned,
 )
+from tests.data.labels.test_coco_masks import JSON, RLE, SEGMENTATION, fuzz
 from utils.errors import UserError
 
-RECTANGLE = [6, 5, 20, 5, 20, 25, 6, 25]  # BOX
 IMAGE = {"id": 7, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}
-
-
-def counts_of(mask: np.ndarray) -> list[int]:
-    """Uncompressed run-lengths."""
-    flat = np.concatenate(([0], mask.T.ravel(), [0]))
-    return np.diff([0, *np.flatnonzero(np.diff(flat)).tolist(), mask.size]).tolist()
-
-
-RLE = {"size": [HEIGHT, WIDTH], "counts": counts_of(BOX)}
 
 
 def coco(*annotations: dict, images: list | None = None, categories: object = None) -> dict:
@@ -68,123 +55,6 @@ def folder(tmp_path) -> Path:
     return save_photo(tmp_path / "a.jpg").parent
 
 
-# Segmentations
-
-
-@pytest.mark.parametrize(
-    "segmentation", [RLE, [RECTANGLE], RECTANGLE, [RECTANGLE, [1, 1, 2, 2]], [RECTANGLE, [7, 6, 9, 6, 9, 9]]]
-)
-@pytest.mark.parametrize("iscrowd", [0, 1])
-def test_run_lengths_and_polygons_are_read(segmentation, iscrowd, folder):
-    table = read_coco(coco({"segmentation": segmentation, "iscrowd": iscrowd}), folder)
-    assert np.array_equal(table.label_map(0), BOX)
-    assert_in_register(table)
-
-
-def test_polygons_may_reach_over_the_rim():
-    runs = runs_of([[-5, -5, 50, -5, 50, 10, -5, 10]], HEIGHT, WIDTH)
-    assert np.array_equal(rasterise(runs, HEIGHT, WIDTH, (HEIGHT, WIDTH)), mask_of(0, 0, 10, WIDTH))
-
-
-BAD = [
-    ([[6, 5, 20, 5, float("nan"), 25]], "far outside"),  # would hang the library
-    ([[6, 5, 20, 5, float("inf"), 25]], "far outside"),
-    ([[6, 5, 20, 5, 1e9, 25]], "far outside"),  # would crash it
-    ([[6, 5, 20, 5, 10**400, 25]], "not a list of numbers"),
-    ([[6, 5, 20, 25]], "fewer than three points"),
-    ([[]], "fewer than three points"),
-    ([[6, 5, 20, 5, 20, 25, 6]], "odd count"),
-    ([["6", "5", "20", "5", "20", "25"]], "not a list of numbers"),
-    ([[[6, 5], [20, 5], [20, 25]]], "not a list of numbers"),
-    ([None], "not a list of numbers"),
-    ([0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000, "outline"),
-    (None, "without a segmentation"),
-    ([], "without a segmentation"),
-    ({}, "without a segmentation"),
-    ("mask.png", "neither polygons nor run-lengths"),
-    (RLE | {"counts": RLE["counts"][:-2]}, "do not make up the image"),  # the library would read foreign memory
-    (RLE | {"counts": [*RLE["counts"], 5]}, "do not make up the image"),
-    (RLE | {"counts": [-5, 1205]}, "not numbers"),
-    (RLE | {"counts": [1200.0]}, "not numbers"),
-    (RLE | {"counts": [2**70]}, "do not make up the image"),
-    (RLE | {"counts": None}, "not numbers"),
-    (RLE | {"size": [WIDTH, HEIGHT]}, "another size"),
-    (RLE | {"counts": "Y12"}, "do not make up the image"),
-    (RLE | {"counts": ""}, "cannot be unpacked"),
-    (RLE | {"counts": "Y12V1P"}, "cannot be unpacked"),
-    (RLE | {"counts": "~~~~"}, "cannot be unpacked"),
-    (RLE | {"counts": "ünï"}, "cannot be unpacked"),
-    (RLE | {"counts": "oooooooooooooooo1"}, "cannot be unpacked"),
-]
-
-
-@pytest.mark.parametrize(("segmentation", "fault"), BAD)
-def test_a_bad_segmentation_is_refused_by_its_kind_before_it_reaches_the_library(segmentation, fault):
-    with pytest.raises(LabelError, match=fault):
-        runs_of(segmentation, HEIGHT, WIDTH)
-
-
-fuzz = settings(max_examples=100, deadline=None, database=None)  # a busy machine is not a fault
-NUMBER = st.one_of(
-    st.integers(-50, 100),
-    st.floats(),
-    st.sampled_from([math.nan, math.inf, -math.inf, 1e9, -1e308, 10**400, 2**63, 2**31, 0, HEIGHT * WIDTH]),
-)
-RING = st.lists(st.tuples(st.integers(-9, 39), st.integers(-9, 49)), min_size=3, max_size=6).map(lambda p: sum(p, ()))
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), NUMBER, st.text(max_size=8)),
-    lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
-    max_leaves=12,
-)
-COMPRESSED = st.one_of(
-    st.text("0123PQRnop`_~", max_size=30),
-    st.binary(max_size=9).map(lambda content: "".join(chr(48 + byte % 64) for byte in content)),
-)
-SEGMENTATION = st.one_of(
-    JSON,
-    st.lists(st.lists(NUMBER, max_size=12), max_size=3),
-    st.lists(st.lists(st.floats(-60, 90), min_size=3, max_size=8).map(lambda half: half + half), max_size=3),
-    st.fixed_dictionaries(
-        {"size": st.sampled_from([[HEIGHT, WIDTH], [WIDTH, HEIGHT], [], 3, None])},
-        optional={"counts": st.one_of(JSON, st.lists(NUMBER, max_size=8), COMPRESSED)},
-    ),
-)
-
-
-@fuzz
-@given(SEGMENTATION)
-def test_any_segmentation_is_refused_or_gives_runs_within_the_image(segmentation):
-    try:
-        runs = runs_of(segmentation, HEIGHT, WIDTH)
-    except LabelError as error:
-        assert "\n" not in str(error)
-        return
-    assert (runs.dtype, runs.shape[1]) == (np.int32, 2)
-    assert (runs[:, 0] >= 0).all() and (runs[:, 0] <= runs[:, 1]).all() and (runs[:, 1] <= HEIGHT * WIDTH).all()
-
-
-@fuzz
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
-@example(4000, 3000, 0)  # counts of many characters
-def test_compressed_and_plain_run_lengths_of_a_mask_come_back(height, width, seed):
-    rng = np.random.default_rng(seed)
-    drawn = rng.random((height, width)) < rng.choice([0, 1, rng.random()])
-    drawn = mask_of(100, 50, 3900, 2800, (height, width)) if height == 4000 else drawn
-    packed = library.encode(np.asfortranarray(drawn.astype(np.uint8)))["counts"].decode()
-    for written in (packed, counts_of(drawn)):  # the last count may be a 0, as some tools write
-        runs = runs_of({"size": [height, width], "counts": written}, height, width)
-        assert np.array_equal(rasterise(runs, height, width, (height, width)), drawn)
-
-
-@fuzz
-@given(st.lists(RING, min_size=1, max_size=3))
-def test_polygons_within_reach_of_the_image_are_drawn_as_the_library_draws_them(rings):
-    rings = [list(map(float, ring)) for ring in rings]
-    expected = library.decode(library.merge(library.frPyObjects(rings, HEIGHT, WIDTH)))
-    drawn = rasterise(runs_of(rings, HEIGHT, WIDTH), HEIGHT, WIDTH, (HEIGHT, WIDTH))
-    assert np.array_equal(drawn, expected.astype(bool))
-
-
 # Images and annotations
 
 
@@ -192,19 +62,20 @@ def test_annotations_are_checked_one_by_one(folder):
     images = [IMAGE, {"id": 8, "file_name": "gone.jpg"}, {"id": 9}, "image"]
     bad = [
         {"image_id": 8}, {"image_id": 99}, {"image_id": [1]}, {"category_id": 5}, {"category_id": "x"},
-        {"segmentation": None},
+        {"category_id": None}, {"segmentation": None},
     ]  # fmt: skip
     content = coco({}, *bad, images=images)
     content["annotations"].append(None)
     table = read_coco(content, folder)
     assert table.skipped.count == {
-        "unknown category_id": 2,
+        "unknown category_id": 3,
         "annotation without a segmentation": 1,
         "missing photo": 1,
         "image without id and file_name": 2,
         "annotation without an image in the file": 3,
     }
     assert table.skipped.first["missing photo"] == "annotation 2, gone.jpg"
+    assert table.skipped.first["unknown category_id"] == "annotation 5, a.jpg: 5"
     assert np.array_equal(table.label_map(0), BOX)
 
 
@@ -233,6 +104,73 @@ def test_resized_and_turned_photographs_fit(tmp_path):
     assert_in_register(table)
 
 
+@pytest.mark.parametrize(
+    ("ids", "wanted"),
+    [
+        ((1, 2), ("1", 2.0)),
+        (("1", "2"), (1, "2 ")),
+        ((1.0, "2.0"), ("1", 2)),
+        (("0001", 2), (1, "02")),
+        (("A-1", "b"), ("a-1", "B ")),
+        ((1, 2), ("a.jpg", "sub/b.JPG")),  # names in place of ids
+        ((1, 2), ("a", r"sub\b")),
+        (("a.jpg", "b.jpg"), ("a", "x/b.jpg")),
+        ((None, None), ("a.jpg", "b.jpg")),
+        ((10**17 + 1, 10**17 + 2), (str(10**17 + 1), 10**17 + 2)),
+    ],
+)
+def test_ids_are_compared_in_every_spelling(ids, wanted, folder):
+    save_photo(folder / "sub/b.jpg")
+    images = [IMAGE | {"id": ids[0]}, IMAGE | {"id": ids[1], "file_name": "sub/b.jpg"}]
+    content = coco({"image_id": wanted[1]}, {"image_id": wanted[0], "category_id": 3}, images=images)
+    content["categories"] = [{"id": "1.0", "name": "upper"}, {"id": 3.0, "name": "dress"}]
+    table = read_coco(content, folder)
+    assert (table.skipped.count, [path.name for path in table.files]) == ({}, ["a.jpg", "b.jpg"])
+    assert np.array_equal(table.label_map(0), BOX * 3)
+    assert np.array_equal(table.label_map(1), BOX)
+
+
+def test_numbers_in_place_of_file_names_are_ids_only_where_no_other_ids_are(folder):
+    save_photo(folder / "000139.jpg")
+    images = [IMAGE | {"id": 1}, IMAGE | {"id": 2, "file_name": "000139.jpg"}]
+    table = read_coco(coco({"image_id": 139}, {"image_id": "139"}, images=images[1:]), folder)
+    assert np.array_equal(table.label_map(0), BOX)
+    assert len(read_coco(coco({"image_id": 1}, {"image_id": 139}, images=images), folder)) == 1
+
+
+@pytest.mark.parametrize("stray", [3, "c.jpg", "", None, [1], {"id": 1}, 1.5, True])
+def test_where_annotations_have_no_image_a_photo_without_any_is_left_out(stray, folder):
+    for name in "bc":
+        save_photo(folder / f"{name}.png")
+    images = [IMAGE | {"id": 0}, IMAGE | {"id": 1.5e300, "file_name": "b.png"}]
+    table = read_coco(coco({"image_id": 0}, {"image_id": stray}, {"image_id": stray}, images=images), folder)
+    assert [path.name for path in table.files] == ["a.jpg"]
+    assert table.skipped.count == {
+        "photo without annotations, which may be among those without an image": 1,
+        "annotation without an image in the file": 2,
+    }
+    with pytest.raises(UserError, match="nothing usable.*2 annotation.*annotation without an image in the file"):
+        read_coco(coco({"image_id": stray}, {"image_id": stray}, images=images), folder)
+
+
+def test_gzipped_files_are_read(folder):
+    (folder / "labels.json.gz").write_bytes(gzip.compress(json.dumps(coco({})).encode()))
+    assert np.array_equal(read(folder / "labels.json.gz", folder).label_map(0), BOX)
+    (folder / "labels.json.gz").write_bytes(gzip.compress(b"{}")[:12])
+    with pytest.raises(UserError, match="cannot unpack"):
+        read(folder / "labels.json.gz", folder)
+
+
+@pytest.mark.parametrize("sizes", [{"height": 400, "width": "300"}, {"height": 4000.0, "width": 3000}])
+def test_coordinates_in_percent_are_refused(sizes, folder):
+    photo_of(np.zeros((400, 300), bool)).save(folder / "a.jpg")
+    content = coco({"segmentation": [[20, 20, 99.5, 20, 99.5, 40]]}, {}, images=[IMAGE | sizes])
+    with pytest.raises(UserError, match="no coordinate in .* is over 100: they look like percent"):
+        read_coco(content, folder)
+    content["annotations"].append(content["annotations"][0] | {"segmentation": [[20, 20, 299, 20, 299, 40]]})
+    assert len(read_coco(content, folder).class_of_row) == 2
+
+
 # Categories
 
 
@@ -246,29 +184,31 @@ def test_the_default_classes_go_by_names_whatever_the_ids(folder):
     expected = dict(zip(names, (0, 1, 2, 1, 3, 0), strict=True))
     for first in (0, 1, 40):
         assert values_by_name(named(*names, first=first), CLOTHES, folder) == expected
-    own = values_by_name(named("background", "Full", "LOWER", "upper"), CLOTHES, folder)
-    assert own == {"background": 0, "Full": 3, "LOWER": 2, "upper": 1}
     nameless = [{"id": i} for i in (0, 6, 10, 23)]
     table = read_coco(coco({"category_id": 6}, categories=nameless), folder)
     assert np.array_equal(table.label_map(0), BOX * 2)
     assert "have no names: their ids are taken as iMaterialist's" in table.lines()[0]
+    by_word = [{"id": "upper body"}, {"id": "footwear"}]
+    assert np.array_equal(read_coco(coco({"category_id": "Upper-Body"}, categories=by_word), folder).label_map(0), BOX)
 
 
 def test_class_maps_take_ids_and_names_of_the_file(folder):
-    (folder / "map.yml").write_text("dirndl: [dirndl dress, 12]\nshoes: [SHOE_left]\nhats: [hat]")
+    (folder / "map.yml").write_text("dirndl: [dirndl dress, 12]\nshoes: [SHOE_left]\nbackground: [hat]")
     classes = load_class_table(str(folder / "map.yml"))
     categories = [*named("Dirndl-Dress", "shoe left", "apron", first=10), *named("cap", first=3)]
     assert values_by_name(categories, classes, folder) == {"Dirndl-Dress": 1, "shoe left": 2, "apron": 1, "cap": 0}
 
 
 def test_what_was_mapped_is_said(folder):
-    table = read_coco(coco({"category_id": 4}, categories=named("trousers", "dress", "shoe", first=3)), folder)
-    assert table.lines() == [
-        "background: trousers (3), shoe (5)",
-        "upper: no category",
-        "lower: no category",
-        "full: dress (4)",
-    ]
+    table = read_coco(coco({"category_id": 4}, categories=named("jeans", "dress", "shoe", first=3)), folder)
+    assert table.lines() == ["background: shoe (5)", "upper: no category", "lower: jeans (3)", "full: dress (4)"]
+
+
+def test_unknown_categories_with_masks_are_refused_before_the_photographs_are_read(folder):
+    categories = named("upper", "frock", "sari", "kilt", first=1)
+    content = coco({}, {"category_id": 2}, {"category_id": 2}, {"category_id": "4"}, categories=categories)
+    with pytest.raises(UserError, match=r"unknown categories: frock \(2 masks\), kilt \(1 masks\); give a class map"):
+        read_coco(content, folder)
 
 
 # Whole files
@@ -284,8 +224,9 @@ def test_what_was_mapped_is_said(folder):
         (b"[]", "not a COCO file"),
         (b'{"shapes": [], "imagePath": "a.jpg"}', "not a COCO file"),
         (b'{"images": {}, "annotations": []}', "not a COCO file"),
-        (coco(categories=["upper"]), "categories needs a whole number"),
-        (coco(categories=[{"id": "x", "name": "upper"}]), "categories needs a whole number"),
+        (coco(categories=["upper"]), "each of its categories needs an id"),
+        (coco(categories=[{"id": [1], "name": "upper"}]), "each of its categories needs an id"),
+        (coco(categories={"1": "upper"}), "each of its categories needs an id"),
         (coco(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "two categories with the id 1"),
         (coco(categories=named("person", "dog")), r"\(person, dog\) makes one of the classes upper, lower"),
         (coco(images=[{"id": 1, "file_name": "none.jpg"}]), "nothing usable.*missing photo"),

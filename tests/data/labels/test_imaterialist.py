@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data.classes import ClassTable, load_class_table
+from data.classes import load_class_table
 from data.labels.imaterialist import COLUMNS, SEPARATORS
 from data.labels.table import LabelTable
 from tests.data.labels.drawn import BOX, HEIGHT, ROW, WIDTH, assert_usable, read, save_photo, write_csv
@@ -107,6 +107,10 @@ def test_every_kind_of_bad_row_is_counted_with_its_first_and_skipped(folder):
         assert table.skipped.first[kind].startswith(f"row {number}, ")
         number += len(bad)
     assert np.array_equal(table.label_map(0), BOX)
+    for kind, value in {"unknown ClassId": "'46'", "Height or Width that is not a number": "'tall'",
+                        "run-lengths that are not digits": "'1 two'",
+                        "run-lengths that leave the image": "1200 2 of 1200 pixels"}.items():  # fmt: skip
+        assert table.skipped.first[kind].endswith(f": {value}")
 
 
 def test_one_bad_line_costs_one_row(folder):
@@ -137,12 +141,38 @@ def test_what_is_no_table_is_refused_in_one_line(folder):
         assert "\n" not in str(error.value)
 
 
-def test_a_class_map_may_name_iMaterialists_categories(folder):
-    (folder / "map.yml").write_text('tops: ["top, t-shirt, sweatshirt"]\nbags: [bag]')
-    df_path = write_csv(folder, ["a.jpg", *ROW])
-    assert_box(read(df_path, folder, load_class_table(str(folder / "map.yml"))))
-    with pytest.raises(UserError, match="names the category dirndl, which iMaterialist does not have"):
-        read(df_path, folder, ClassTable(("dirndl",), (("dirndl",),)))
+def test_a_class_map_may_name_categories(folder):
+    (folder / "map.yml").write_text('tops: ["top, t-shirt, sweatshirt"]\nbags: [bag]\nsaris: [sari]\nbackground: [hat]')
+    classes = load_class_table(str(folder / "map.yml"))
+    assert_box(read(write_csv(folder, ["a.jpg", *ROW]), folder, classes))
+    rows = [["a.jpg", *ROW[:3], name] for name in ("Sari", "saris", "hats")]
+    assert_box(read(write_csv(folder, *rows), folder, classes), 3)
+    with pytest.raises(UserError, match=r"names sari, which .* does not have, but not dress \(1 masks\)"):
+        read(write_csv(folder, ["a.jpg", *ROW], ["a.jpg", *ROW[:3], 10]), folder, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dress", 3), ("Shirt, Blouse", 1), ("T-shirts", 1), ("upper", 1), ("Lower body", 2), ("trousers", 2),
+     ("jeans_3", 2), ("sling dress_93_101", 3), ("shoe", 0), ("left-arm", 0)],
+)  # fmt: skip
+def test_names_of_categories_are_read_in_place_of_numbers(name, value, folder):
+    assert_box(read(write_csv(folder, ["a.jpg", *ROW[:3], name]), folder), value)
+
+
+def test_unknown_names_are_bad_rows_in_a_table_of_numbers_and_refused_among_names(folder):
+    unknown = [["a.jpg", *ROW[:3], name] for name in ("frock", "kilt", "frock")]
+    table = read(write_csv(folder, ["a.jpg", *ROW], *unknown), folder)
+    assert table.skipped.lines() == ["skipped 3 row(s): unknown ClassId (first: row 2, a.jpg: 'frock')"]
+    with pytest.raises(UserError, match=r"masks of unknown categories: frock \(2 masks\), kilt \(1 masks\)"):
+        read(write_csv(folder, ["a.jpg", *ROW[:3], "dress"], *unknown), folder)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "-1", "-1.0", "nan", "None", "NULL", "[]", "-", "0 0"])
+def test_a_row_without_pixels_says_that_its_photo_has_no_clothes(nothing, folder):
+    for class_id in ("", "-1", "3"):
+        table = read(write_csv(folder, ["a.jpg", nothing, HEIGHT, WIDTH, class_id]), folder)
+        assert (table.skipped.count, len(table), table.label_map(0).any()) == ({}, 1, False)
 
 
 def test_the_real_set_is_read_whole(ccp_train, ccp_val):

@@ -1,21 +1,19 @@
-"""Label maps of any content: used where they are sound, counted or refused in one line where they are not."""
+"""Folders of label maps: whose map each is, what its values mean, and what cannot be used."""
 
-import io
-import struct
-import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.classes import CLOTHES
-from data.label_values import PALETTE, UNKNOWN
+from data.classes import CLOTHES, ClassTable, load_class_table
+from data.label_values import SOME_CLOTHES, UNKNOWN
+from data.labels.categories import Categories
 from data.labels.maps import runs_of_values
 from data.labels.rle import rasterise
+from data.labels.table import LabelTable
 from data.photos.folder import result_names
 from data.results.formats import FORMATS, result_path
 from data.results.segmentation import Segmentation
@@ -28,40 +26,15 @@ from tests.data.labels.drawn import (
     HEIGHT,
     WIDTH,
     assert_in_register,
-    assert_usable,
     photo_of,
     read,
     save_photo,
 )
-from tests.helpers import flags_of, run_here
+from tests.helpers import ROOT, flags_of, run_here
 from utils.errors import UserError
 
 LABEL = np.where(BOX, 1, 0).astype(np.uint8)
 LABEL[30:36, 8:20] = 2
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def grey_png(label: np.ndarray, bits: int) -> bytes:
-    """A greyscale PNG of less than 8 bits, which Pillow does not write."""
-    single = np.unpackbits(label[..., None], axis=2)[:, :, 8 - bits :].reshape(len(label), -1)
-    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in single)
-    header = struct.pack(">IIBBBBB", label.shape[1], label.shape[0], bits, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def png(image: Image.Image, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", **options)
-    return file.getvalue()
-
-
-def with_palette(label: np.ndarray) -> Image.Image:
-    image = Image.fromarray(label)
-    image.putpalette(PALETTE.tobytes())
-    return image
 
 
 def save_map(path: Path, label: np.ndarray = LABEL) -> None:
@@ -69,46 +42,9 @@ def save_map(path: Path, label: np.ndarray = LABEL) -> None:
     Image.fromarray(label.astype(np.uint8)).save(path)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A photo, and a folder for its label map."""
-    folder = tmp_path_factory.mktemp("maps")
-    save_photo(folder / "photos/a.jpg", LABEL > 0)
-    (folder / "maps").mkdir()
-    return folder
-
-
-def label_of(content: bytes, folder: Path) -> np.ndarray:
-    """The photo's label map where a file with this content is its label map."""
-    (folder / "maps/a.png").write_bytes(content)
-    table = read(folder / "maps", folder / "photos")
-    assert_usable(table)
-    return table.label_map(0)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        png(Image.fromarray(LABEL)),
-        png(Image.fromarray(LABEL.astype(np.uint16))),
-        png(with_palette(LABEL)),
-        png(with_palette(LABEL), bits=2),
-        cv2.imencode(".png", LABEL)[1].tobytes(),
-        grey_png(LABEL, 2),
-        grey_png(LABEL, 4),
-    ],
-)
-def test_grey_and_palette_maps_of_any_depth_are_read(content, folder):
-    assert np.array_equal(label_of(content, folder), LABEL)
-
-
-def test_a_map_of_one_bit_has_the_values_0_and_1(folder):
-    assert np.array_equal(label_of(grey_png(LABEL % 2, 1), folder), LABEL % 2)
-
-
-def test_unknown_pixels_stay_unknown_in_training_and_evaluation(tmp_path):
+def test_unknown_pixels_and_classes_stay_unknown_in_training_and_evaluation(tmp_path):
     label = LABEL.copy()
-    label[:4] = UNKNOWN
+    label[:4], label[4:6] = UNKNOWN, SOME_CLOTHES
     save_photo(tmp_path / "photos/a.jpg", LABEL > 0)
     save_map(tmp_path / "maps/a.png", label)
     table = read(tmp_path / "maps", tmp_path / "photos")
@@ -147,59 +83,150 @@ def test_maps_in_the_folder_of_the_photographs_or_below_it_are_not_photographs(m
         assert "photographs without any row: 0" in run_here("-m", "data.audit", *flags_of(options)).stdout
 
 
+def test_photographs_may_be_png_too_where_maps_have_an_ending(tmp_path):
+    for name in "ab":
+        save_photo(tmp_path / f"{name}.png", LABEL > 0)
+        save_map(tmp_path / f"{name}_mask.png")
+    table = read(tmp_path, tmp_path)
+    assert [path.name for path in table.files] == ["a.png", "b.png"]
+    assert_in_register(table)
+
+
+@pytest.mark.parametrize(
+    ("photos", "maps"),
+    [
+        ("a.jpg b.jpg", "a_mask.png b_mask.png"),
+        ("a.jpg b.jpg", "a_seg.png b_seg.png"),
+        ("a.jpg b.jpg", "a-label.png b-label.png"),
+        ("a.jpg", "a.labels.png"),
+        ("a.jpg b.jpg", "mask_a.png mask_b.png"),
+        ("a.jpg b.jpg", "a_gtFine_labelIds.png b_gtFine_labelIds.png"),
+        ("a_1.jpg b_1.jpg", "a_1_x7.png b_1_x7.png"),
+        ("one/a.jpg two/a.jpg", "maps/one/a_Segmentation.png maps/two/a_Segmentation.png"),
+        ("a.jpg b_mask.jpg", "a_mask.png b_mask.png"),
+        ("a.jpeg b.webp", "a.jpeg.png b.png"),
+    ],
+)
+def test_words_that_all_maps_have_are_no_part_of_the_photos_name(photos, maps, tmp_path):
+    for photo, path in zip(photos.split(), maps.split(), strict=True):
+        save_photo(tmp_path / "photos" / photo, LABEL > 0)
+        save_map(tmp_path / "maps" / path)
+    table = read(tmp_path / "maps", tmp_path / "photos")
+    assert [path.relative_to(tmp_path / "photos").as_posix() for path in table.files] == photos.split()
+    assert table.lines() == []
+    assert_in_register(table)
+
+
 def test_maps_that_cannot_be_used_are_counted(tmp_path):
     for name in "abcde":
         save_photo(tmp_path / f"photos/{name}.jpg")
     maps = tmp_path / "maps"
     save_map(maps / "a.png", np.zeros_like(LABEL))
     save_map(maps / "b.png", LABEL[:20])
-    photo_of(BOX).save(maps / "c.png")
+    Image.new("RGB", (WIDTH, HEIGHT), (9, 8, 7)).save(maps / "c.png")
     (maps / "d.png").write_text("no image")
     save_map(maps / "gone.PNG")
     save_map(maps / ".hidden.png")
     table = read(maps, tmp_path / "photos")
     assert [path.name for path in table.files] == ["a.jpg"]
-    assert table.skipped.count == {
-        "label map of another shape than its photo": 1,
-        "label map that is neither grey nor palette": 1,
-        "label map that cannot be read": 1,
-        "missing photo": 1,
+    assert table.skipped.first == {
+        "label map of another shape than its photo": "label map 2, b.png: the label map has 30x20, the photo has 30x40",
+        "label map with a colour that stands for no class": "label map 3, c.png: (9, 8, 7) at x 0, y 0",
+        "label map that cannot be read": "label map 4, d.png",
+        "missing photo": "label map 5, gone.PNG",
     }
-    first = table.skipped.first["label map of another shape than its photo"]
-    assert first == "label map 2, b.png: the label map has 30x20, the photo has 30x40"
+
+
+def table_of(folder: Path, label: np.ndarray, classes: ClassTable = CLOTHES) -> LabelTable:
+    save_photo(folder / "photos/a.jpg", label > 0)
+    save_map(folder / "maps/a.png", label)
+    return read(folder / "maps", folder / "photos", classes)
 
 
 @pytest.mark.parametrize(
-    ("label", "words"),
+    ("classes", "label", "words"),
     [
-        (LABEL * 7, "a.png has the value 7, but there are 4 classes, 0 to 3: background, upper, lower, full"),
-        (LABEL.clip(0, 1) * 255, "hold only 0 and 255, and 255 stands for unknown"),
+        (CLOTHES, LABEL * 7, "a.png has the value 7, but there are 4 classes, 0 to 3: .* give a class map"),
+        (CLOTHES, LABEL.clip(0, 1) * 255, "hold only 0 and 255, and 255 stands for unknown"),
+        (ClassTable(("shoes", "bags"), ((23,), (24,))), LABEL, "only the values 1, 2; if there shoes, bags are 1 to 2"),
+        (ClassTable(("tops", "x"), ((5,), (6,)), (1, 2)), LABEL, "only the values 1, 2; if there tops, x are 1 to 2"),
+        (ClassTable(("shoes", "bags"), ((23,), (24,))), LABEL * 5, r"no mask of .* there are 5 \(1 masks\), 10"),
+        (ClassTable(("tops",), ((0, 1),)), LABEL, "the class map has 0 in tops"),
     ],
 )
-def test_values_that_are_not_classes_are_refused(label, words, folder):
+def test_values_that_are_not_classes_are_refused(classes, label, words, tmp_path):
     with pytest.raises(UserError, match=words):
-        label_of(png(Image.fromarray(label)), folder)
-
-
-def test_a_folder_without_maps_is_refused(folder):
+        table_of(tmp_path, label, classes)
     with pytest.raises(UserError, match="there are no label maps"):
-        read(folder / "photos", folder / "photos")
+        read(tmp_path / "photos", tmp_path / "photos")
+
+
+def test_the_numbers_of_a_class_map_are_values(tmp_path):
+    label = LABEL * 10  # 10 and 20
+    label[0, :4] = 7, 7, 9, UNKNOWN
+    classes = ClassTable(("skirts", "tops"), ((20, 300), (10, 9)), (7,))
+    table = table_of(tmp_path, label, classes)
+    expected = np.select([label == 20, (label == 10) | (label == 9), label == UNKNOWN], [1, 2, UNKNOWN])
+    assert np.array_equal(table.label_map(0), expected)
+    assert table.lines() == ["skirts: 20, 300", "tops: 9, 10"]
+    label[1, 0] = 11
+    said = table_of(tmp_path, label, classes).lines()
+    assert said[2:] == ["background, as the class map does not name them: 11 (1 masks)"]
+
+
+def test_values_are_the_classes_in_order_under_a_class_map_of_names(tmp_path):
+    classes = ClassTable(("skirts", "tops"), (("skirt",), ("top", "blouse")))
+    assert np.array_equal(table_of(tmp_path, LABEL, classes).label_map(0), LABEL)
+
+
+LIP = """
+    hat hair glove sunglasses upper-clothes dress coat socks pants jumpsuits scarf skirt face left-arm right-arm
+    left-leg right-leg left-shoe right-shoe
+"""
+MHP_V1 = """
+    hat hair sunglasses upper-clothes skirt pants dress belt left-shoe right-shoe face left-leg right-leg
+    left-arm right-arm bag scarf torso-skin
+"""
+MHP = """
+    cap/hat helmet face hair left-arm right-arm left-hand right-hand protector bikini/bra
+    jacket/windbreaker/hoodie t-shirt polo-shirt sweater singlet torso-skin pants shorts/swim-shorts skirt
+    stockings socks left-boot right-boot left-shoe right-shoe left-highheel right-highheel left-sandal
+    right-sandal left-leg right-leg left-foot right-foot coat dress robe jumpsuit other-full-body-clothes
+    headwear backpack ball bats belt bottle carrybag cases sunglasses eyewear glove scarf umbrella wallet/purse
+    watch wristband tie other-accessary other-upper-body-clothes other-lower-body-clothes
+"""
+PARSINGS = {
+    "lip": LIP, "schp": LIP, "cihp": LIP.replace("jumpsuits", "torso-skin"), "mhp": MHP, "mhp_v1": MHP_V1,
+    "atr": MHP_V1.replace("torso-skin", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parsing", PARSINGS)
+def test_maps_of_other_parsings_are_read_with_their_recipe(parsing, tmp_path):
+    names = dict(enumerate(PARSINGS[parsing].split(), 1))
+    label = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % (len(names) + 1)
+    classes = load_class_table(str(ROOT / f"recipes/maps/{parsing}.yml"))
+    table = table_of(tmp_path, label, classes)
+    value_of = [0, *(value for _, value in Categories.by_name(CLOTHES, names, parsing).table.values())]
+    assert classes.names == CLOTHES.names and max(value_of) == 3
+    assert np.array_equal(table.label_map(0), np.array(value_of)[label])
+    assert len(table.lines()) == 3  # the values of each class, and nothing that the recipe does not name
+
+
+def test_the_people_of_one_photo_in_mhp_are_put_together(tmp_path):
+    for photo in ("7", "12"):
+        save_photo(tmp_path / f"photos/{photo}.jpg", LABEL > 0)
+        for value in (1, 2):
+            person = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            person[..., 0] = np.where(value == LABEL, value, 0)  # values in the red channel
+            (tmp_path / "maps").mkdir(exist_ok=True)
+            Image.fromarray(person).save(tmp_path / f"maps/{photo}_02_0{value}.png")
+    table = read(tmp_path / "maps", tmp_path / "photos")
+    assert [path.name for path in table.files] == ["12.jpg", "7.jpg"]
+    assert all(np.array_equal(table.label_map(i), LABEL) for i in range(2))
 
 
 fuzz = settings(max_examples=100, deadline=None, database=None)  # a busy machine is not a fault
-FILES = [png(Image.fromarray(LABEL)), png(with_palette(LABEL)), grey_png(LABEL, 4)]
-
-
-@fuzz
-@given(st.sampled_from([*FILES, b"\x89PNG\r\n\x1a\n"]), st.integers(0, 2000), st.binary(max_size=3), st.booleans())
-def test_a_damaged_label_map_is_used_or_refused_in_one_line(folder, content, place, other, cut):
-    place %= len(content)
-    try:
-        label = label_of(content[:place] + other + (b"" if cut else content[place + len(other) :]), folder)
-    except UserError as error:
-        assert "\n" not in str(error)
-    else:
-        assert label.shape == LABEL.shape
 
 
 @fuzz

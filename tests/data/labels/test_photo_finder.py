@@ -40,6 +40,20 @@ FOUND = [
     ("a.jpg", "../data/train/a.jpg"),
     ("train/a.jpg", "a.jpg"),
     ("cafe\u0301.jpg", "caf\u00e9"),
+    ("a.jpg", "https://example.com/shots/a.jpg"),
+    ("a.jpg", "https://example.com/shots/a.jpg?X-Amz-Date=2024&sig=%2F"),
+    ("a.jpg", "s3://bucket/shots/a.jpg"),
+    ("a.jpg", "gs://bucket/a.jpg"),
+    ("a.jpg", "file:///home/me/a.jpg"),
+    ("my shot.jpg", "http://localhost:8080/data/my%20shot.jpg"),
+    ("a.jpg", "/data/local-files/?d=shots%2Fa.jpg"),
+    ("a.jpg", "/data/upload/3/3f9ab2c1-a.jpg"),
+    ("a.jpg", "3f9ab2c1-a"),
+    ("a.jpg", r"..\\..\\upload\\3f9ab2c1-a.jpg"),
+    ("my shot.jpg", "https://example.com/upload/3f9ab2c1-my%20shot.jpg"),
+    ("3f9ab2c1-a.jpg", "3f9ab2c1-a.jpg"),
+    ("50%.jpg", "50%.jpg"),
+    ("a?b.jpg", "a?b"),
 ]
 
 

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from data.classes import load_class_table
+from data.labels.categories import Categories
 from tests.data.labels.drawn import HEIGHT, WIDTH, mask_of, read, save_photo, write_csv
-from tests.data.labels.test_coco import coco, counts_of
+from tests.data.labels.test_coco import coco
+from tests.data.labels.test_coco_masks import counts_of
 from tests.helpers import ROOT, DataSet, encode_rle, flags_of, run_here, training_flags
 
 
@@ -49,7 +51,8 @@ def test_the_documented_class_map_is_read(tmp_path):
     (tmp_path / "map.yml").write_text(example("Classes"))
     table = load_class_table(str(tmp_path / "map.yml"))
     assert table.names == ("background", "shoes", "bags", "tops")
-    assert [table.by_category[number] for number in (23, 24, 0, 2, 10)] == [1, 2, 3, 3, 0]
+    categories = Categories.by_imaterialist(table).table
+    assert [categories[number][1] for number in (23, 24, 0, 2, 10)] == [1, 2, 3, 3, 0]
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Packed labels: which rows are used, precedence of classes, any size, and memory that loader workers share."""
 
+from collections import Counter
 from itertools import permutations
 from pathlib import Path
 
@@ -91,7 +92,7 @@ class Reader:
         for self.taken, given in enumerate(self.given, 1):  # noqa: B020
             yield given
 
-    def notes(self) -> list[str]:
+    def notes(self, masks: Counter[int]) -> list[str]:
         return ["a note"]
 
 

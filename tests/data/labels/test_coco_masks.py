@@ -1,0 +1,180 @@
+"""Masks of COCO annotations: every spelling is read, and nothing unsound reaches the library."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as library
+
+from data.labels.coco_masks import runs_of
+from data.labels.rle import LabelError, rasterise
+from tests.data.labels.drawn import BOX, HEIGHT, WIDTH, mask_of
+
+RECTANGLE = [6, 5, 20, 5, 20, 25, 6, 25]  # BOX
+
+
+def counts_of(mask: np.ndarray) -> list[int]:
+    """Uncompressed run-lengths."""
+    flat = np.concatenate(([0], mask.T.ravel(), [0]))
+    return np.diff([0, *np.flatnonzero(np.diff(flat)).tolist(), mask.size]).tolist()
+
+
+def drawn(segmentation: object) -> np.ndarray:
+    return rasterise(runs_of(segmentation, HEIGHT, WIDTH), HEIGHT, WIDTH, (HEIGHT, WIDTH))
+
+
+RLE = {"size": [HEIGHT, WIDTH], "counts": counts_of(BOX)}
+PAIRS = [[6, 5], [20, 5], [20, 25], [6, 25]]
+HALVES = [
+    {"size": [HEIGHT, WIDTH], "counts": counts_of(half)} for half in (mask_of(5, 6, 12, 20), mask_of(12, 6, 25, 20))
+]
+COMPRESSED = library.encode(np.asfortranarray(BOX))["counts"].decode()
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [RECTANGLE],
+        RECTANGLE,
+        [RECTANGLE, [1, 1, 2, 2]],
+        [RECTANGLE, [7, 6, 9, 6, 9, 9]],
+        [list(map(str, RECTANGLE))],
+        [list(map(float, RECTANGLE))],
+        [PAIRS],
+        PAIRS,
+        [[PAIRS]],
+        [[{"x": x, "y": str(y)} for x, y in PAIRS]],
+        json.dumps([RECTANGLE]),
+        RLE,
+        RLE | {"counts": COMPRESSED},
+        RLE | {"counts": f"b'{COMPRESSED}'"},
+        RLE | {"counts": list(map(float, RLE["counts"]))},
+        RLE | {"counts": list(map(str, RLE["counts"]))},
+        RLE | {"counts": " ".join(map(str, RLE["counts"]))},
+        RLE | {"counts": str(RLE["counts"])},
+        RLE | {"size": [float(HEIGHT), str(WIDTH)]},
+        {"counts": RLE["counts"]},
+        [RLE],
+        HALVES,
+        json.dumps(RLE),
+    ],
+)
+def test_run_lengths_and_polygons_are_read_in_every_spelling(segmentation):
+    assert np.array_equal(drawn(segmentation), BOX)
+
+
+def test_polygons_may_reach_over_the_rim():
+    assert np.array_equal(drawn([[-5, -5, 50, -5, 50, 10, -5, 10]]), mask_of(0, 0, 10, WIDTH))
+
+
+BAD = [
+    ([[6, 5, 20, 5, float("nan"), 25]], "far outside"),  # would hang the library
+    ([[6, 5, 20, 5, float("inf"), 25]], "far outside"),
+    ([[6, 5, 20, 5, 1e9, 25]], "far outside"),  # would crash it
+    ([[6, 5, 20, 5, 10**400, 25]], "not a list of numbers"),
+    ([[6, 5, 20, 25]], "fewer than three points"),
+    ([[]], "fewer than three points"),
+    ([[6, 5, 20, 5, 20, 25, 6]], "odd count"),
+    ([["6", "5", "x", "5", "20", "25"]], "not a list of numbers"),
+    ([[[[[[[6, 5], [20, 5], [20, 25]]]]]]], "not a list of numbers"),
+    ([None], "far outside|not a list|odd count"),
+    ([[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "shares of the image"),
+    ([[0, 0, 1, 0, 1, 1, 0, 1]], "shares of the image"),
+    ([[31, 5, 40, 5, 40, 25, 31, 25]], "mostly outside"),
+    ([[10, -30, 20, -30, 20, 5]], "mostly outside"),
+    ([0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000, "outline"),
+    (None, "without a segmentation"),
+    ([], "without a segmentation"),
+    ({}, "without a segmentation"),
+    ("mask.png", "neither polygons nor run-lengths"),
+    (RLE | {"counts": RLE["counts"][:-2]}, "do not make up the image"),  # the library would read foreign memory
+    (RLE | {"counts": [*RLE["counts"], 5]}, "do not make up the image"),
+    (RLE | {"counts": [-5, 1205]}, "not numbers"),
+    (RLE | {"counts": [1199.5, 0.5]}, "not numbers"),
+    (RLE | {"counts": [True, 1199]}, "not numbers"),
+    (RLE | {"counts": "600 x"}, "not numbers"),
+    ([RLE, RLE | {"counts": [1199]}], "do not make up the image"),
+    (RLE | {"counts": [2**70]}, "do not make up the image"),
+    (RLE | {"counts": None}, "not numbers"),
+    (RLE | {"size": [WIDTH, HEIGHT]}, "another size"),
+    (RLE | {"counts": "Y12"}, "do not make up the image"),
+    (RLE | {"counts": ""}, "cannot be unpacked"),
+    (RLE | {"counts": "Y12V1P"}, "cannot be unpacked"),
+    (RLE | {"counts": "~~~~"}, "cannot be unpacked"),
+    (RLE | {"counts": "ünï"}, "cannot be unpacked"),
+    (RLE | {"counts": "oooooooooooooooo1"}, "cannot be unpacked"),
+]
+
+
+@pytest.mark.parametrize(("segmentation", "fault"), BAD)
+def test_a_bad_segmentation_is_refused_by_its_kind_before_it_reaches_the_library(segmentation, fault):
+    with pytest.raises(LabelError, match=fault):
+        runs_of(segmentation, HEIGHT, WIDTH)
+
+
+fuzz = settings(max_examples=100, deadline=None, database=None)  # a busy machine is not a fault
+NUMBER = st.one_of(
+    st.integers(-50, 100),
+    st.floats(),
+    st.sampled_from([math.nan, math.inf, -math.inf, 1e9, -1e308, 10**400, 2**63, 2**31, 0, HEIGHT * WIDTH]),
+)
+RING = st.lists(st.tuples(st.integers(-9, 39), st.integers(-9, 49)), min_size=3, max_size=6).map(lambda p: sum(p, ()))
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBER, st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+    max_leaves=12,
+)
+COMPRESSED = st.one_of(
+    st.text("0123PQRnop`_~", max_size=30),
+    st.binary(max_size=9).map(lambda content: "".join(chr(48 + byte % 64) for byte in content)),
+)
+SEGMENTATION = st.one_of(
+    JSON,
+    st.lists(st.lists(NUMBER, max_size=12), max_size=3),
+    st.lists(st.lists(st.floats(-60, 90), min_size=3, max_size=8).map(lambda half: half + half), max_size=3),
+    st.fixed_dictionaries(
+        {"size": st.sampled_from([[HEIGHT, WIDTH], [WIDTH, HEIGHT], [], 3, None])},
+        optional={"counts": st.one_of(JSON, st.lists(NUMBER, max_size=8), COMPRESSED)},
+    ),
+)
+
+
+@fuzz
+@given(SEGMENTATION)
+def test_any_segmentation_is_refused_or_gives_runs_within_the_image(segmentation):
+    try:
+        runs = runs_of(segmentation, HEIGHT, WIDTH)
+    except LabelError as error:
+        assert "\n" not in str(error)
+        return
+    assert (runs.dtype, runs.shape[1]) == (np.int32, 2)
+    assert (runs[:, 0] >= 0).all() and (runs[:, 0] <= runs[:, 1]).all() and (runs[:, 1] <= HEIGHT * WIDTH).all()
+
+
+@fuzz
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@example(4000, 3000, 0)  # counts of many characters
+def test_compressed_and_plain_run_lengths_of_a_mask_come_back(height, width, seed):
+    rng = np.random.default_rng(seed)
+    drawn = rng.random((height, width)) < rng.choice([0, 1, rng.random()])
+    drawn = mask_of(100, 50, 3900, 2800, (height, width)) if height == 4000 else drawn
+    packed = library.encode(np.asfortranarray(drawn.astype(np.uint8)))["counts"].decode()
+    for written in (packed, counts_of(drawn)):  # the last count may be a 0, as some tools write
+        runs = runs_of({"size": [height, width], "counts": written}, height, width)
+        assert np.array_equal(rasterise(runs, height, width, (height, width)), drawn)
+
+
+@fuzz
+@given(st.lists(RING, min_size=1, max_size=3))
+def test_polygons_within_reach_of_the_image_are_drawn_as_the_library_draws_them(rings):
+    rings = [list(map(float, ring)) for ring in rings]
+    try:
+        runs = runs_of(rings, HEIGHT, WIDTH)
+    except LabelError as error:
+        assert "outside" in str(error) or "shares" in str(error)
+        return
+    expected = library.decode(library.merge(library.frPyObjects(rings, HEIGHT, WIDTH)))
+    assert np.array_equal(rasterise(runs, HEIGHT, WIDTH, (HEIGHT, WIDTH)), expected.astype(bool))

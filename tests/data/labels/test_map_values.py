@@ -1,0 +1,146 @@
+"""A label map has the same values whichever way it was saved; any other content is a fault."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from data.label_values import PALETTE, UNKNOWN
+from data.labels.map_values import read_label_map
+from data.labels.rle import LabelError
+from tests.data.labels.test_coco_masks import fuzz
+
+LABEL = np.array([[0, 1, 1, 0], [2, 2, 3, 1], [0, 0, 3, 2]], np.uint8)
+COLOURS = PALETTE[LABEL]
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def grey_png(label: np.ndarray, bits: int) -> bytes:
+    """A greyscale PNG of less than 8 bits, which Pillow does not write."""
+    single = np.unpackbits(label[..., None], axis=2)[:, :, 8 - bits :].reshape(len(label), -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in single)
+    header = struct.pack(">IIBBBBB", label.shape[1], label.shape[0], bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def png(image: Image.Image, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def with_palette(places: np.ndarray, palette: np.ndarray = PALETTE) -> Image.Image:
+    image = Image.fromarray(places)
+    image.putpalette(palette.astype(np.uint8).tobytes())
+    return image
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("maps") / "a.png"
+
+
+def values_of(content: bytes, path: Path) -> np.ndarray:
+    path.write_bytes(content)
+    return read_label_map(path)
+
+
+def with_alpha(pixels: np.ndarray, alpha: np.ndarray | int) -> Image.Image:
+    layer = np.broadcast_to(np.uint8(alpha), LABEL.shape)
+    return Image.fromarray(np.dstack((pixels, layer)))
+
+
+GREY = np.dstack([LABEL] * 3)
+ORDER = np.array([0, 3, 1, 2])  # places of the classes in a sorted palette
+OTHER_COLOURS = np.array([(0, 0, 0), (255, 85, 0), (0, 0, 85), (0, 128, 0)])  # LIP's, say
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(Image.fromarray(LABEL)),
+        png(Image.fromarray(LABEL.astype(np.uint16))),
+        png(with_palette(LABEL)),
+        png(with_palette(LABEL), bits=2),
+        png(with_palette(LABEL), transparency=0),
+        png(with_palette(LABEL, OTHER_COLOURS)),
+        png(with_palette(LABEL, np.arange(256)[:, None].repeat(3, 1))),
+        png(with_palette(ORDER[LABEL].astype(np.uint8), PALETTE[np.argsort(ORDER)])),
+        cv2.imencode(".png", LABEL)[1].tobytes(),
+        grey_png(LABEL, 2),
+        grey_png(LABEL, 4),
+        png(Image.fromarray(GREY)),
+        png(with_alpha(LABEL, 255)),
+        png(with_alpha(GREY, 255)),
+        png(Image.fromarray(COLOURS)),
+        png(with_alpha(COLOURS, 255)),
+        png(with_alpha(COLOURS, np.where(LABEL, 128, 0))),
+        png(with_alpha(LABEL, np.where(LABEL, 1, 0))),
+        png(Image.fromarray(np.dstack((LABEL, LABEL * 0, LABEL * 0)))),
+    ],
+)
+def test_a_map_has_its_values_however_it_was_saved(content, path):
+    assert np.array_equal(values_of(content, path), LABEL)
+
+
+@pytest.mark.parametrize(
+    ("content", "label"),
+    [
+        (grey_png(LABEL % 2, 1), LABEL % 2),
+        (png(Image.fromarray(np.full((2, 2, 3), PALETTE[1]))), np.full((2, 2), 1)),  # and not the red channel, 128
+        (png(Image.fromarray(PALETTE[[[254, 255]]])), [[254, 255]]),
+        (png(Image.fromarray(np.full((2, 2, 3), 128, np.uint8))), np.full((2, 2), 128)),
+        (png(with_alpha(COLOURS, 0)), np.where(LABEL, UNKNOWN, 0)),  # transparent is not background
+        (png(with_alpha(GREY, np.where(LABEL == 3, 0, 9))), np.where(LABEL == 3, UNKNOWN, LABEL)),
+    ],
+)
+def test_each_value_is_the_right_one(content, label, path):
+    assert np.array_equal(values_of(content, path), label)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "detail"),
+    [
+        (
+            png(Image.fromarray(COLOURS + np.uint8([0, 0, 5]))),
+            "colour that stands for no class",
+            "(0, 0, 5) at x 0, y 0",
+        ),
+        (
+            png(Image.fromarray(COLOURS).resize((9, 9), Image.Resampling.BILINEAR)),
+            "colour that stands for no class",
+            "(",
+        ),
+        (b"no image", "cannot be read", ""),
+        (png(Image.fromarray(LABEL))[:50], "cannot be read", ""),
+    ],
+)
+def test_what_is_no_label_map_is_a_fault(content, kind, detail, path):
+    with pytest.raises(LabelError, match=kind) as error:
+        values_of(content, path)
+    assert error.value.detail.startswith(detail)
+
+
+FILES = [png(Image.fromarray(LABEL)), png(with_palette(LABEL)), png(with_alpha(COLOURS, 255)), grey_png(LABEL, 4)]
+
+
+@fuzz
+@given(st.sampled_from([*FILES, b"\x89PNG\r\n\x1a\n"]), st.integers(0, 2000), st.binary(max_size=3), st.booleans())
+def test_a_damaged_label_map_is_read_or_a_fault(path, content, place, other, cut):
+    place %= len(content)
+    try:
+        values = values_of(content[:place] + other + (b"" if cut else content[place + len(other) :]), path)
+    except LabelError as error:
+        assert "\n" not in str(error)
+    else:
+        assert values.ndim == 2
