@@ -158,7 +158,9 @@ class Preset:
         first: dict[str, Path] = {}
         for photo, (kind, _, _) in places.items():
             if photo.suffix.lower() not in WRITERS and (self.fit or "{name}" in kind.files[0]):
-                raise UserError(f"{photo}: a mask with one channel cannot be {photo.suffix}; save the photo as .jpg or .png")
+                raise UserError(
+                    f"{photo}: a mask with one channel cannot be {photo.suffix}; save the photo as .jpg or .png"
+                )
             for path in self.paths(Path(), photo).values():
                 other = first.setdefault(str(path).lower(), photo)
                 if other != photo:
