@@ -95,7 +95,8 @@ def main(options: InferOptions) -> int:
     write_summaries(options, shard, jobs, tally.failed, predictor.class_names)
     if options.preset:
         written = [(job.photo, job.results) for job in jobs if job.name not in tally.failed]
-        for line in findings(options.preset, Path(options.result_dir), written):
+        checked = tqdm(written, desc="checking", unit="photo", leave=False)
+        for line in findings(options.preset, Path(options.result_dir), checked):
             print(escape_unprintable(line))
     if is_launched():  # an exit code of 1 would end the ranks that are at work
         from utils.process_group import wait_for_ranks  # imports PyTorch

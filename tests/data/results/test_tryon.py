@@ -133,7 +133,7 @@ def test_where_the_files_of_a_photo_go(tmp_path, preset, photos, name, expected)
         ("agnostic", ["image/a.jpg", "image/A.jpg"], "results of one name"),
         ("gp-vton", ["cloth/a.jpg", "cloth/a.png"], "results of one name"),
         ("viton", ["a.heic"], r"cannot be \.heic"),
-        ("viton", ["a.webp"], r"save it as \.jpg or \.png"),
+        ("viton", ["a.webp"], r"save the photo as \.jpg or \.png"),
         ("dresscode", ["a.jpg"], "names that end in _1 or _0"),
     ],
 )
