@@ -211,6 +211,15 @@ def test_unknown_categories_with_masks_are_refused_before_the_photos_are_read(fo
         read_coco(content, folder)
 
 
+@pytest.mark.parametrize("number", [1, None, "x"])
+def test_ids_of_annotations_do_not_matter(number, folder):
+    content = coco({}, {"category_id": 2})
+    for annotation in content["annotations"]:
+        annotation["id"] = number
+    table = read_coco(content, folder)
+    assert not table.skipped.count and np.array_equal(table.label_map(0), BOX)
+
+
 # Whole files
 
 
