@@ -111,13 +111,13 @@ class ParseMaps:
 class Preset:
     """What infer.py writes of each photo in place of an OutputLayout.
 
-    kinds: of PRESETS. folder: of all photos. categories: of garments that are put on, or masked. one_garment: whether
-    photos of garments show a single one. find_joints: of an RGB photo, as Person has them. fit: the size of everything;
-    then photos are written, too.
+    kinds: of PRESETS. sources: the folder of all photos, or several. categories: of garments that are put on, or
+    masked. one_garment: whether photos of garments show a single one. find_joints: of an RGB photo, as Person has them.
+    fit: the size of everything; then photos are written, too.
     """
 
     kinds: tuple[Kind, ...]
-    folder: Path
+    sources: list[Path]
     categories: list[str]
     one_garment: bool = True
     shape: str = "hull"
@@ -137,24 +137,25 @@ class Preset:
 
     @property
     def has_folders(self) -> bool:
-        """Whether the photos lie in folders that tell them from everything else in ``folder``."""
+        """Whether the photos lie in folders that tell them from everything else beside them."""
         return all(kind.folder for kind in self._present)
 
     @cached_property
     def _present(self) -> tuple[Kind, ...]:
-        """The kinds whose folders are in ``folder``; where there are none, all photos are of the first kind, or of the
-        one that their names tell."""
-        places = [self.folder, *(place for place in self.folder.glob("*") if place.is_dir())]
-        present = [kind for kind in self.kinds if any((place / kind.folder).is_dir() for place in places)]
+        """The kinds whose folders are there; where there are none, all photos are of the first kind, or of the one that
+        their names tell."""
+        places = [*self.sources, *(place for source in self.sources for place in source.glob("*") if place.is_dir())]
+        named = {source.name for source in self.sources if len(self.sources) > 1}  # photos are named from above these
+        present = [k for k in self.kinds if k.folder in named or any((place / k.folder).is_dir() for place in places)]
         alone = [replace(kind, folder="") for kind in self.kinds if kind.ending or kind == self.kinds[0]]
         return tuple(present or alone)
 
     def names(self, photos: list[Path]) -> dict[Path, Path]:
-        """Each photo that gets files, and its path in ``folder``. Raises UserError."""
+        """Each photo that gets files, and its path in the folder of all. Raises UserError."""
         places = {photo: place for photo in photos if (place := self._place(photo))}
         if not places:
             endings = " or ".join(kind.ending for kind in self._present)
-            raise UserError(f"no photos in {self.folder} have names that end in {endings}")
+            raise UserError(f"no photos in {', '.join(map(str, self.sources))} have names that end in {endings}")
         first: dict[str, Path] = {}
         for photo, (kind, _, _) in places.items():
             if photo.suffix.lower() not in WRITERS and (self.fit or "{name}" in kind.files[0]):
@@ -223,9 +224,8 @@ class Preset:
 
     def _categories(self, kind: Kind, before: Path) -> list[str]:
         """Those of a photo: DressCode's folders say them. Beside people, a garment is masked whatever its class."""
-        told = [
-            CATEGORY_OF_FOLDER[part] for part in (self.folder / before).absolute().parts if part in CATEGORY_OF_FOLDER
-        ]
+        folder = self.sources[0] / before if len(self.sources) == 1 else before
+        told = [CATEGORY_OF_FOLDER[part] for part in folder.absolute().parts if part in CATEGORY_OF_FOLDER]
         if not kind.of_people and (told or self.of_people):
             return ["any"]
         return told[-1:] if kind.ending and told else self.categories

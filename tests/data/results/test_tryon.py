@@ -1,5 +1,6 @@
 """Files of the presets are what each try-on program's loader reads: data/results/loaders.py says what that is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def make(preset: str, folder: Path, *photos: str, categories: tuple[str, ...] = 
         (folder / photo).parent.mkdir(parents=True, exist_ok=True)
         (folder / photo).touch()
     settings = {"shape": "garment", "margin": Margin(0, "px"), "one_garment": False, **settings}
-    return Preset(PRESETS[preset], folder, list(categories), **settings)
+    return Preset(PRESETS[preset], [folder], list(categories), **settings)
 
 
 def write(preset: Preset, result_dir: Path, name: str, result: Segmentation | None = None) -> dict[str, Path]:
@@ -124,6 +125,13 @@ def test_where_the_files_of_a_photo_go(tmp_path, preset, photos, name, expected)
     if expected:
         assert list(write(layout, tmp_path / "results", name)) == expected
     assert layout.has_folders == any(kind.folder in Path(photos[0]).parts for kind in PRESETS[preset])
+
+
+def test_folders_may_be_given_one_by_one(tmp_path):
+    preset = make("viton", tmp_path, "cloth/a.jpg", "image/p.jpg")
+    preset = replace(preset, sources=[tmp_path / "cloth", tmp_path / "image"])
+    assert list(write(preset, tmp_path, "cloth/a.jpg")) == ["cloth-mask/a.jpg"]
+    assert list(write(preset, tmp_path, "image/p.jpg")) == ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"]
 
 
 @pytest.mark.parametrize(
