@@ -15,8 +15,9 @@ import yaml
 
 from networks.engines.settings import ENGINES, PRECISIONS
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
-from utils.errors import UserError, configure_output, format_error
+from utils.errors import UserError, configure_process, format_error
 from utils.files import write_atomically
+from utils.once_per_launch import first_to_say
 
 ROOT = Path(__file__).parents[1]
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}  # what --help shows for a value
@@ -45,6 +46,14 @@ def option(
     return field(default=default, metadata={**texts, **limits, "on_resume": on_resume}, kw_only=True)
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose messages come once from several processes of one launcher."""
+
+    def error(self, message: str):
+        text = f"{self.format_usage()}{self.prog}: error: {message}\n"
+        self.exit(2, text if first_to_say(text) else None)
+
+
 @dataclass
 class BaseOptions:
     """The options of a program; each program's own class declares its own."""
@@ -55,11 +64,12 @@ class BaseOptions:
         # PyTorch reads it when it is imported. Its threads would else wait for each other in a loop, and take the
         # processor from the threads that decode photographs and from other programs (benchmarks/waiting_threads.py).
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        configure_output()
+        configure_process()
         try:
             return cls.parse()
         except (UserError, OSError) as error:
-            raise SystemExit(format_error(error)) from None
+            message = format_error(error)
+            raise SystemExit(message if first_to_say(message) else 1) from None
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
@@ -76,7 +86,7 @@ class BaseOptions:
     @classmethod
     def _parser(cls) -> argparse.ArgumentParser:
         """A parser of all options; it leaves out what is not given."""
-        parser = argparse.ArgumentParser(
+        parser = Parser(
             prog=_program(),
             usage="%(prog)s [options]",
             description=cls.__doc__,
@@ -125,15 +135,22 @@ class BaseOptions:
         Subclasses add their own.
         """
         for item in fields(self):
-            setattr(self, item.name, _plain(getattr(self, item.name)))
-            check_limits(item, getattr(self, item.name))
+            value = _plain(getattr(self, item.name))
+            value = list(map(_expanded, value)) if isinstance(value, list) else _expanded(value)
+            setattr(self, item.name, value)
+            check_limits(item, value)
         return self
 
     def find_defaults(self, *names: str) -> None:
         """Let paths that are still the default be found from any folder; a path that the user gives stays as it is."""
         for item in fields(self):
-            if item.name in names and getattr(self, item.name) == item.default:
-                setattr(self, item.name, in_repository(item.default))
+            value = getattr(self, item.name)
+            if item.name in names and value == _plain(item.default):
+                setattr(
+                    self,
+                    item.name,
+                    list(map(in_repository, value)) if isinstance(value, list) else in_repository(value),
+                )
 
     def changed(self) -> str:
         """The options that differ from their defaults, as one line."""
@@ -181,6 +198,9 @@ class PredictorOptions(NetworkOptions):
         "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs",
         ("auto", *ENGINES),
     )
+    threads: int | None = option(
+        None, "CPU threads of the network; default: all cores, or the share of a torchrun process", at_least=1
+    )
     flip: bool = option(False, "also predict the mirrored photo and use the mean: slightly better, twice the time")
 
     @property
@@ -194,6 +214,7 @@ class PredictorOptions(NetworkOptions):
             "width": self.fine_width,
             "flip": self.flip,
             "engine": self.engine,
+            "threads": self.threads,
         }
 
 
@@ -342,6 +363,12 @@ def _kind(annotation) -> tuple[type, bool]:
 def _plain(default: object) -> object:
     """A field's default as the command line would give it: dataclasses forbid lists as defaults."""
     return list(default) if isinstance(default, tuple) else default
+
+
+def _expanded(value: object) -> object:
+    """A path below the home folder that begins with ~; shells leave it as it is in --option=~/path."""
+    below_home = isinstance(value, str) and (value == "~" or value.startswith("~/"))
+    return str(Path(value).expanduser()) if below_home else value
 
 
 def _shown_default(item: Field) -> str:

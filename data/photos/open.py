@@ -19,7 +19,7 @@ except ImportError:
 else:
     register_heif_opener()
 
-MAX_MEGAPIXELS = 200
+MAX_MEGAPIXELS = 250  # cameras of "200 megapixels" have up to 201.4
 Image.MAX_IMAGE_PIXELS = None  # the limit is checked below, with a message that says what to do
 # What Pillow warns of and logs is metadata; what is wrong with pixels is an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -46,7 +46,11 @@ LATTICE = np.stack(np.meshgrid(*3 * [np.arange(0, 256, 51, np.uint8)]), -1).resh
 
 
 class PhotoError(ValueError):
-    """A photograph that cannot be used; the message says why in one line."""
+    """A photo that cannot be used; the message says why in one line."""
+
+
+class TooLargeError(PhotoError):
+    """A photo with more pixels than the limit."""
 
 
 def photo_suffixes() -> set[str]:
@@ -121,7 +125,7 @@ def _decode(
     with Image.open(source, formats=FORMATS) as photo:
         width, height = photo.size
         if width * height > max_megapixels * 1e6:
-            raise PhotoError(
+            raise TooLargeError(
                 f"{width * height / 1e6:.0f} megapixels are over the limit of {max_megapixels:g}; shrink the photo"
             )
         if min_size is not None:

@@ -38,6 +38,17 @@ def test_there_is_an_exporter_for_every_suffix_of_the_options():
 NEEDS = {".safetensors": "safetensors", ".onnx": "onnxruntime", ".xml": "openvino"}
 
 
+def test_opencv_runs_the_onnx_file_at_any_size_and_batch(tmp_path):
+    cv2, network = pytest.importorskip("cv2"), trained_like("u2netp", 4)
+    EXPORTERS[".onnx"](network, INFO, tmp_path / "a.onnx")
+    reader = cv2.dnn.readNetFromONNX(str(tmp_path / "a.onnx"))
+    for shape in ((1, 3, 64, 64), (2, 3, 96, 64)):
+        x = torch.randn(shape)
+        reader.setInput(x.numpy())
+        with torch.inference_mode():
+            np.testing.assert_allclose(reader.forward(), network.fused(x).numpy(), atol=1e-4)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_export_computes_the_same_at_any_size(suffix, tmp_path):
     pytest.importorskip(NEEDS.get(suffix, "torch"), exc_type=ImportError)

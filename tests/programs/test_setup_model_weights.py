@@ -15,7 +15,6 @@ from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
 from setup_model_weights import published_weights
 from tests.helpers import assert_one_line_error, run_script
-from utils.errors import UserError
 
 
 def run(*arguments: object) -> None:
@@ -43,13 +42,6 @@ def test_training_of_a_network_starts_from_its_own_surgery(saliency_onnx, tmp_pa
     run("--model", "u2netp", "--weights", saliency_onnx)
     start = Path(TrainOptions.parse(["--model", "u2netp"]).unet_checkpoint)
     assert not start.is_absolute() and start.is_file()
-
-
-def test_broken_weights_are_one_line_and_leave_nothing(tmp_path):
-    (tmp_path / "u2net.pth").write_bytes(b"<html>quota exceeded</html>")
-    with pytest.raises(UserError, match="u2net.pth is a web page"):
-        run("--weights", tmp_path / "u2net.pth", "--save_dir", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_network_one_line_says_what_to_do_by_hand_and_nothing_is_left(tmp_path):
