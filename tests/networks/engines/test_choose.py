@@ -234,6 +234,8 @@ def test_threads_that_share_an_engine_each_get_their_own_logits(engine, tiny_che
         ({"threads": 0}, "threads is 0; it must be a whole number from 1 on"),
         ({"threads": 2.0}, "threads is 2.0; it must be"),
         ({"threads": "2"}, "threads is '2'; it must be"),
+        ({"path": None}, "path is None; it must be the path of a weight file"),
+        ({"flip": "no"}, "flip is 'no'; it must be True or False"),
         ({"height": 97.5}, "height is 97.5; it must be a whole number from 32 to 8192"),
         ({"width": "96"}, "width is '96'; it must be"),
         ({"width": 16}, "width is 16; it must be"),
