@@ -12,7 +12,7 @@ from options.base_options import check_limits, option
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
-from tests.helpers import assert_one_line_error, run_script
+from tests.helpers import ROOT, assert_one_line_error, run_script
 from utils.errors import UserError
 
 # What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
