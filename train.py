@@ -6,6 +6,7 @@ if __name__ == "__main__":
     options = TrainOptions.from_command_line()  # before the imports that take seconds
 
 import copy
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -26,15 +27,14 @@ from networks.weights.checkpoint import save_checkpoint
 from networks.weights.info import CheckpointInfo
 from networks.weights.surgery import check_start, start_from
 from utils.devices import describe, resolve_device, resolve_precision
-from utils.errors import run_program
+from utils.errors import UserError, run_program
 from utils.evaluation.compare import validate_all
 from utils.memory import keep_freed_memory
-from utils.process_group import average_gradients, log, process_group, rank, share_buffers, world_size
-from utils.ranks import local_rank, local_world_size
+from utils.process_group import any_rank, average_gradients, log, process_group, rank, share_buffers, world_size
+from utils.ranks import local_rank, local_world_size, share_of_cores
 from utils.runtime_errors import explain_errors
 from utils.training.interruption import Interruption, kill_workers_at_end
-from utils.training.run_folder import RunFolder
-from utils.training.schedules import image_size, learning_rate
+from utils.training.run_folder import RunFolder, newest_record
 from utils.training.state import TrainingState, build_state
 from utils.training.step import BadSteps, train_step
 from utils.training.visualizer import Visualizer
@@ -42,6 +42,8 @@ from utils.training.visualizer import Visualizer
 
 def main(options: TrainOptions) -> int:
     keep_freed_memory()
+    if (threads := share_of_cores()) and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads)
     device = resolve_device(options.device, local_rank(), local_world_size())
     with explain_errors(options.batchSize, options.size, options.nThreads), process_group(device, options.distributed):
         return train(options, device)
@@ -51,7 +53,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
     torch.manual_seed(options.seed)
     precision = resolve_precision(options.precision, device)
     log(f"device: {describe(device)}, {precision}, {world_size()} process(es); options: {options.changed()}")
-    run = RunFolder(options.save_dir, options.resume)
+    run = claim_folder(options, device)
     if options.start_weights:
         check_start(options.start_weights)  # before the labels are read, which takes minutes
     classes = load_class_table(options.class_map)
@@ -71,7 +73,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
         for batches in steps(data, state, options, device):
             if interruption.stops_before(state.iteration, device):
                 break
-            lr = learning_rate(state.iteration, options.iter, options.lr, options.schedule, options.warmup_iter)
+            lr = options.learning_rate(state.iteration)
             result = train_step(state, forward, batches, criterion, lr, options.clip_grad)
             state.advance(options.batchSize * options.accumulate * world_size())
             bad_steps.count(result.bad, state.iteration, run.path)
@@ -91,6 +93,19 @@ def train(options: TrainOptions, device: torch.device) -> int:
         return interruption.exit_code
     log(f"trained {state.iteration} iterations, {bad_steps.total} skipped; checkpoints in {run.checkpoints}")
     return 0
+
+
+def claim_folder(options: TrainOptions, device: torch.device) -> RunFolder:
+    """The run's folder, and in the options a folder for its logs. Raises UserError where other runs are in the way."""
+    run = RunFolder(options.save_dir)
+    if rank() == 0:
+        run.claim(options.resume)
+        if not options.resume and (logs_dir := run.own_logs(options.logs_dir)) != options.logs_dir:
+            log(f"{options.logs_dir} holds the logs of another run; those of this one go to {logs_dir}")
+            options.logs_dir = logs_dir
+    if any_rank(options.resume, device) != options.resume:
+        raise UserError(f"{run.latest} is missing on this machine; all of them must share --save_dir")
+    return run
 
 
 def training_loss(options: TrainOptions, info: CheckpointInfo, device: torch.device, precision: str) -> TrainingLoss:
@@ -137,12 +152,14 @@ def build(
     """Network and optimiser on their device, at the start or where the run was saved last."""
     network = build_network(options.model, len(info.class_names))
     if options.start_weights:
-        start_from(network, options.start_weights, data.first_images(size_of_step(options, 0)), log)
+        start_from(network, info.class_names, options.start_weights, data.first_images(options.image_size(0)), log)
     memory_format = torch.channels_last if options.channels_last else torch.preserve_format
     network.to(device, memory_format=memory_format).train()
     state = build_state(network, options.optimizer, options.lr, options.weight_decay, options.ema_decay, precision)
     if options.resume:
         state.load(run.latest)
+        if change := options.change_of_schedule(newest_record(run.path), state.iteration):
+            log(change)
     return state
 
 
@@ -150,14 +167,10 @@ def steps(data: TrainingData, state: TrainingState, options: TrainOptions, devic
     """The batches of each step up to options.iter. Where the image size changes, loading begins again."""
     size = None
     while state.iteration < options.iter:
-        if size != size_of_step(options, state.iteration):
-            size = size_of_step(options, state.iteration)
+        if size != options.image_size(state.iteration):
+            size = options.image_size(state.iteration)
             samples = data.batches(size, state.samples_seen, device)
         yield [next(samples) for _ in range(options.accumulate)]
-
-
-def size_of_step(options: TrainOptions, iteration: int) -> tuple[int, int]:
-    return image_size(iteration, options.iter, options.size, options.size_stages)
 
 
 def pictures(batch: Sample, info: CheckpointInfo) -> np.ndarray:

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import yaml
 
+from networks.engines.settings import ENGINES, PRECISIONS
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
-from utils.errors import UserError, configure_output, format_error
+from utils.errors import UserError, configure_process, format_error
 from utils.files import write_atomically
+from utils.once_per_launch import first_to_say
 
 ROOT = Path(__file__).parents[1]
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}  # what --help shows for a value
-WEIGHT_FILES = ".pth of any published form, .safetensors or .onnx"
+WEIGHT_FILES = ".pth of any published form, .safetensors, .onnx, or u2net_cloth_seg (downloaded once)"
 CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids or names; default: upper, lower, full"
 
 
@@ -44,6 +46,14 @@ def option(
     return field(default=default, metadata={**texts, **limits, "on_resume": on_resume}, kw_only=True)
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose messages come once from several processes of one launcher."""
+
+    def error(self, message: str):
+        text = f"{self.format_usage()}{self.prog}: error: {message}\n"
+        self.exit(2, text if first_to_say(text) else None)
+
+
 @dataclass
 class BaseOptions:
     """The options of a program; each program's own class declares its own."""
@@ -54,11 +64,12 @@ class BaseOptions:
         # PyTorch reads it when it is imported. Its threads would else wait for each other in a loop, and take the
         # processor from the threads that decode photographs and from other programs (benchmarks/waiting_threads.py).
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        configure_output()
+        configure_process()
         try:
             return cls.parse()
         except (UserError, OSError) as error:
-            raise SystemExit(format_error(error)) from None
+            message = format_error(error)
+            raise SystemExit(message if first_to_say(message) else 1) from None
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
@@ -75,7 +86,7 @@ class BaseOptions:
     @classmethod
     def _parser(cls) -> argparse.ArgumentParser:
         """A parser of all options; it leaves out what is not given."""
-        parser = argparse.ArgumentParser(
+        parser = Parser(
             prog=_program(),
             usage="%(prog)s [options]",
             description=cls.__doc__,
@@ -165,7 +176,7 @@ class NetworkOptions(BaseOptions):
         "auto",
         "auto is bf16 where hardware and engine support it, else fp32; fp16 is for GPUs without bf16, such as T4 and "
         "V100",
-        ("auto", "fp32", "bf16", "fp16"),
+        ("auto", *PRECISIONS),
     )
 
 
@@ -185,7 +196,10 @@ class PredictorOptions(NetworkOptions):
     engine: str = option(
         "auto",
         "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs",
-        ("auto", "torch", "openvino", "onnxruntime"),
+        ("auto", *ENGINES),
+    )
+    threads: int | None = option(
+        None, "CPU threads of the network; default: all cores, or the share of a torchrun process", at_least=1
     )
     flip: bool = option(False, "also predict the mirrored photo and use the mean: slightly better, twice the time")
 
@@ -200,6 +214,7 @@ class PredictorOptions(NetworkOptions):
             "width": self.fine_width,
             "flip": self.flip,
             "engine": self.engine,
+            "threads": self.threads,
         }
 
 

@@ -20,6 +20,7 @@ from options.base_options import (
 from options.setup_options import START_WEIGHTS
 from utils.errors import UserError
 from utils.training.run_folder import newest_record
+from utils.training.schedules import image_size, learning_rate
 
 
 @dataclass
@@ -76,7 +77,9 @@ class TrainOptions(TableOptions, NetworkOptions):
         on_resume=True,
     )
     resume: bool = option(
-        False, "continue the run in save_dir with its own options, from where its last state was saved", on_resume=True
+        False,
+        "continue the run in save_dir with its own options, from its last saved state; start it where there is none",
+        on_resume=True,
     )
     seed: int = option(0, "random seed: of initialisation, order and augmentation", at_least=0, at_most=1_000_000_000)
 
@@ -152,15 +155,20 @@ class TrainOptions(TableOptions, NetworkOptions):
             values = {name: value for name, value in values.items() if name not in ("save_dir", "logs_dir", "resume")}
         values |= given
         if values.get("resume"):
-            values = cls._recorded(values)
+            values = cls._resumed(values)
         return cls(**values).resolve()
 
     @classmethod
-    def _recorded(cls, values: dict[str, object]) -> dict[str, object]:
-        """``values`` with the options of the run that they resume. Raises UserError where they contradict it."""
+    def _resumed(cls, values: dict[str, object]) -> dict[str, object]:
+        """``values`` with the options of the run that they resume, or of a new one where there is none.
+
+        Raises UserError where they contradict the run.
+        """
         run_dir = Path(values.get("save_dir") or f"results/{values.get('name', cls.name)}")
         if not (run_dir / "latest.pth").exists():
-            raise UserError(f"there is no run to resume in {run_dir}; leave out --resume, or set --name or --save_dir")
+            if os.environ.get("RANK", "0") == "0":
+                print(f"there is no run to resume in {run_dir}; a new one starts")
+            return values | {"resume": False}
         record = read_options_file(cls, str(newest_record(run_dir)))
         for item in fields(cls):
             name, bound = item.name, not item.metadata["on_resume"] and item.name != "name"
@@ -217,6 +225,36 @@ class TrainOptions(TableOptions, NetworkOptions):
                 "for example 0.5:0.4 0.75:0.8"
             )
         return pairs
+
+    def learning_rate(self, iteration: int) -> float:
+        """Of the step after ``iteration`` others."""
+        return learning_rate(iteration, self.iter, self.lr, self.schedule, self.warmup_iter)
+
+    def image_size(self, iteration: int) -> tuple[int, int]:
+        """(height, width) of the images of the step after ``iteration`` others."""
+        return image_size(iteration, self.iter, self.size, self.size_stages)
+
+    def change_of_schedule(self, record: Path, iteration: int) -> str | None:
+        """What another ``iter`` than the record's makes of learning rate and image size, after ``iteration`` steps.
+
+        Both follow the share of the steps that is done. None where it is the same ``iter``. Raises UserError.
+        """
+        before = replace(self, iter=read_options_file(type(self), str(record)).get("iter", self.iter))
+        if before.iter == self.iter:
+            return None
+
+        def compared(options: TrainOptions) -> tuple[str, str]:
+            height, width = options.image_size(iteration)
+            return f"{options.learning_rate(min(iteration, options.iter)):.3g}", f"{width}x{height}"
+
+        lr, size = (
+            new + (" as before" if new == old else f" instead of {old}")
+            for new, old in zip(compared(self), compared(before), strict=True)
+        )
+        return (
+            f"--iter {self.iter} instead of {before.iter}: from iteration {iteration} on, the learning rate is {lr}, "
+            f"and images are {size}"
+        )
 
     def loss_weights(self, classes: int) -> list[float]:
         """Loss weight of each class; as published, 1 for background and 1.5 for clothes, unless given.

@@ -20,16 +20,9 @@ reproduce those tables byte for byte. The report says for each part whether tabl
 - A bodysuit is a top beside trousers, shorts or a skirt, else a jumpsuit (`categories`).
 """
 
-import hashlib
-import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -48,6 +41,17 @@ class PrepareCcpOptions(BaseOptions):
         refuse_filled(self.output_dir)
         return self
 
+
+if __name__ == "__main__":
+    options = PrepareCcpOptions.from_command_line()  # before the imports that take seconds
+
+import hashlib
+import shutil
+import tempfile
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
 
 from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
@@ -251,4 +255,4 @@ def comparison(folder: Path, part: str) -> str:
 
 
 if __name__ == "__main__":
-    run_program(main, PrepareCcpOptions.from_command_line())
+    run_program(main, options)

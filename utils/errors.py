@@ -1,11 +1,15 @@
 """Errors that a user can fix, and how a program ends with one."""
 
 import os
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TextIO
+
+from utils.once_per_launch import first_to_say
 
 
 class UserError(Exception):
@@ -19,15 +23,18 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
     After an error the process ends at once: a normal exit waits for worker processes and for other ranks, which may be
     waiting for this one.
     """
+    _change_interrupt(signal.SIG_DFL, signal.default_int_handler)
     try:
-        sys.exit(main(*arguments))
+        code = main(*arguments)
+        _change_interrupt(signal.default_int_handler, signal.SIG_DFL)  # threads and modules are only ended from here on
+        sys.exit(code)
     except KeyboardInterrupt:
         message, code = "interrupted", 130
     except Exception as error:
         message, code = format_error(error), 1
-    with suppress(OSError):  # nobody may be reading any more
+    if first_to_say(message):
         print(message, file=sys.stderr, flush=True)
-        sys.stdout.flush()
+    sys.stdout.flush()
     os._exit(code)
 
 
@@ -46,12 +53,48 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def configure_output() -> None:
-    """Make the process print warnings without source lines, and any text, whatever letters the console has."""
+def configure_process() -> None:
+    """Set up the process of a program, before it imports what takes seconds.
+
+    It prints warnings without source lines, and any text, whatever letters the console has. A console that is closed or
+    goes away takes nothing from the results. Until ``run_program``, Ctrl-C ends the process without a word: modules
+    that it interrupts would show a traceback.
+    """
     warnings.formatwarning = lambda message, *_, **__: f"warning: {escape_unprintable(message)}\n"
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not where a program's output goes into another one's variable
-            stream.reconfigure(errors="backslashreplace")
+    for number in range(3):  # or a result that is opened next would get the number of the closed console
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout, sys.stderr = Console(sys.stdout), Console(sys.stderr)
+    _change_interrupt(signal.default_int_handler, signal.SIG_DFL)
+
+
+def _change_interrupt(before, after) -> None:
+    """Treat Ctrl-C in another way, unless the parent process has it ignored."""
+    if signal.getsignal(signal.SIGINT) is before:
+        signal.signal(signal.SIGINT, after)
+
+
+class Console:
+    """Standard output or error; what nobody takes, because it is closed, gone or full, is dropped."""
+
+    def __init__(self, stream: TextIO | None):
+        self._stream = stream or open(os.devnull, "w")  # noqa: PTH123, SIM115
+        if hasattr(self._stream, "reconfigure"):  # not where a program's output goes into another one's variable
+            self._stream.reconfigure(errors="backslashreplace")
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def escape_unprintable(text: object) -> str:

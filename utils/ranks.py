@@ -1,9 +1,13 @@
 """Which process of a shared work this one is, told by the launcher's environment or by the user; without PyTorch."""
 
+import math
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 from utils.errors import UserError
+
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def is_launched() -> bool:
@@ -21,17 +25,51 @@ def local_world_size() -> int:
 
 
 def share_of_cores(processes: int | None = None) -> int | None:
-    """How many threads each of ``processes`` may have; None where there is one, and an engine knows best.
+    """How many threads each of ``processes`` may have; None where one has all cores, and an engine knows best.
 
     processes: default: those of the run on this machine.
     """
     processes = processes or local_world_size()
-    return None if processes == 1 else max(1, cores() // processes)
+    return None if processes == 1 and cores() == _visible_cores() else max(1, cores() // processes)
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """How many this process may use: those it may run on, or fewer where a container has a quota of processor time."""
+    return max(1, math.ceil(min(_visible_cores(), _quota())))
+
+
+def _visible_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quota() -> float:
+    """The smallest quota of the control groups that this process is in, in cores; infinite without one.
+
+    Source: the kernel's documents, admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst (version 1).
+    """
+    try:
+        lines = OWN_CGROUPS.read_text().splitlines()
+    except OSError:
+        return math.inf
+    quotas = [math.inf]
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for mount in (controllers, "cpu") if controllers else (".", "unified"):
+            group = CGROUPS / mount / path.strip("/")  # in a container often not there, but the mounted root is its own
+            quotas += [_quota_of(folder) for folder in (group, *group.parents) if folder.is_relative_to(CGROUPS)]
+    return min(quotas)
+
+
+def _quota_of(folder: Path) -> float:
+    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        try:
+            quota, period = map(int, " ".join((folder / name).read_text() for name in names).split())
+            if quota > 0 and period > 0:
+                return quota / period
+        except (OSError, ValueError):  # there is none: no such file, "max 100000"
+            pass
+    return math.inf
 
 
 class Shard(NamedTuple):

@@ -130,17 +130,22 @@ def _decode(
             )
         if min_size is not None:
             photo.draft("RGB", (min_size[1], min_size[0]))
-        deep = any(";16" in str(tile.args) for tile in photo.tile)
-        photo.load()
-        turn = TURNS.get(orientation(photo)) if upright else None
-        profile = photo.info.get("icc_profile")
-        if photo.mode.startswith(("I", "F")):
-            photo = _eight_bits(photo)
-        elif deep and max(high for _, high in photo.convert("RGB").getextrema()) <= 4095 >> 8:
-            # Pillow keeps the upper 8 of 16 bits of colours.
-            raise PhotoError("nearly black: fewer than 16 bits stored as 16; save it with 8 bits per channel")
-        photo = _to_rgb(photo, profile)
-        return photo if turn is None else photo.transpose(turn)
+        return to_rgb(photo, upright)
+
+
+def to_rgb(photo: Image.Image, upright: bool = True) -> Image.Image:
+    """An opened image of any mode as RGB, see open_photo. Raises PhotoError, and what Pillow raises on broken files."""
+    deep = any(";16" in str(tile.args) for tile in getattr(photo, "tile", ()))
+    photo.load()
+    turn = TURNS.get(orientation(photo)) if upright else None
+    profile = photo.info.get("icc_profile")
+    if photo.mode.startswith(("I", "F")):
+        photo = _eight_bits(photo)
+    elif deep and max(high for _, high in photo.convert("RGB").getextrema()) <= 4095 >> 8:
+        # Pillow keeps the upper 8 of 16 bits of colours.
+        raise PhotoError("nearly black: fewer than 16 bits stored as 16; save it with 8 bits per channel")
+    photo = _to_rgb(photo, profile)
+    return photo if turn is None else photo.transpose(turn)
 
 
 def _eight_bits(photo: Image.Image) -> Image.Image:

@@ -68,20 +68,14 @@ def test_a_large_photo_is_shrunk_to_the_limit_and_its_mask_brought_back(tmp_path
     assert 20_000 < sizes[0] <= 50_000
 
 
-def test_a_small_photo_is_sent_as_it_is(tmp_path):
-    photo = write_photo(tmp_path / "a.png")
-    assert client.encode(photo, Image.open(photo), 1e6) == photo.read_bytes()
-
-
-def test_a_photo_longer_than_a_jpeg_can_be_is_shrunk(tmp_path):
-    photo = write_photo(tmp_path / "a.png", 70_000, 2, noise=True)
-    sent = Image.open(io.BytesIO(client.encode(photo, Image.open(photo), 300_000)))
+def test_a_small_photo_is_sent_as_it_is_and_one_longer_than_a_jpeg_can_be_is_shrunk(tmp_path):
+    small, long = write_photo(tmp_path / "a.png"), write_photo(tmp_path / "b.png", 70_000, 2, noise=True)
+    assert client.encode(small, Image.open(small), 1e6) == small.read_bytes()
+    sent = Image.open(io.BytesIO(client.encode(long, Image.open(long), 300_000)))
     assert sent.format == "JPEG" and sent.width <= 65_500
 
 
-@pytest.mark.parametrize(
-    ("name", "mode"), [("mask", "P"), ("labels", "L"), ("binary", "L"), ("cutout", "RGBA"), ("overlay", "RGB")]
-)
+@pytest.mark.parametrize(("name", "mode"), [("mask", "P"), ("labels", "L"), ("cutout", "RGBA"), ("overlay", "RGB")])
 def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
     photo = write_photo(tmp_path / "a.png")
     asked = options("--input", photo, "--output", tmp_path, *VERTEX, "--format", name)
@@ -90,24 +84,22 @@ def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
 
 
 def test_retryable_errors_are_tried_again_and_others_not(monkeypatch):
-    pauses = []
+    pauses, answers = [], []
     monkeypatch.setattr(client.time, "sleep", pauses.append)
-    answers = iter([client.AnswerError("busy", True), client.AnswerError("busy", True), b"reply"])
 
     def send(_: bytes) -> bytes:
-        answer = next(answers)
+        answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
+    busy = client.AnswerError("busy", True)
+    answers[:] = [busy, busy, b"reply"]
     assert client.send_with_retries(send, b"") == b"reply"
     assert pauses == [1, 3]
-    answers = iter([client.AnswerError("bad photo")])
-    with pytest.raises(client.AnswerError, match="bad photo"):
-        client.send_with_retries(send, b"")
-    answers = iter([client.AnswerError("busy", True)] * 4)
-    with pytest.raises(client.AnswerError, match="busy"):
-        client.send_with_retries(send, b"")
+    for answers[:], words in (([client.AnswerError("bad photo")], "bad photo"), ([busy] * 4, "busy")):
+        with pytest.raises(client.AnswerError, match=words):
+            client.send_with_retries(send, b"")
 
 
 @pytest.mark.parametrize("reply", [b"<html>", b"{}", b'{"predictions": [7]}', b'{"predictions": [{"body": "AAAA"}]}'])
@@ -143,7 +135,16 @@ def test_where_results_go(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:7080", "http://", "http://localhost:port", "http://[::1", "http://a b/", "http://a..b"]
+    "url",
+    [
+        "localhost:7080",
+        "ftp://localhost",
+        "http://",
+        "http://localhost:port",
+        "http://[::1",
+        "http://a b/",
+        "http://a..b",
+    ],
 )
 def test_what_is_not_a_web_address_is_told(url):
     with pytest.raises(UserError, match="is not a web address such as"):
@@ -172,19 +173,15 @@ def one_answer():
         each.close()
 
 
-@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
-def test_a_proxy_is_not_asked_for_this_machine(one_answer, monkeypatch, variable):
+def test_a_proxy_is_asked_for_other_machines_and_not_for_this_one(one_answer, monkeypatch):
     for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    send = client.torchserve(one_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nreply"))
-    assert send(b"question") == b"reply"
-
-
-def test_a_proxy_is_asked_for_other_machines(one_answer, monkeypatch):
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.setenv("http_proxy", one_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nproxied"))
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nproxied"
+    monkeypatch.setenv("http_proxy", one_answer(reply))
     assert client.torchserve("http://segment.invalid")(b"question") == b"proxied"
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert client.torchserve(one_answer(reply))(b"question") == b"proxied"
 
 
 def test_this_machine_is_told_from_others():

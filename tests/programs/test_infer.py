@@ -256,25 +256,6 @@ def test_a_full_disk_ends_the_run_with_one_line_and_no_half_written_file(tmp_pat
     assert len(below(results)) == 8
 
 
-def test_names_that_cannot_be_printed_are_escaped(tmp_path, folder):
-    *_, command = folder
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    name = "line\nbreak"
-    photo().save(photos / f"{name}.jpg")
-    (photos / f"{name}2.jpg").write_text("no image")
-    (photos / os.fsdecode(b"\xff.jpg")).write_text("no image")
-    run = run_here(*command, "--image_dir", photos, "--result_dir", tmp_path / "out")
-    assert run.returncode == 1
-    lines = run.stderr.splitlines()
-    assert any(
-        line.startswith("skipped") and line.endswith("line\\nbreak2.jpg: not an image in a format that Pillow reads")
-        for line in lines
-    )
-    assert any(line.startswith("skipped") and "\\udcff.jpg" in line for line in lines)
-    assert below(tmp_path / "out") == {f"{name}.png"}
-
-
 @pytest.fixture
 def small(folder, tmp_path):
     """Three photographs and a broken one, the folder for their results, and the command."""

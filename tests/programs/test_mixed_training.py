@@ -97,7 +97,6 @@ def test_sources_train_validate_apart_and_resume(recipe, tmp_path):
     ("flags", "words"),
     [
         (["--image_folder", "mine", "--df_path", "mine.csv"], "--df_path and the sources of"),
-        (["--name", "mine", "--resume"], "no run to resume"),
         (["--name", "mine"], None),  # the record's own "resume" is not the new run's
     ],
 )

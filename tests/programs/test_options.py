@@ -2,17 +2,18 @@
 
 import dataclasses
 import os
-import time
 from dataclasses import fields
 
 import pytest
 import yaml
 
+from options.app_options import AppOptions
 from options.base_options import check_limits, option
+from options.evaluate_options import EvaluateOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
-from tests.helpers import ROOT, assert_one_line_error, run_script
+from tests.helpers import ROOT, run_script
 from utils.errors import UserError
 
 # What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
@@ -142,20 +143,6 @@ def test_unknown_options_and_choices_exit_with_2(arguments, capsys):
     assert "error:" in capsys.readouterr().err
 
 
-def test_help_and_mistakes_need_neither_torch_nor_numpy():
-    """They answer at once: 0.12 s where torch alone takes seconds."""
-    script = "import runpy, sys\nsys.argv = ['train.py', *sys.argv[1:]]\n"
-    script += "try: runpy.run_path('train.py', None, '__main__')\n"
-    script += "finally: print(sorted({'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
-    assert run_script("-c", script, "--help").stderr.strip() == "[]"
-    start = time.perf_counter()
-    mistake = run_script("-c", script, "--batchSize", "0")
-    assert time.perf_counter() - start < 2  # a busy machine is given its time
-    assert mistake.stderr.splitlines()[0] == "[]"
-    assert_one_line_error(mistake, "--batchSize", "at least 1")
-    assert mistake.returncode == 1
-
-
 @pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
 def test_threads_wait_without_a_loop_unless_the_user_wants_it(given, expected):
     """PyTorch reads the variable when it is imported, which is after the options."""
@@ -166,6 +153,14 @@ def test_threads_wait_without_a_loop_unless_the_user_wants_it(given, expected):
     )
     result = run_script("-c", code, env=environment | ({"OMP_WAIT_POLICY": given} if given else {}))
     assert result.stdout.split() == [expected, "False"], result.stderr
+
+
+@pytest.mark.parametrize("program", [InferOptions, EvaluateOptions, AppOptions])
+def test_the_threads_of_the_network_can_be_set(program):
+    assert program.parse([]).predictor["threads"] is None
+    assert program.parse(["--threads", "3"]).predictor["threads"] == 3
+    with pytest.raises(UserError, match="--threads 0"):
+        program.parse(["--threads", "0"])
 
 
 def test_defaults_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
@@ -216,6 +211,8 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
     )
     flags = ["--batchSize", "4", "--lr", "1e-3", "--class_weights", "1", "2", "--augment", "full"]
     assert parse_file(tmp_path / "o.yml", content) == TrainOptions.parse(flags)
+    windows = "\ufeff" + content.replace("\n", "\r\n")
+    assert parse_file(tmp_path / "o.yml", windows) == parse_file(tmp_path / "o.yml", content)
     options = parse_file(tmp_path / "o.yml", content, "--batchSize", "8", "--augment", "none")  # it wins
     assert (options.batchSize, options.augment, options.lr) == (8, "none", 1e-3)
 
@@ -303,11 +300,40 @@ def test_what_belongs_to_the_machine_or_the_end_may_change_and_the_last_part_say
     assert TrainOptions.parse(["--name", "exp", "--resume"]).iter == 90
 
 
+def test_a_run_that_is_not_there_is_begun_and_the_first_process_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for rank, said in (("0", "there is no run to resume in results/new; a new one starts\n"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        options = TrainOptions.parse(["--resume", "--name", "new", "--lr", "0.1"])
+        assert (options.resume, options.lr, options.save_dir) == (False, 0.1, "results/new")
+        assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize(
+    ("flags", "iterations", "expected"),
+    [
+        ([], 100, None),
+        (["--schedule", "poly"], 200, "learning rate is 0.145 instead of 0.0877, and images are 64x32 as before"),
+        (["--schedule", "cosine"], 200, "learning rate is 0.159 instead of 0.0691, and images are 64x32 as before"),
+        (["--warmup_iter", "100"], 200, "learning rate is 0.122 as before, and images are 64x32 as before"),
+        (["--smaller_first", "0.5:0.5"], 200, "is 0.2 as before, and images are 32x32 instead of 64x32"),
+        (["--smaller_first", "0.5:0.5"], 110, "is 0.2 as before, and images are 64x32 as before"),
+        (["--schedule", "poly"], 61, "learning rate is 0.00495 instead of 0.0877"),
+    ],
+)
+def test_what_another_number_of_iterations_changes_is_said(flags, iterations, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    common = ["--lr", "0.2", "--fine_width", "64", "--fine_height", "32", *flags]
+    TrainOptions.parse([*common, "--iter", "100"]).save(tmp_path / "record.yml")
+    said = TrainOptions.parse([*common, "--iter", str(iterations)]).change_of_schedule(tmp_path / "record.yml", 60)
+    assert said is None if expected is None else expected in said
+    assert said is None or said.startswith(f"--iter {iterations} instead of 100: from iteration 60 on, ")
+
+
 def test_what_is_missing_is_one_line(run_dir, tmp_path):
     for flags, words in (
         (["--options", "none.yml"], "cannot read the options file none.yml"),
         (["--options", "."], "cannot read the options file"),
-        (["--resume", "--save_dir", "none"], "there is no run to resume in .*none; leave out --resume"),
         (["--resume", "--name", "exp"], "cannot read the options file results/exp/training_options.yml"),
     ):
         (run_dir / "training_options.yml").unlink(missing_ok=True)

@@ -144,6 +144,16 @@ def test_a_run_is_never_overwritten(run, dolls):
     assert (run[0] / "latest.pth").read_bytes() == before
 
 
+def test_the_logs_of_two_runs_are_kept_apart(run, dolls, tmp_path):
+    code, out = run_training(dolls, tmp_path / "run", **SMALL, iter=2, logs_dir=run[0] / "logs")
+    assert code == 0
+    assert f"{run[0] / 'logs'} holds the logs of another run; those of this one go to {run[0] / 'logs_2'}" in out
+    assert resume(tmp_path / "run", iter=4)[0] == 0
+    events = EventAccumulator(str(run[0] / "logs_2"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("total_loss")] == [2, 4]
+
+
 def test_a_class_map_drives_head_loss_and_names(dolls, tmp_path):
     (tmp_path / "map.yml").write_text("shoes: [23]\ntops: [1]\n")
     assert run_training(dolls, tmp_path / "run", **SMALL, iter=1, class_map=tmp_path / "map.yml")[0] == 0
@@ -207,8 +217,8 @@ def test_killed_at_20_moments_and_resumed_gives_the_straight_runs_weights(dolls,
     assert_equal_states(straight, save_dir)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_runs_save_say_so_and_keep_the_record_when_resumed(number, dolls, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_command_begins_a_run_and_goes_on_with_it_after_an_interruption(number, dolls, tmp_path, monkeypatch):
     step = train.train_step
 
     def signalled_step(state, *arguments):
@@ -217,19 +227,28 @@ def test_interrupted_runs_save_say_so_and_keep_the_record_when_resumed(number, d
         return step(state, *arguments)
 
     monkeypatch.setattr(train, "train_step", signalled_step)
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    code, out = run_training(dolls, tmp_path / "run", **SMALL, iter=10_000, save_freq=100)
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    command = {**SMALL, "save_freq": 100, "schedule": "poly", "smaller_first": ["0.5:0.5"], "fine_width": 64}
+    code, out = run_training(dolls, tmp_path / "run", **command, resume=True, iter=10_000)
     assert code == 128 + number
+    assert f"there is no run to resume in {tmp_path / 'run'}; a new one starts" in out
     assert f"stopped by {number.name} at iteration 5; continue with --resume" in out
     assert {s: signal.getsignal(s) for s in before} == before
     assert state_of(tmp_path / "run")["iteration"] == 5
 
     record = (tmp_path / "run/training_options.yml").read_bytes()
-    assert resume(tmp_path / "run", iter=6)[0] == 0
+    code, out = run_training(dolls, tmp_path / "run", **command, resume=True, iter=6)
+    assert code == 0
+    assert (
+        "--iter 6 instead of 10000: from iteration 5 on, the learning rate is 3.99e-05 instead of 0.0002, and images "
+        "are 64x32 instead of 32x32"
+    ) in out
     assert (tmp_path / "run/checkpoints/itr_00000006_u2netp.pth").exists()
     assert (tmp_path / "run/training_options.yml").read_bytes() == record
     second = yaml.safe_load((tmp_path / "run/training_options_from_00000005.yml").read_text())
-    assert (second["iter"], second["resume"], second["save_freq"]) == (6, True, 100)
+    assert (second["iter"], second["resume"], second["save_freq"], second["logs_dir"]) == (
+        6, True, 100, str(tmp_path / "run/logs"),
+    )  # fmt: skip
     code, out = resume(tmp_path / "run", iter=6)
     assert (code, "is at iteration 6 of 6 already; raise --iter" in out) == (0, True)
 
@@ -256,11 +275,16 @@ def test_the_best_weights_are_never_replaced_by_worse_ones_after_a_kill(dolls, t
     assert load_network(tmp_path / "run/checkpoints/best.pth")[1].metrics["miou"] == 0.6
 
 
-def test_ctrl_c_in_a_terminal_reaches_the_workers_too_and_still_saves(dolls, tmp_path):
+def test_a_run_is_alone_in_its_folder_and_ctrl_c_in_a_terminal_reaches_its_workers_and_still_saves(dolls, tmp_path):
     process = start_script(
         "train.py", *training_flags(dolls, tmp_path / "run", **SMALL, nThreads=2, iter=10**6, save_freq=2)
     )
     wait_for(tmp_path / "run/latest.pth", process)
+    for again in (run_training, lambda _, folder, **__: resume(folder)):
+        with pytest.raises(
+            UserError, match=f"process {process.pid} on .* is training in .*run; wait for it, or choose"
+        ):
+            again(dolls, tmp_path / "run", **SMALL)
     os.killpg(process.pid, signal.SIGINT)
     out, err = end(process)
     assert process.returncode == 130, err

@@ -16,9 +16,11 @@ from networks.weights.checkpoint import load_network
 from tests.helpers import (
     SECONDS,
     SMALL,
+    DataSet,
     Launched,
     children_of,
     end,
+    make_paper_dolls,
     needs_proc,
     run_script,
     state_of,
@@ -50,6 +52,19 @@ def test_two_processes_train_one_network_and_rank_0_writes(dolls, tmp_path):
     photos = EvaluationPhotos(load_table(str(dolls.df_path), str(dolls.image_folder), CLOTHES))
     metrics = validate(Predictor.load(best, "cpu", "fp32"), photos, torch.device("cpu"), Interruption())
     assert metrics["miou"] == pytest.approx(load_network(best)[1].metrics["miou"], abs=1e-6)
+
+
+def test_a_run_goes_on_with_other_numbers_of_ranks_and_fewer_photographs_than_ranks(tmp_path):
+    data = DataSet(*make_paper_dolls(tmp_path / "data", photos=2))
+    val = DataSet(*make_paper_dolls(tmp_path / "val", photos=1))
+    options = {
+        **SMALL, "ema_decay": 0.9, "side_weight": 0, "val_image_folder": val.image_folder, "val_df_path": val.df_path,
+    }  # fmt: skip
+    for iterations, processes in ((2, 2), (4, 1), (6, 3)):
+        flags = training_flags(data, tmp_path / "run", **options, iter=iterations, resume=iterations > 2)
+        result = run_script(*(torchrun(processes) if processes > 1 else []), "train.py", *flags)
+        assert result.returncode == 0, result.stderr
+        assert state_of(tmp_path / "run")["iteration"] == iterations
 
 
 def rank_1(process: Launched) -> int:
@@ -88,6 +103,20 @@ def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path
     assert state_of(tmp_path / "run")["iteration"] >= 2
 
 
+@needs_proc
+def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path):
+    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=20, save_freq=1, resume=True)
+    process = Launched("train.py", *flags, restarts=1)
+    wait_for(tmp_path / "run/latest.pth", process)
+    os.kill(rank_1(process), signal.SIGKILL)
+    out, err = end(process)
+    assert process.returncode == 0, err
+    assert out.count("there is no run to resume") == out.count("trained 20 iterations") == 1
+    assert state_of(tmp_path / "run")["samples_seen"] == 4 * 20
+    records = [path.name for path in (tmp_path / "run").glob("training_options_from_*.yml")]
+    assert len(records) == 1  # it went on where it had been killed
+
+
 def raise_an_error() -> None:
     raise ValueError("a fault in a worker")
 
@@ -117,6 +146,34 @@ def test_a_failing_worker_of_one_rank_ends_the_job(fault, words, dolls, tmp_path
     assert process.returncode == 1
     assert words in err
     assert not (tmp_path / "run/latest.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"df_path": "no.csv"}, "error: no label table at no.csv"),
+        ({"class_weights": [1, 2]}, "error: --class_weights needs 4 numbers"),
+        ({"device": "gpu"}, "error: unknown device 'gpu'"),
+        (
+            {"continue_train": True, "unet_checkpoint": "none.pth"},
+            "error: there are no weights to start from at none.pth",
+        ),
+    ],
+)
+def test_a_mistake_that_all_ranks_see_is_said_once(changes, words, dolls, tmp_path):
+    process = Launched("train.py", *training_flags(dolls, tmp_path / "run", **SMALL | changes))
+    _, err = end(process, SECONDS)
+    assert process.returncode == 1
+    assert err.count(words) == 1, err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), [(["--lr", "nan"], "error: --lr is not a number"), (["--schedule", "steps"], "error: argument")]
+)
+def test_a_mistake_in_the_options_is_said_once_to_the_users_of_torchrun(flags, words):
+    result = run_script(*torchrun(), "train.py", *flags)
+    assert result.returncode == 1
+    assert result.stderr.count(words) == 1, result.stderr
 
 
 def test_a_users_mistake_on_one_rank_ends_the_job_with_its_own_error(dolls, tmp_path):

@@ -1,5 +1,7 @@
 """How a program ends: one line for a user's mistake, a traceback for a fault, and at once in either case."""
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -56,3 +58,87 @@ def test_otherwise_the_return_value_is_the_exit_code(ending, code):
 def test_ctrl_c_is_one_word_and_code_130():
     result = program("raise KeyboardInterrupt")
     assert (result.returncode, result.stderr.strip()) == (130, "interrupted")
+
+
+PRINTS = """
+import os, sys
+from contextlib import suppress
+from options.base_options import BaseOptions
+from utils.errors import UserError, run_program
+
+def main():
+    for stream in (sys.stdout, sys.stderr):
+        for _ in range(10000):
+            print("a line of text", file=stream)
+    with open("result", "x") as file:
+        for number in (1, 2):  # as a library in C prints, past the streams
+            with suppress(OSError):
+                os.write(number, b"a line of text\\n")
+        print("complete", file=file)
+    if sys.argv[1:]:
+        raise UserError("at last")
+
+if __name__ == "__main__":
+    BaseOptions.parse = classmethod(lambda cls: None)
+    BaseOptions.from_command_line()
+    run_program(main)
+"""
+
+
+@pytest.mark.parametrize(
+    "console",
+    [
+        "", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "| true", "2>&1 | head -n 1", "2>&1 >/dev/null | true",
+        ">/dev/full", "2>/dev/full", "| head -c 20000 | tail -c 1",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("fails", [False, True])
+def test_results_are_complete_whatever_becomes_of_the_console(console, fails, tmp_path):
+    command = f"set -o pipefail; '{sys.executable}' -c '{PRINTS}' {'fail' if fails else ''} {console}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == fails
+    assert (tmp_path / "result").read_text() == "complete\n"
+    said = {*result.stdout.split("\n"), *result.stderr.split("\n")} - {"a line of text", ""}
+    assert said <= {"error: at last", "n"}, said
+    assert not fails or "2>" in console or "error: at last" in said
+
+
+IMPORTS = """
+import atexit, sys
+from options.base_options import BaseOptions
+from utils.errors import run_program
+
+class Slow:
+    def __del__(self):  # an error in here would be shown, and forgotten
+        wait()
+
+def wait():
+    print("ready", flush=True)
+    import time
+    time.sleep(60)
+
+{before}
+BaseOptions.parse = classmethod(lambda cls: None)
+BaseOptions.from_command_line()
+{importing}
+run_program(lambda: {running})
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "work"),
+    [
+        ("before", "wait()"), ("importing", "wait()"), ("importing", "Slow()"), ("running", "wait()"),
+        ("running", "atexit.register(wait) and None"),
+    ],
+)  # fmt: skip
+def test_ctrl_c_shows_no_traceback_whatever_the_program_is_doing(part, work):
+    parts = {"before": "", "importing": "", "running": "None"} | {part: work}
+    command = [sys.executable, "-c", IMPORTS.format(**parts)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert said in ("", "interrupted\n")

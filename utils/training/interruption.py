@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop at the next good moment, and loader workers that end with their run."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to stop at the next good moment, and workers that end with their run."""
 
 import multiprocessing
 import signal
@@ -12,8 +12,15 @@ from utils.process_group import any_rank, world_size
 ASK_RANKS_EVERY = 10  # iterations
 
 
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a run to stop. SIGHUP, of a terminal that is closed, is not one where nohup ignores it."""
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
+    ignored = hang_up is None or signal.getsignal(hang_up) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM] + ([] if ignored else [hang_up])
+
+
 class Interruption:
-    """Inside ``with Interruption() as interruption``, the first SIGINT or SIGTERM is noted.
+    """Inside ``with Interruption() as interruption``, the first of stop_signals is noted.
 
     A second one acts as usual. The handlers of before are given back at the end.
     """
@@ -23,7 +30,7 @@ class Interruption:
         self._handlers = {}
 
     def __enter__(self) -> "Interruption":
-        self._handlers = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._handlers = {s: signal.signal(s, self._note) for s in stop_signals()}
         return self
 
     def __exit__(self, *_) -> None:
@@ -62,7 +69,7 @@ class Interruption:
 
 def ignore_in_worker(worker_id: int) -> None:
     """For loader workers: signals reach the whole process group, but only the training process decides."""
-    for s in (signal.SIGINT, signal.SIGTERM):
+    for s in stop_signals():
         signal.signal(s, signal.SIG_IGN)
 
 

@@ -1,12 +1,25 @@
-"""The folder of a training run: what lies where in it, and that no run is overwritten. Needs no PyTorch."""
+"""The folder of a training run: what lies where in it, and that it belongs to one run. Needs no PyTorch."""
 
+import errno
+import os
+import platform
+import warnings
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from utils.errors import UserError
 from utils.files import write_atomically
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
 RECORD = "training_options.yml"
+TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # of another process's lock
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 def newest_record(path: Path) -> Path:
@@ -14,19 +27,63 @@ def newest_record(path: Path) -> Path:
     return max(path.glob(f"{Path(RECORD).stem}_from_*.yml"), default=path / RECORD)  # by iteration, in 8 digits
 
 
+def has_events(logs_dir: str | Path) -> bool:
+    """Whether TensorBoard would find a run there."""
+    return any(Path(logs_dir).glob("events*"))
+
+
 class RunFolder:
     """What a run keeps: its record, the state to resume from, weights."""
 
-    def __init__(self, path: str, resume: bool):
-        """Raises UserError where the folder holds a run that is not to be resumed."""
+    def __init__(self, path: str):
         self.path = Path(path)
         self.latest = self.path / "latest.pth"
         self.checkpoints = self.path / "checkpoints"
+
+    def claim(self, resume: bool) -> None:
+        """Keep other processes out for as long as this one lives, and refuse to begin where a run was saved.
+
+        Raises UserError, before anything of a run is written.
+        """
+        path = self.path / "run.lock"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = path.open("a+")  # closed, and so unlocked, when the process ends, whatever ends it
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
+        try:
+            lock(self._lock.fileno())
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                warnings.warn(f"{self.path} is on a file system without locks: start no other run there", stacklevel=2)
+            elif error.errno in TAKEN:
+                self._lock.seek(0)
+                owner = self._lock.read(200).strip() or "another process"
+                raise UserError(f"{owner} is training in {self.path}; wait for it, or choose another --name") from None
+            else:
+                raise UserError(f"cannot lock {path}: {error.strerror}") from None
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        self._lock.flush()
         if self.latest.exists() and not resume:
-            raise UserError(f"{path} holds a run already; continue it with --resume, or choose another --name")
+            raise UserError(f"{self.path} holds a run already; continue it with --resume, or choose another --name")
+
+    def own_logs(self, logs_dir: str) -> str:
+        """The folder for the logs: another one where it holds those of a run of another folder."""
+        if newest_record(self.path).exists() or not has_events(logs_dir):
+            return logs_dir
+        return next(other for number in count(2) if not has_events(other := f"{logs_dir.rstrip('/')}_{number}"))
 
     def record(self, save_options: Callable[[Path], None], network: object, iteration: int) -> None:
         """Keep options and network; the record of a resumed part does not replace the first one."""
         suffix = f"_from_{iteration:08d}" if iteration else ""
         save_options((self.path / RECORD).with_stem(f"{Path(RECORD).stem}{suffix}"))
         write_atomically(self.path / "networks.txt", f"{network}\n".encode())
+
+
+def lock(file: int) -> None:
+    """Lock a file for this process, not for those that it forks. Raises OSError where another process has it."""
+    if fcntl:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.process_group import rank
+from utils.training.run_folder import has_events
 from utils.training.state import TrainingState
 from utils.training.step import StepResult
 
@@ -30,8 +31,8 @@ class Visualizer:
     def __init__(
         self, logs_dir: str, palette: np.ndarray, iteration: int = 0, iterations: int = 0, samples_seen: int = 0
     ):
-        """palette: 256 x 3 uint8, colour by label. iteration, samples_seen: where the run starts; on resume, events of
-        a lost part from there on are hidden."""
+        """palette: 256 x 3 uint8, colour by label. iteration, samples_seen: where the run starts; events of a lost part
+        from there on are hidden."""
         self.logs_dir, self.writer = logs_dir, None
         self.palette = torch.from_numpy(palette.copy())
         self.progress = tqdm(initial=iteration, total=iterations, disable=rank() > 0, unit="it")
@@ -40,8 +41,9 @@ class Visualizer:
             return
         with self._writing():
             Path(logs_dir).mkdir(parents=True, exist_ok=True)
+            begun_before = has_events(logs_dir)
             self.writer = EventsWriter(str(Path(logs_dir) / "events"))
-            if iteration:
+            if begun_before:
                 self._write(Event(step=iteration + 1, file_version="brain.Event:2"))
                 self._write(Event(step=iteration + 1, session_log=SessionLog(status=SessionLog.START)))
             self.writer.flush()

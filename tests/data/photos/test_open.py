@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -83,6 +84,23 @@ def test_common_formats_open_as_rgb(form):
     photo = reopened(RED, form)
     assert photo.shape == RED.shape
     assert abs(photo.astype(int) - RED).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "corners"),
+    [
+        ("turned", (96, 64), "red red blue blue"), ("two_images", (64, 96), "red blue red blue"),
+        ("half_transparent", (64, 96), "white white red blue"), ("ten_bits", (64, 96), "red blue red blue"),
+    ],
+)  # fmt: skip
+def test_heic_files_open_upright_and_opaque_by_any_name(name, size, corners, tmp_path):
+    """Files of the usual kinds, red at the left and blue at the right: libheif only reads here."""
+    (tmp_path / "a.jpg").write_bytes((Path(__file__).parent / f"heic/{name}.heic").read_bytes())
+    photo = np.asarray(open_photo(tmp_path / "a.jpg")).astype(int)
+    assert photo.shape == (*size, 3)
+    colours = {"red": (200, 0, 0), "blue": (0, 0, 200), "white": (255, 255, 255)}
+    expected = [colours[corner] for corner in corners.split()]
+    assert abs(photo[[4, 4, -4, -4], [4, -4, 4, -4]] - expected).max() < 5
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "CMYK", "YCbCr", "LAB"])

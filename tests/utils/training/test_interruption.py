@@ -1,5 +1,6 @@
 """Signals as a request to stop, and workers that end with their run."""
 
+import contextlib
 import multiprocessing
 import signal
 import time
@@ -12,17 +13,20 @@ from utils.training.interruption import Interruption, ignore_in_worker, kill_wor
 CPU = torch.device("cpu")
 
 
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
 @pytest.fixture
-def second(request):
+def second():
     """Signals that arrive at the handler of before, which this test's own handler stands for."""
     arrived = []
-    before = {s: signal.signal(s, lambda number, _: arrived.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, lambda number, _: arrived.append(number)) for s in SIGNALS}
     yield arrived
     for s, handler in before.items():
         signal.signal(s, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_noted_once_and_the_second_acts_as_before(number, second):
     with Interruption() as interruption:
         assert not interruption.on_any_rank(CPU)
@@ -35,15 +39,23 @@ def test_a_signal_is_noted_once_and_the_second_acts_as_before(number, second):
 
 @pytest.mark.parametrize("error", [None, ValueError])
 def test_the_handlers_of_before_are_given_back(error, second):
-    try:
-        with Interruption() as interruption:
-            if error:
-                raise error
-    except ValueError:
-        pass
-    signal.raise_signal(signal.SIGTERM)
-    assert second == [signal.SIGTERM]
+    with contextlib.suppress(ValueError), Interruption() as interruption:
+        if error:
+            raise error
+    for number in SIGNALS:
+        signal.raise_signal(number)
+    assert second == SIGNALS
     assert not interruption.noted
+
+
+def test_a_terminal_that_closes_is_ignored_where_nohup_says_so(second):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGHUP)
+        assert not interruption.noted
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.noted
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_ranks_ask_each_other_now_and_then_only(monkeypatch):

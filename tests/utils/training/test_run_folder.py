@@ -1,0 +1,104 @@
+"""The folder of a run belongs to one process, whatever ends it, and to one run."""
+
+import errno
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from utils.errors import UserError
+from utils.training import run_folder
+from utils.training.run_folder import RunFolder, newest_record
+
+fork = multiprocessing.get_context("fork")
+
+
+def claim_and_stay(path: str, claimed) -> None:
+    run = RunFolder(path)
+    run.claim(resume=False)
+    worker = fork.Process(target=time.sleep, args=(600,))  # outlives it, as a loader's worker may for some seconds
+    worker.start()
+    claimed.put(worker.pid)
+    time.sleep(600)
+
+
+def test_a_folder_is_one_process_alone_until_that_is_killed(tmp_path):
+    claimed = fork.Queue()
+    other = fork.Process(target=claim_and_stay, args=(str(tmp_path / "run"), claimed))
+    other.start()
+    worker = claimed.get(timeout=60)
+    for resume in (False, True):
+        with pytest.raises(UserError, match=f"process {other.pid} on .* is training in .*run; wait for it"):
+            RunFolder(str(tmp_path / "run")).claim(resume)
+    other.kill()
+    other.join()
+    run = RunFolder(str(tmp_path / "run"))
+    run.claim(resume=False)
+    os.kill(worker, 9)
+    assert [path.name for path in run.path.iterdir()] == ["run.lock"]
+    assert (run.path / "run.lock").read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_run_that_was_saved_is_resumed_or_left_alone(tmp_path):
+    (tmp_path / "latest.pth").touch()
+    RunFolder(str(tmp_path)).claim(resume=True)
+    with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
+        RunFolder(str(tmp_path)).claim(resume=False)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "another process is training in"),
+        (errno.EAGAIN, "another process is training in"),
+        (errno.EIO, "cannot lock .*run.lock: Input/output error"),
+        (errno.ESTALE, "cannot lock .*run.lock: Stale file handle"),
+        (errno.ENOLCK, None),
+        (errno.EOPNOTSUPP, None),
+        (errno.ENOSYS, None),
+    ],
+)
+def test_a_lock_that_fails_is_refused_and_a_file_system_without_locks_is_told(number, words, tmp_path, monkeypatch):
+    def fail(file: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(run_folder, "lock", fail)
+    if words:
+        with pytest.raises(UserError, match=words):
+            RunFolder(str(tmp_path)).claim(resume=False)
+    else:
+        with pytest.warns(UserWarning, match="file system without locks: start no other run there"):
+            RunFolder(str(tmp_path)).claim(resume=False)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write .*run.lock: "):
+        RunFolder(str(tmp_path / "file")).claim(resume=False)
+
+
+@pytest.mark.parametrize(
+    ("there", "record", "expected"),
+    [
+        ([], False, "logs"),
+        (["logs/other.txt"], False, "logs"),
+        (["logs/events.1"], False, "logs_2"),
+        (["logs/events.1", "logs_2/events.1", "logs_3/notes"], False, "logs_3"),
+        (["logs/events.1"], True, "logs"),  # of this run, which was killed before it saved a state
+    ],
+)
+def test_logs_of_another_run_are_left_alone(there, record, expected, tmp_path):
+    for name in [*there, *(["run/training_options.yml"] if record else [])]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert RunFolder(str(tmp_path / "run")).own_logs(f"{tmp_path}/logs/") in (
+        f"{tmp_path}/{expected}", f"{tmp_path}/{expected}/",
+    )  # fmt: skip
+
+
+def test_the_newest_record_is_that_of_the_part_that_was_resumed_last(tmp_path):
+    assert newest_record(tmp_path) == tmp_path / "training_options.yml"
+    for iteration in (90, 100, 5):
+        RunFolder(str(tmp_path)).record(lambda path: path.touch(), "network", iteration)
+    assert newest_record(tmp_path) == tmp_path / "training_options_from_00000100.yml"
