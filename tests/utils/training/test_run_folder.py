@@ -47,6 +47,11 @@ def test_a_folder_is_one_process_alone_until_that_is_killed(other, tmp_path):
     run.claim(resume=False)
     assert [path.name for path in run.path.iterdir()] == ["run.lock"]
     assert (run.path / "run.lock").read_text().startswith(f"process {os.getpid()} on ")
+    attempt = fork.Process(target=RunFolder(str(run.path)).claim, args=(False,))
+    del run  # as at the end of a training that a Python program called
+    attempt.start()
+    attempt.join()
+    assert attempt.exitcode == 0
 
 
 def test_a_run_that_was_saved_is_resumed_or_left_alone(tmp_path):
