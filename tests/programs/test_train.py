@@ -52,9 +52,8 @@ RESUMED = {
 
 def run_training(data: DataSet, save_dir: Path, **changes) -> tuple[int, str]:
     """Train in this process: (exit code, what is printed)."""
-    options = TrainOptions.parse(training_flags(data, save_dir, **changes))
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = train.main(options)
+        code = train.main(TrainOptions.parse(training_flags(data, save_dir, **changes)))
     return code, out.getvalue()
 
 
