@@ -62,7 +62,7 @@ def main(options: AppOptions) -> None:
             page.launch(
                 server_name=options.host, server_port=options.port,
                 max_file_size=options.max_photos * options.max_megabytes * MEGABYTE,  # gradio refuses the whole drop
-                share=False, run_history=False, ssr_mode=False, footer_links=[], css=CSS, quiet=True,
+                share=False, show_error=True, run_history=False, ssr_mode=False, footer_links=[], css=CSS, quiet=True,
                 prevent_thread_lock=True, state_session_capacity=VISITORS,
             )  # fmt: skip
         except (OSError, UnicodeError):  # the latter of a name that no host can have
@@ -104,15 +104,27 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
         "runs."
     )
 
+    def look(paths: list[str]) -> dict[str, Photo | str]:
+        files = take(paths, folder, options.max_photos, options.max_megabytes)
+        return {name: segment(file, predictor, options.max_megapixels) for name, file in files.items()}
+
+    def answer_program(paths: list[str] | None, category: str, output: str) -> str:
+        """The result of one photo, or a zip of several; an error where a photo cannot be used."""
+        if not paths:
+            raise gr.Error("no photos; give a list of them", print_exception=False)
+        _, download, faults = write(look(paths), category, output, options.max_megapixels, folder)
+        if faults:
+            raise gr.Error("; ".join(faults), print_exception=False)
+        return str(download)
+
     def answer(paths: list[str] | None, photos: dict[str, Photo | str], category: str, output: str):
         """Segment the photos that were dropped now, or write those that were dropped before in another way."""
         started = time.perf_counter()
         if paths:
-            files = take(paths, folder, options.max_photos, options.max_megabytes)
-            photos = {name: segment(file, predictor, options.max_megapixels) for name, file in files.items()}
+            photos = look(paths)
         if not photos:
             return None, photos, legend, gr.DownloadButton("Download", interactive=False)
-        cards, download = write(photos, category, output, options.max_megapixels, folder)
+        cards, download, _ = write(photos, category, output, options.max_megapixels, folder)
         seconds = time.perf_counter() - started
         summary = f"<p>{len(photos)} photo(s) in {seconds:.1f} s · {html.escape(predictor.name)}</p>"
         button = gr.DownloadButton(
@@ -135,8 +147,12 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
                 cards = gr.HTML(legend)
         gr.on(
             [dropped.upload, category.input, output.input], answer, [dropped, photos, category, output],
-            [dropped, photos, cards, download], api_name="segment", show_progress_on=cards,
+            [dropped, photos, cards, download], api_visibility="private", show_progress_on=cards,
         )  # fmt: skip
+        # Programs get a file, not the page's HTML.
+        gr.Button(visible=False).click(
+            answer_program, [dropped, category, output], gr.File(label="Result", visible=False), api_name="segment"
+        )
     return page
 
 
@@ -181,23 +197,21 @@ def segment(file: bytes | str, predictor: Predictor, max_megapixels: float) -> P
 
 def write(
     photos: dict[str, Photo | str], category: str, output: str, max_megapixels: float, folder: Path
-) -> tuple[list[str], Path | None]:
-    """(HTML for each photo, the file to download: a result, a zip of several, or None).
+) -> tuple[list[str], Path | None, list[str]]:
+    """(HTML for each photo, the file to download: a result, a zip of several, or None; a line for each fault).
 
     photos: by name; the card of one that could not be used has the reason.
     """
-    cards, results = [], Path(tempfile.mkdtemp(dir=folder))
+    cards, faults, results = [], [], Path(tempfile.mkdtemp(dir=folder))
     archive = results / f"{output}_{category}.zip"
     single = None
     for path, name in result_names(list(map(Path, photos))).items():
         photo = photos[path.name]
-        try:
-            content = photo if isinstance(photo, str) else encode(photo, category, output, max_megapixels)
-        except UserError as error:
-            photo = str(error)
         if isinstance(photo, str):
+            faults.append(f"{path.name}: {photo}")
             cards.append(card(path.name, f"<p class='fault'>⚠ {html.escape(photo)}</p>"))
             continue
+        content = encode(photo, category, output, max_megapixels)
         result = result_path(results, name, output, category)
         if len(photos) == 1:
             single = results / result.name
@@ -206,11 +220,11 @@ def write(
             with ZipFile(archive, "a") as file:
                 file.writestr(result.relative_to(results).as_posix(), content)
         cards.append(photo_card(path.name, photo, category))
-    return cards, single or (archive if archive.exists() else None)
+    return cards, single or (archive if archive.exists() else None), faults
 
 
 def encode(photo: Photo, category: str, output: str, max_megapixels: float) -> bytes:
-    """A result at the photo's own size. Raises UserError where the format cannot hold it."""
+    """A result at the photo's own size."""
     pixels = None
     if FORMATS[output].needs_photo:
         pixels = open_photo(io.BytesIO(photo.content), max_megapixels=max_megapixels)

@@ -1,6 +1,6 @@
 """Write a checkpoint in another form: python export.py --checkpoint_path A --output B.pth (see --help)."""
 
-from options.export_options import ExportOptions
+from options.export_options import FOR_OTHER_PROGRAMS, ExportOptions
 
 if __name__ == "__main__":
     options = ExportOptions.from_command_line()  # before the imports that take seconds
@@ -16,7 +16,7 @@ import torch
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
 from networks.engines.torch_engine import TorchEngine
-from networks.exporters import EXPORTERS, REMBG_SIZE, ForRembg, export_rembg, open_exported
+from networks.exporters import EXPORTERS, REMBG_SIZE, ForRembg, export_rembg, open_exported, write_description
 from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 from utils.errors import UserError, run_program
@@ -44,6 +44,8 @@ def main(options: ExportOptions) -> None:
             info = replace(info, height=REMBG_SIZE, width=REMBG_SIZE)
         else:
             EXPORTERS[target.suffix](network, info, draft)
+            if target.suffix in FOR_OTHER_PROGRAMS:
+                write_description(info, draft.with_suffix(".json"))
         before = Predictor(TorchEngine(network, torch.device("cpu")), info)
         after = Predictor(open_exported(draft, info), info)
         agreement = float(np.mean([np.mean(before(photo).labels == after(photo).labels) for photo in photos]))
@@ -52,7 +54,7 @@ def main(options: ExportOptions) -> None:
                 f"not exported: only {100 * agreement:.2f} % of the pixels of {len(photos)} photographs keep their "
                 f"label, {100 * LEAST_AGREEMENT:g} % must"
             )
-        for path in sorted(Path(folder).iterdir()):  # OpenVINO writes two files, the .bin first
+        for path in sorted(Path(folder).iterdir()):  # the .bin of an .xml and the .json first
             shutil.move(path, target.parent / path.name)
     print(
         f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), input {info.width}x{info.height} normalised with "

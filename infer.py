@@ -16,8 +16,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from data.photos.folder import bare_names, list_folder, result_names
-from data.photos.open import PhotoError, open_photo
+from data.photos.folder import Listing, bare_names, list_photos, result_names
+from data.photos.open import PhotoError, TooLargeError, open_photo
 from data.results.formats import OutputLayout, result_path, warning
 from data.results.postprocess import Postprocess
 from data.results.run_report import COCO, REPORT, write_summary
@@ -63,7 +63,7 @@ class Tally:
 
 def main(options: InferOptions) -> int:
     shard = Shard.parse(options.shard)
-    jobs, ignored = find_jobs(options, shard)  # finds the user's mistakes before the weights are read
+    jobs, listing = find_jobs(options, shard)  # finds the user's mistakes before the weights are read
     unfinished = [job for job in jobs if not job.is_finished()]
     to_do = unfinished if options.skip_existing else jobs
     result_dir = escape_unprintable(options.result_dir)
@@ -77,6 +77,9 @@ def main(options: InferOptions) -> int:
         kept = "kept" if options.skip_existing else "replaced; --skip_existing keeps them"
         print(f"{finished} photograph(s) have results in {result_dir} already: {kept}")
 
+    for line in listing.unreadable:
+        print(escape_unprintable(line), file=sys.stderr)
+
     try:
         with explain_errors(options.batchSize, predictor.size):
             tally = segment(to_do, predictor, options)
@@ -87,27 +90,26 @@ def main(options: InferOptions) -> int:
     print(f"{done} of {len(to_do)} photographs segmented into {result_dir}, {empty} without clothes")
     if tally.done_elsewhere:
         print(f"{tally.done_elsewhere} were segmented by another run meanwhile")
-    if ignored:
-        kinds = ", ".join(f"{count} {escape_unprintable(suffix)}" for suffix, count in ignored.most_common())
+    if listing.ignored:
+        kinds = ", ".join(f"{count} {escape_unprintable(suffix)}" for suffix, count in listing.ignored.most_common())
         print(f"other files, ignored: {kinds}")
     write_summaries(options, shard, jobs, tally.failed, predictor.class_names)
     if is_launched():  # an exit code of 1 would end the ranks that are at work
         from utils.process_group import wait_for_ranks  # imports PyTorch
 
         wait_for_ranks()
-    return 1 if tally.failed else 0
+    return 1 if tally.failed or listing.unreadable else 0
 
 
-def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Counter[str]]:
-    """(the photos of this shard, other files by suffix). Reads no weights. Raises UserError."""
-    folder, result_dir, summarised = Path(options.image_dir), Path(options.result_dir), options.report or options.coco
-    if folder.is_file():
-        if summarised:
-            raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
-        folder, photos, ignored = folder.parent, [Path(folder.name)], Counter()
-    else:
-        photos, ignored = list_folder(folder, leave_out=result_dir)
-    if folder.resolve() == result_dir.resolve():
+def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
+    """(the photos of this shard, what else --image_dir holds). Reads no weights. Raises UserError."""
+    sources, result_dir = list(map(Path, options.image_dir)), Path(options.result_dir)
+    summarised = options.report or options.coco
+    if summarised and len(sources) == 1 and sources[0].is_file():
+        raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
+    listing = list_photos(sources, leave_out=result_dir)
+    folder, photos = listing.folder, listing.photos
+    if result_dir.resolve() in {each.resolve() for each in (folder, *sources)}:
         raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
     check_categories(options.category, options.checkpoint_path)
     layout = options.layout
@@ -120,7 +122,7 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Counter[s
     check_names(names, results_of, folder, result_dir)
     make_writable_folder(result_dir)
     own = shard.of(list(names.items()))
-    return [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in own], ignored
+    return [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in own], listing
 
 
 def check_categories(categories: list[str], weights: str) -> None:
@@ -200,7 +202,8 @@ def write_results(
     """
     job, result = segmented
     if isinstance(result, PhotoError):
-        return [f"skipped {escape_unprintable(job.photo)}: {result}"], None
+        advice = ", or raise --max_megapixels" if isinstance(result, TooLargeError) else ""
+        return [f"skipped {escape_unprintable(job.photo)}: {result}{advice}"], None
     result = postprocess(result)
     encode = layout.encoder(result)
     faults = []

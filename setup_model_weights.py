@@ -14,38 +14,51 @@ from data.classes import load_class_table
 from networks.u2net import build_network
 from networks.weights.checkpoint import read_weights, save_checkpoint
 from networks.weights.info import CheckpointInfo
+from networks.weights.published import PUBLISHED, local_weights
 from networks.weights.surgery import initialise
 from utils.errors import UserError, one_line, run_program
 from utils.files import make_writable_folder
 
 GOOGLE_DRIVE = "https://drive.google.com/uc?id="
 REASON_LENGTH = 600  # characters
-# Google Drive ids of the weights that U-2-Net publishes
-PUBLISHED = {"u2net": "1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ", "u2netp": "1rbSTGKAE-MTxBYHd-51l2hMOQPT_7EPy"}
 
 
 def main(options: SetupOptions) -> None:
-    save_dir = Path(options.save_dir)
-    weights = Path(options.weights) if options.weights else save_dir / f"{options.model}.pth"
-    if not options.weights and not weights.exists():
-        download(PUBLISHED[options.model], weights)
-
+    weights = options.weights or published_weights(options.model, Path(options.save_dir))
     classes = load_class_table(options.class_map)
     torch.manual_seed(options.seed)
     network = build_network(options.model, len(classes.names))
-    copied, left = initialise(network, weights)
-    result = save_dir / Path(START_WEIGHTS[options.model]).name
+    start = initialise(network, weights, classes.names)
+    result = Path(options.save_dir) / Path(START_WEIGHTS[options.model]).name
     if result.exists():
         print(f"replacing {result}")
     save_checkpoint(result, network, CheckpointInfo(classes.names))
-    print(f"{weights}: {copied} tensors copied, {left} of the head initialised for {len(classes.names)} classes")
+    head = f"{start.head} of the head initialised for {len(classes.names)} classes"
+    print(f"{weights}: {start.copied} tensors copied, {head}")
     print(f"wrote {result}")
+
+
+def published_weights(model: str, folder: Path) -> Path:
+    """The published .pth from Google Drive, kept in a folder; where it fails, the same weights as .onnx from a release.
+
+    Raises UserError.
+    """
+    target = folder / f"{model}.pth"
+    if not target.exists():
+        try:
+            download(PUBLISHED[model].google_drive, target)
+        except UserError as error:
+            print(f"{error}; trying the release instead")
+            try:
+                return local_weights(model)
+            except UserError as other:
+                raise UserError(f"{other}, then run python setup_model_weights.py --weights FILE") from None
+    return target
 
 
 def download(drive_id: str, target: Path) -> None:
     """Fetch published weights to a temporary name, check that they load, rename. Raises UserError."""
     url = GOOGLE_DRIVE + drive_id
-    by_hand = f"download {url} in a browser, then run python setup_model_weights.py --weights FILE"
     make_writable_folder(target.parent)
     temporary = target.with_name(f"{target.stem}.download.pth")
     try:
@@ -53,9 +66,9 @@ def download(drive_id: str, target: Path) -> None:
         read_weights(temporary)
         temporary.replace(target)
     except UserError as error:
-        raise UserError(f"what came from {url} is not a checkpoint ({error}); {by_hand}") from None
+        raise UserError(f"what came from {url} is not a checkpoint ({error})") from None
     except Exception as error:  # gdown lets requests' and its own exceptions through
-        raise UserError(f"the download failed ({reason_of(error)}); {by_hand}") from None
+        raise UserError(f"the download of {url} failed ({reason_of(error)})") from None
     finally:
         for leftover in target.parent.glob(f"{temporary.name}*"):
             leftover.unlink()

@@ -152,7 +152,7 @@ def build(
     """Network and optimiser on their device, at the start or where the run was saved last."""
     network = build_network(options.model, len(info.class_names))
     if options.start_weights:
-        start_from(network, options.start_weights, data.first_images(options.image_size(0)), log)
+        start_from(network, info.class_names, options.start_weights, data.first_images(options.image_size(0)), log)
     memory_format = torch.channels_last if options.channels_last else torch.preserve_format
     network.to(device, memory_format=memory_format).train()
     state = build_state(network, options.optimizer, options.lr, options.weight_decay, options.ema_decay, precision)

@@ -53,7 +53,7 @@ def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
     elif way == "rembg":
         from networks.engines.onnx_cache import CachedWeights  # sets nothing that rembg would not
 
-        model = CachedWeights(checkpoint).onnx()
+        model = CachedWeights(checkpoint).model()
         import onnxruntime
 
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

@@ -37,6 +37,12 @@ class ClassTable:
         """Class names by label value, background first."""
         return ("background", *self.clothes)
 
+    @property
+    def by_category(self) -> dict[int, int]:
+        """Label value of every category id of iMaterialist, and of the others in this table."""
+        ids = ((value, n if isinstance(n, int) else imaterialist_category(n)) for value, n in self.entries())
+        return dict.fromkeys(range(len(IMATERIALIST_CATEGORIES)), 0) | {n: value for value, n in ids if n is not None}
+
     def entries(self) -> list[tuple[int, int | str]]:
         """(label value, category) of every category, background's first."""
         return [(value, n) for value, ids in enumerate((self.background, *self.ids)) for n in ids]
@@ -79,6 +85,13 @@ def is_class_name(name: object) -> bool:
     return isinstance(name, str) and name not in ("", "any") and name.isprintable() and not set(name) & set("/\\")
 
 
+def _category(category: object) -> object:
+    """A number as a number, even where it is written as text or as 1.0."""
+    if isinstance(category, str) and category.strip().isdecimal() and category.isascii():
+        return int(category)
+    return int(category) if isinstance(category, float) and category.is_integer() else category
+
+
 def _is_class(name: object, ids: object) -> bool:
     return is_class_name(name) and isinstance(ids, list) and bool(ids) and all(map(_is_category, ids))
 
@@ -116,8 +129,10 @@ def load_class_table(path: str | None) -> ClassTable:
         raise UserError(f"cannot read the class map {path}: {error.strerror}") from None
     except (ValueError, yaml.YAMLError):
         raise UserError(f"the class map {path} is neither valid YAML nor valid JSON") from None
-    if isinstance(content, dict) and "any" in content:
-        raise UserError(f"the class map {path} has a class named any; the name is reserved, it means all clothes")
+    if isinstance(content, dict):
+        if "any" in content:
+            raise UserError(f"the class map {path} has a class named any; the name is reserved, it means all clothes")
+        content = {key: list(map(_category, ids)) if isinstance(ids, list) else ids for key, ids in content.items()}
     valid = isinstance(content, dict) and 1 <= len(content.keys() - {"background"}) <= MAX_CLASSES
     if not valid or not all(_is_class(name, ids) for name, ids in content.items()):
         raise UserError(

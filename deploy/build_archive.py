@@ -22,6 +22,7 @@ import yaml
 from deploy.request import Limits
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.foreign import kind_of
+from networks.weights.published import local_weights
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
 
@@ -79,6 +80,7 @@ def _weights(checkpoint: Path) -> bytes:
 
     Other kinds may need packages that the server lacks, or weights in a file beside them.
     """
+    checkpoint = local_weights(checkpoint)
     network, info = load_network(checkpoint)  # refuses here what would only fail in the server
     if kind_of(checkpoint) == "torch":
         return checkpoint.read_bytes()

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import reprlib
 import urllib.parse
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ DEFAULTS = {"category": "any", "format": "mask"}
 HEADER_PREFIX = "x-"  # of the headers that carry the parameters of a bare photograph
 MEGABYTE = 1_000_000
 SHAPES = '{"instance_key": B64}, {"data": {"b64": B64}}, the same with any other key, or B64 alone'
+ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # gs://, https:// and the like
 MAX_TEXTS = 100  # of an instance: each is tried as an image, and a request could hold millions
 # Byte-order marks and what may stand before JSON, in UTF-8, UTF-16 and UTF-32.
 BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe \t\r\n\0"
@@ -128,14 +130,17 @@ def _instance(instance: object, limits: Limits) -> bytes | RequestError:
     texts = list(islice(_texts(instance), MAX_TEXTS + 1))
     if len(texts) > MAX_TEXTS:
         return RequestError(f"an instance must hold exactly one image, and at most {MAX_TEXTS} texts in all")
+    address = next(filter(ADDRESS.match, texts), None)
     try:
-        if len(texts) == 1:
+        if len(texts) == 1 and not address:
             return _decode(texts[0], limits)
         images = [content for content in (_image(text, limits) for text in texts) if content]
     except RequestError as refusal:
         return refusal
     if len(images) == 1:
         return images[0]
+    if address and not images:
+        return RequestError(f"{_shown(address)} is an address; images are sent as bytes, in base64: {SHAPES}")
     return RequestError(
         f"an instance must hold exactly one image, this one holds {len(images) or 'none'}; send {SHAPES}"
     )

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.constants import IMAGENET_MEAN, IMAGENET_STD
-from networks.engines.choose import Engine, check_installed, is_installed
+from networks.engines.choose import Engine
 from networks.engines.onnxruntime import OnnxRuntimeEngine
 from networks.engines.openvino import OpenVinoEngine, openvino_core
-from networks.engines.settings import EngineSettings
+from networks.engines.settings import EngineSettings, check_installed, is_installed
 from networks.engines.torch_engine import TorchEngine
-from networks.onnx_model import onnx_model
+from networks.onnx_model import Fused, onnx_for_engines, onnx_model
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.info import METADATA_KEY, CheckpointInfo
 from utils.cache import digest
@@ -51,12 +51,12 @@ def export_safetensors(network: nn.Module, info: CheckpointInfo, target: Path) -
 
 
 def export_torchscript(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
-    """TorchScript of the whole network: N x 3 x H x W in, the seven logit maps out, any size."""
+    """TorchScript of the fused map: N x 3 x H x W in, N x C x H x W logits out, any size; description inside."""
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch has deprecated TorchScript; programs that load it are still there
-        traced = torch.jit.trace(network, torch.zeros(1, 3, info.height, info.width))
+        traced = torch.jit.trace(Fused(network), torch.zeros(1, 3, info.height, info.width))
         content = io.BytesIO()  # PyTorch aborts the process when it writes to a full disk itself
-        torch.jit.save(traced, content)
+        torch.jit.save(traced, content, _extra_files={METADATA_KEY: json.dumps(asdict(info))})
     write_atomically(target, content.getvalue())
 
 
@@ -66,11 +66,11 @@ def export_onnx(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
 
 
 def export_openvino(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
-    """OpenVINO's .xml with its .bin beside it, in float32. Raises UserError."""
+    """OpenVINO's .xml and .bin of the fused map, in float32. Raises UserError."""
     check_installed("openvino")
     import openvino
 
-    openvino.save_model(openvino_core().read_model(onnx_model(network, info)), target, compress_to_fp16=False)
+    openvino.save_model(openvino_core().read_model(onnx_for_engines(network, info)), target, compress_to_fp16=False)
 
 
 def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
@@ -79,6 +79,20 @@ def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None
     The description inside is the network's own: whoever takes the weights out of the file needs that one.
     """
     write_atomically(target, onnx_model(_First(ForRembg(network, info)), info, size=(REMBG_SIZE, REMBG_SIZE)))
+
+
+def write_description(info: CheckpointInfo, target: Path) -> None:
+    """A JSON file with what a program needs to know to run an export: names, classes, size and normalisation."""
+    content = {
+        "input": "image",
+        "output": "logits",
+        "class_names": info.class_names,
+        "height": info.height,
+        "width": info.width,
+        "mean": info.mean,
+        "std": info.std,
+    }
+    write_atomically(target, (json.dumps(content, indent=2) + "\n").encode())
 
 
 EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {
@@ -104,7 +118,7 @@ def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     if path.suffix == ".pt":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return TorchEngine(_First(torch.jit.load(str(path), map_location="cpu")), torch.device("cpu"))
+            return TorchEngine(_Traced(torch.jit.load(str(path), map_location="cpu")), torch.device("cpu"))
     return TorchEngine(load_network(path)[0], torch.device("cpu"))
 
 
@@ -138,7 +152,7 @@ class ForRembg(nn.Module):
 
 
 class _First(nn.Module):
-    """The first output alone, for exporters that take a module and for engines that call ``fused``."""
+    """The first output alone, for exporters that take a module."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -147,5 +161,10 @@ class _First(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)[0]
 
-    def fused(self, x: Tensor) -> Tensor:
-        return self(x)
+
+class _Traced(nn.Module):
+    """A module whose only output is the fused map, for the engine that calls ``fused``."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.fused = module

@@ -13,7 +13,7 @@ from networks.weights.info import METADATA_KEY, CheckpointInfo
 
 def onnx_for_engines(network: nn.Module, info: CheckpointInfo) -> bytes:
     """ONNX of the fused map in its cheaper form (``fused``)."""
-    return onnx_model(_Fused(network), info)
+    return onnx_model(Fused(network), info)
 
 
 def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | None = None) -> bytes:
@@ -41,7 +41,7 @@ def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | 
     return model.SerializeToString()
 
 
-class _Fused(nn.Module):
+class Fused(nn.Module):
     """The fused map alone, for exporters that take a module."""
 
     def __init__(self, network: nn.Module):

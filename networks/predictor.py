@@ -1,5 +1,6 @@
 """From photographs to segmentations: the only inference path."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from data.photos.open import PhotoError, open_photo
+from data.photos.open import PhotoError
 from data.photos.preprocessing import prepare
+from data.photos.take import Photo, take_photo
 from data.results.segmentation import Segmentation
 from networks.engines.choose import Engine, load_engine
 from networks.engines.settings import EngineSettings
 from networks.weights.info import INCLUDED_WEIGHTS, CheckpointInfo
+from utils.errors import UserError
 from utils.prefetch import prefetch
 
 Item = TypeVar("Item")
@@ -31,6 +34,7 @@ class Predictor:
         self.size, self.class_names = (info.height, info.width), tuple(info.class_names)
         self.mean, self.std = info.mean, info.std
         self.name = engine.name
+        self._origin: tuple | None = None  # arguments of load
 
     @classmethod
     def load(
@@ -50,15 +54,33 @@ class Predictor:
         height, width: of what the network sees, in place of what the file says. The rest: see EngineSettings.
         Raises UserError.
         """
+        if type(flip) is not bool:
+            raise UserError(f"flip is {flip!r}; it must be True or False")
+        path = Path(path).absolute() if Path(path).exists() else path
         settings = EngineSettings(engine, device, precision, threads, compiled)
-        return cls(*load_engine(path, settings, height, width), flip)
+        predictor = cls(*load_engine(path, settings, height, width), flip)
+        predictor._origin = path, device, precision, height, width, flip, engine, threads, compiled
+        return predictor
 
-    def __call__(self, photo: Image.Image | str | Path) -> Segmentation:
-        """Segment one photograph: an RGB image, or a file (turned upright by its EXIF). Raises PhotoError."""
-        return self.predict([photo if isinstance(photo, Image.Image) else open_photo(photo)])[0]
+    def __reduce__(self):
+        """Pickled and copied is how it was loaded: a copy loads the file again, where it is made."""
+        if self._origin is None:
+            raise UserError("only what Predictor.load gives can be pickled or copied")
+        return Predictor.load, self._origin
 
-    def predict(self, photos: list[Image.Image]) -> list[Segmentation]:
-        """Segment RGB photographs of any sizes in one pass of the network; none give an empty list."""
+    def __call__(self, photo: Photo, bgr: bool = False, upright: bool = True) -> Segmentation:
+        """Segment one photo, in any form that take_photo takes. Raises PhotoError."""
+        return self.predict([photo], bgr, upright)[0]
+
+    def predict(self, photos: Iterable[Photo], bgr: bool = False, upright: bool = True) -> list[Segmentation]:
+        """Segment photos of any sizes in one pass of the network; none give an empty list.
+
+        photos, bgr, upright: each as in take_photo. Raises PhotoError.
+        """
+        one = isinstance(photos, Image.Image | str | bytes | os.PathLike) or hasattr(photos, "read")
+        if one or (isinstance(photos, np.ndarray) and photos.ndim != 4):
+            raise PhotoError("predict takes several photos, such as a list; call the predictor itself for one")
+        photos = [take_photo(photo, bgr, upright) for photo in photos]
         if not photos:
             return []
         inputs = [self.prepare(photo) for photo in photos]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from networks.engines.settings import ENGINES, PRECISIONS
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
 from utils.errors import UserError, configure_process, format_error
 from utils.files import write_atomically
@@ -20,7 +21,7 @@ from utils.once_per_launch import first_to_say
 
 ROOT = Path(__file__).parents[1]
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}  # what --help shows for a value
-WEIGHT_FILES = ".pth of any published form, .safetensors or .onnx"
+WEIGHT_FILES = ".pth of any published form, .safetensors, .onnx, or u2net_cloth_seg (downloaded once)"
 CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids or names; default: upper, lower, full"
 
 
@@ -134,15 +135,22 @@ class BaseOptions:
         Subclasses add their own.
         """
         for item in fields(self):
-            setattr(self, item.name, _plain(getattr(self, item.name)))
-            check_limits(item, getattr(self, item.name))
+            value = _plain(getattr(self, item.name))
+            value = list(map(_expanded, value)) if isinstance(value, list) else _expanded(value)
+            setattr(self, item.name, value)
+            check_limits(item, value)
         return self
 
     def find_defaults(self, *names: str) -> None:
         """Let paths that are still the default be found from any folder; a path that the user gives stays as it is."""
         for item in fields(self):
-            if item.name in names and getattr(self, item.name) == item.default:
-                setattr(self, item.name, in_repository(item.default))
+            value = getattr(self, item.name)
+            if item.name in names and value == _plain(item.default):
+                setattr(
+                    self,
+                    item.name,
+                    list(map(in_repository, value)) if isinstance(value, list) else in_repository(value),
+                )
 
     def changed(self) -> str:
         """The options that differ from their defaults, as one line."""
@@ -168,7 +176,7 @@ class NetworkOptions(BaseOptions):
         "auto",
         "auto is bf16 where hardware and engine support it, else fp32; fp16 is for GPUs without bf16, such as T4 and "
         "V100",
-        ("auto", "fp32", "bf16", "fp16"),
+        ("auto", *PRECISIONS),
     )
 
 
@@ -188,7 +196,7 @@ class PredictorOptions(NetworkOptions):
     engine: str = option(
         "auto",
         "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs",
-        ("auto", "torch", "openvino", "onnxruntime"),
+        ("auto", *ENGINES),
     )
     threads: int | None = option(
         None, "CPU threads of the network; default: all cores, or the share of a torchrun process", at_least=1
@@ -355,6 +363,12 @@ def _kind(annotation) -> tuple[type, bool]:
 def _plain(default: object) -> object:
     """A field's default as the command line would give it: dataclasses forbid lists as defaults."""
     return list(default) if isinstance(default, tuple) else default
+
+
+def _expanded(value: object) -> object:
+    """A path below the home folder that begins with ~; shells leave it as it is in --option=~/path."""
+    below_home = isinstance(value, str) and (value == "~" or value.startswith("~/"))
+    return str(Path(value).expanduser()) if below_home else value
 
 
 def _shown_default(item: Field) -> str:

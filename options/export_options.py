@@ -8,6 +8,7 @@ from options.base_options import WEIGHT_FILES, BaseOptions, option, refuse_exist
 from utils.errors import UserError
 
 SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
+FOR_OTHER_PROGRAMS = (".onnx", ".xml", ".pt")  # which find class names, size and normalisation in a .json
 
 
 @dataclass
@@ -31,13 +32,16 @@ class ExportOptions(BaseOptions):
     def resolve(self) -> "ExportOptions":
         super().resolve()
         self.find_defaults("photos")
-        if Path(self.output).suffix not in SUFFIXES:
+        suffix = Path(self.output).suffix
+        if suffix not in SUFFIXES:
             raise UserError(f"--output {self.output} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-        if self.preset == "rembg" and Path(self.output).suffix != ".onnx":
+        if self.preset == "rembg" and suffix != ".onnx":
             raise UserError(f"--preset rembg writes an .onnx file, not {self.output}")
-        refuse_existing(self.output)
-        if Path(self.output).suffix == ".xml":  # OpenVINO's weights lie in a file of their own
-            refuse_existing(str(Path(self.output).with_suffix(".bin")))
+        written = [".bin"] if suffix == ".xml" else []  # OpenVINO's weights lie in a file of their own
+        if suffix in FOR_OTHER_PROGRAMS and not self.preset:
+            written.append(".json")
+        for each in (suffix, *written):
+            refuse_existing(str(Path(self.output).with_suffix(each)))
         return self
 
 

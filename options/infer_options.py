@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from PIL import ImageColor
 
+from data.photos.open import MAX_MEGAPIXELS
 from data.results.formats import FORMATS, OutputLayout
 from data.results.tryon import Margin, Preset, agnostic, viton
 from options.base_options import PostprocessOptions, PredictorOptions, option
@@ -17,17 +18,17 @@ CROP_MARGIN = 0.05
 class InferOptions(PostprocessOptions, PredictorOptions):
     """Segment the clothes on a photo, or on every photo of a folder."""
 
-    image_dir: str = option(
-        "input_images",
-        "folder of photos, including its sub-folders, or a single photo",
-        metavar="FOLDER",
+    image_dir: list[str] = option(
+        ("input_images",),
+        "folders of photos, including their sub-folders, and single photos",
+        metavar="PATH",
         group="folders",
     )
     result_dir: str = option("output_images", "folder for the results; sub-folders are kept", metavar="FOLDER")
     skip_existing: bool = option(False, "skip photos whose results already exist")
     report: bool = option(False, "also write report.csv: areas, confidence and a warning for each photo")
     coco: bool = option(False, "also write coco.json: the masks of the folder, for annotation programs and train.py")
-    max_megapixels: float = option(100.0, "refuse larger photos", at_least=0.001)
+    max_megapixels: float = option(MAX_MEGAPIXELS, "refuse larger photos", at_least=0.001)
 
     outputs: list[str] = option(
         ("mask",),

@@ -14,9 +14,9 @@ from utils.errors import UserError, run_program
 class AuditOptions(TableOptions):
     """Look for faults in a labelled data set before it is trained on."""
 
-    against_image_folder: str | None = option(None, "photographs of a second table, to find ones that are in both")
+    against_image_folder: str | None = option(None, "photos of a second table, to find ones that are in both")
     against_df_path: str | None = option(None, "labels of the second table, for example the validation's")
-    report_dir: str | None = option(None, "folder for pictures: labels over photographs, pairs of duplicates")
+    report_dir: str | None = option(None, "folder for pictures: labels over photos, pairs of duplicates")
 
     def resolve(self) -> "AuditOptions":
         super().resolve()
@@ -46,7 +46,7 @@ from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 from utils.files import make_writable_folder
 
-SAMPLES = 24  # photographs, or pairs, on a contact sheet
+SAMPLES = 24  # photos, or pairs, on a contact sheet
 NAMED = 10  # files listed by name before "and N more"
 
 
@@ -67,7 +67,7 @@ def main(options: AuditOptions) -> None:
     if options.against_df_path:
         against = read_labels(options.against_df_path, options.against_image_folder, classes, progress=True)
         tables.append(against)
-        print(f"against {options.against_df_path} with {options.against_image_folder}: {len(against)} photographs")
+        print(f"against {options.against_df_path} with {options.against_image_folder}: {len(against)} photos")
     files = [path for each in tables for path in each.files]
     fingerprints = read_fingerprints(files)
     pairs = find_pairs(fingerprints)
@@ -88,13 +88,13 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
     lines = [
         f"rows: {rows.rows}, of which {bad} cannot be used",
         *(f"  {line}" for line in table.lines()),
-        f"photographs: {len(rows.photos)} in the table, {len(table)} with usable rows",
-        f"photographs without any row: {listed(without_row)}",
-        f"photographs without file: {listed(rows.without_file)}",
+        f"photos: {len(rows.photos)} in the table, {len(table)} with usable rows",
+        f"photos without any row: {listed(without_row)}",
+        f"photos without file: {listed(rows.without_file)}",
         "",
         sizes_as_text(table.photo_sizes.numpy()),
         "",
-        f"{'id':>3} {'category':<40}{'class':<12}{'rows':>8}{'photographs':>13}",
+        f"{'id':>3} {'category':<40}{'class':<12}{'rows':>8}{'photos':>13}",
     ]
     for category, count in sorted(rows.of_category.items()):
         name, value = table.categories[category]
@@ -117,14 +117,14 @@ def sizes_as_text(sizes: np.ndarray) -> str:
 
 def classes_as_text(counts: ClassCounts, table: LabelTable, classes: ClassTable) -> str:
     masks = np.bincount(table.class_of_row.numpy(), minlength=len(classes.names))
-    lines = ["", f"{'class':<16}{'masks':>8}{'photographs':>13}{'of all pixels':>15}"]
+    lines = ["", f"{'class':<16}{'masks':>8}{'photos':>13}{'of all pixels':>15}"]
     for value, name in enumerate(classes.names[1:], 1):
         share = 100 * counts.covered[value] / counts.pixels
         lines.append(f"{name:<16}{masks[value]:>8}{counts.photos[value]:>13}{share:>13.2f} %")
-    lines.append(f"photographs without clothes: {counts.without_clothes}")
+    lines.append(f"photos without clothes: {counts.without_clothes}")
     for pair, pixels in sorted(counts.overlap_pixels.items()):
         first, second = (classes.names[value] for value in pair)
-        lines.append(f"{first} and {second} overlap: {pixels} pixels on {counts.overlap_photos[pair]} photographs")
+        lines.append(f"{first} and {second} overlap: {pixels} pixels on {counts.overlap_photos[pair]} photos")
     if not counts.overlap_pixels:
         lines.append("no classes overlap")
     return "\n".join([*lines, ""])
@@ -157,8 +157,7 @@ def duplicates_as_text(
     across = sum(is_across(pair, first_table_size) for pair in pairs)
     found = f"{identical} identical pair(s), {len(pairs) - identical} near-duplicate pair(s)"
     lines.append(
-        f"duplicate photographs: {found}"
-        + (f"; {across} across the two tables" if first_table_size < len(files) else "")
+        f"duplicate photos: {found}" + (f"; {across} across the two tables" if first_table_size < len(files) else "")
     )
     agreement = [matrix.foreground_accuracy() for matrix in labels]  # NaN without clothes
     for pair, agreed in zip(pairs, agreement, strict=True):
@@ -190,7 +189,7 @@ def listed(paths: list[Path]) -> str:
 
 
 def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
-    """Photographs spread evenly over the table, each beside itself under its labels."""
+    """Photos spread evenly over the table, each beside itself under its labels."""
     colours = bright(PALETTE)
     photos, tiles = EvaluationPhotos(table), []
     for index in np.unique(np.linspace(0, len(table) - 1, SAMPLES).astype(int)).tolist():
@@ -203,7 +202,7 @@ def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
     present = set(table.class_of_row.unique().tolist())
     words = {"some clothes": SOME_CLOTHES, "unknown": UNKNOWN}
     legend |= {word: tuple(colours[value].tolist()) for word, value in words.items() if value in present}
-    return contact_sheet({f"{len(tiles)} of {len(table)} photographs and their labels": tiles}, 4, legend)
+    return contact_sheet({f"{len(tiles)} of {len(table)} photos and their labels": tiles}, 4, legend)
 
 
 def pairs_sheet(pairs: list[Pair], files: list[Path], first_table_size: int) -> Image.Image:

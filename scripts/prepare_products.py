@@ -162,8 +162,7 @@ def for_validation(name: str) -> bool:
 def saliency_engine(options: PrepareProductsOptions) -> TorchEngine:
     """The saliency network, ready to run. Raises UserError."""
     network = build_network("u2netp", 1)
-    _, left = initialise(network, options.saliency)
-    if left:
+    if initialise(network, options.saliency).head:
         raise UserError(f"{options.saliency} is not a saliency network: it has more than one output channel")
     device = resolve_device(options.device)
     return TorchEngine(network, device, resolve_precision(options.precision, device))

@@ -184,9 +184,8 @@ class Launched:
             os.dup2(stream.fileno(), number)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
         config = LaunchConfig(
-            1, 1, 2, run_id="tests", rdzv_backend="static", rdzv_endpoint=f"127.0.0.1:{free_port()}",
-            rdzv_configs={"rank": 0, "timeout": 900}, start_method="fork", logs_specs=DefaultLogsSpecs(),
-            max_restarts=self._restarts,
+            1, 1, 2, run_id="tests", rdzv_backend="c10d", rdzv_endpoint=f"127.0.0.1:{free_port()}",
+            max_restarts=self._restarts, start_method="fork", logs_specs=DefaultLogsSpecs(),
         )  # fmt: skip
         try:
             elastic_launch(config, _run_rank)(words, setup)

@@ -39,9 +39,12 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
     except (OSError, RuntimeError) as error:
         # On a full disk torch.save follows the OSError up with a RuntimeError about positions in the file.
         reason = error if isinstance(error, OSError) else error.__context__
-        full = isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind = FullDiskError if full else UserError
+        kind = FullDiskError if is_disk_full(reason) else UserError
         raise kind(f"cannot write {path}: {getattr(reason, 'strerror', None) or error}") from None
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:

@@ -44,7 +44,7 @@ class RowCounts:
 
 @dataclass
 class ClassCounts:
-    """What the classes cover, in pixels of all photographs together.
+    """What the classes cover, in pixels of all photos together.
 
     covered, photos: by label value. overlap_pixels, overlap_photos: by pair of label values.
     """

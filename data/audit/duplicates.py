@@ -1,4 +1,4 @@
-"""Duplicate photographs: the same file, or the same picture re-encoded, resized or slightly cropped."""
+"""Duplicate photos: the same file, or the same picture re-encoded, resized or slightly cropped."""
 
 import hashlib
 import io
@@ -26,7 +26,7 @@ BLOCK = 256  # hashes compared with all others at once
 
 @dataclass
 class Fingerprints:
-    """What is kept of P photographs, row by row.
+    """What is kept of P photos, row by row.
 
     content: digest of each file. thumbnails: P x 32 x 32 x 3 uint8 RGB. hashes: P x 16 uint8.
     broken: why a photo cannot be decoded, by its row; such a row holds zeros.
@@ -40,7 +40,7 @@ class Fingerprints:
 
 @dataclass
 class Pair:
-    """Rows of two alike photographs. similarity: correlation of their thumbnails; None for identical files."""
+    """Rows of two alike photos. similarity: correlation of their thumbnails; None for identical files."""
 
     first: int
     second: int
@@ -54,7 +54,7 @@ def read_fingerprints(files: list[Path]) -> Fingerprints:
     )
     with (
         ThreadPoolExecutor(cores()) as pool,
-        tqdm(total=len(files), desc="reading photographs", leave=False) as progress,
+        tqdm(total=len(files), desc="reading photos", leave=False) as progress,
     ):
         for row, (_, reading) in enumerate(prefetch(pool, _digest_and_thumbnail, files, 4 * cores())):
             digest, thumbnail, fault = reading.result()
@@ -108,7 +108,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 def _close_hashes(hashes: np.ndarray) -> Iterator[tuple[int, int]]:
     """Pairs (a < b) of rows at most 15 bits apart, in order. hashes: P x 16 uint8."""
     words = hashes.view(np.uint64)  # P x 2
-    for start in tqdm(range(0, len(words), BLOCK), "comparing photographs", leave=False):
+    for start in tqdm(range(0, len(words), BLOCK), "comparing photos", leave=False):
         block, others = words[start : start + BLOCK], words[start:]
         distance = np.zeros((len(block), len(others)), np.uint8)
         for word in range(words.shape[1]):

@@ -21,7 +21,7 @@ KNOWN_NAMES = {
         short sleeve top, long sleeve top, short sleeve outwear, long sleeve outwear, sling, outer, outwear, outerwear,
         bra, hoodie, sweatshirt, jumper, blazer, suit, upper clothes, jacket/windbreaker/hoodie, tee, tee shirt,
         polo, polo shirt, singlet, bikini/bra, other upper body clothes, upper body, upper body clothes, upper wear,
-        upper garment, upper clothing, top wear, tank top, pullover, waistcoat, long sleeve, short sleeve top wear
+        upper garment, upper clothing, top wear, tank top, pullover, waistcoat, long sleeve, undershirt
         """,
     "lower": """
         trousers, jeans, leggings, shorts/swim shorts, swim shorts, other lower body clothes, lower body,
@@ -32,7 +32,7 @@ KNOWN_NAMES = {
         other full body clothes, full body, full body clothes, whole body, whole body clothes, one piece, overall, gown
         """,
     "background": """
-        background, null, void, other, other accessory, other accessary, accessory, accessories, person, people, human,
+        background, null, void, other accessory, other accessary, accessory, accessories, person, people, human,
         skin, torso skin, hair, face, head, neck, arm, hand, leg, foot, feet, shoe, boot, footwear, heel, high heel,
         highheel, sandal, clog, flat, loafer, pump, sneaker, wedge, sock, stocking, tights, sunglasses, eyewear,
         eyeware, glasses, cap, cap/hat, helmet, headwear, headware, protector, glove, scarf, scarves, scarf & tie,
@@ -51,8 +51,7 @@ def _known_classes() -> dict[str, int]:
         for name in names.split(",")
     }
     for number, name in enumerate(IMATERIALIST_CATEGORIES):
-        value = next((value for value, ids in enumerate(CLOTHES.ids, 1) if number in ids), 0)
-        value_of |= {folded(part): value for part in [name, *name.split(",")]}
+        value_of |= {folded(part): CLOTHES.by_category[number] for part in [name, *name.split(",")]}
     return value_of | {folded(name): value for value, name in enumerate(CLOTHES.names)}
 
 
@@ -136,12 +135,11 @@ class Categories:
         names = [category for _, category in entries if isinstance(category, str)]
         if names:
             raise UserError(f"label maps have values, not names: give the class map numbers instead of {listed(names)}")
-        for number in (0, UNKNOWN):
-            if numbers.get(number):
-                raise UserError(
-                    f"the class map has {number} in {classes.names[numbers[number]]}; its numbers are the values of "
-                    f"label maps, where 0 is background and {UNKNOWN} unknown"
-                )
+        if numbers.get(0):
+            raise UserError(
+                f"the class map has 0 in {classes.names[numbers[0]]}; its numbers are the values of label maps, where "
+                "0 is background"
+            )
         others = dict.fromkeys(range(1, SOME_CLOTHES), ("", 0))
         table = {0: ("", 0)} | others | PARTLY_KNOWN | {number: ("", value) for number, value in numbers.items()}
         return cls(classes, table, others.keys() - numbers.keys())

@@ -20,13 +20,14 @@ from data.labels.table import TableRow
 from utils.errors import UserError, one_line
 
 LARGEST_FILE, CHUNK = 4_000_000_000, 2**24  # bytes; as Python objects it is several times as large
-LOOKS_LIKE_PERCENT = 200  # pixels: no side of any image is shorter, and still no coordinate is over 100
+# Coordinates look like percent where none is over this, though no side of a photo has fewer pixels than the other.
+PERCENT, LARGER_THAN_PERCENT = 101, 200
 Id = int | str  # of an image or a category, as _id gives it
 Numbered = tuple[int, dict]  # an annotation and its place in the file, from 1 on
 
 
 class CocoFile:
-    """The annotations of a COCO file, photographs in the order of its images.
+    """The annotations of a COCO file, photos in the order of its images.
 
     An image without annotations is a photo without clothes, unless there are annotations that belong to no image.
     """
@@ -42,7 +43,7 @@ class CocoFile:
         content = _load(df_path)
         self.images = list(_distinct_images(content["images"]))
         self.annotations, self.orphans = _by_image(content["annotations"], self.images)
-        if _is_percent(content["annotations"], self.images):
+        if self._is_percent(content["annotations"]):
             raise UserError(f"no coordinate in {df_path} is over 100: they look like percent; write them in pixels")
         self.number_of, names = _categories(content.get("categories"), df_path)
         if any(names.values()):
@@ -60,7 +61,7 @@ class CocoFile:
 
     def notes(self, masks: Counter[int]) -> list[str]:
         bare = len(self.without_annotations)
-        said = [f"{bare} photographs have no annotations and are taken as without clothes"] if bare else []
+        said = [f"{bare} photos have no annotations and are taken as without clothes"] if bare else []
         return self.mapping + said
 
     def rows(self, progress: bool) -> Iterator[TableRow]:
@@ -75,9 +76,7 @@ class CocoFile:
             yield self._without_photo(number, f"image {image}", "annotation without an image in the file")
 
     def _rows_of_image(self, image: dict, photo: FoundPhoto, annotations: list[tuple[int, dict]]) -> Iterator[TableRow]:
-        size = tuple(to_number(image.get(side)) for side in ("height", "width"))
-        known = all(side is not None and 1 <= side <= MOST_PIXELS for side in size)
-        size = tuple(map(int, size)) if known else photo.size
+        size = _stated_size(image) or photo.size
         if not annotations:
             yield TableRow.checked(0, image["file_name"], photo, self._fill_without)
         for number, annotation in annotations:
@@ -100,6 +99,19 @@ class CocoFile:
         value = annotation.get("category_id")
         keys = [_id(value), folded(value) if isinstance(value, str) else None]
         return next((self.number_of[key] for key in keys if key in self.number_of), None)
+
+    def _is_percent(self, annotations: list) -> bool:
+        """Whether coordinates look like percent: none of any polygon is over 100, and all photos are far larger."""
+        highest = 0.0
+        for annotation in annotations:
+            if isinstance(annotation, dict):
+                highest = max(highest, highest_coordinate(annotation.get("segmentation")))
+            if highest > PERCENT:
+                return False
+        if highest <= 1:
+            return False
+        sizes = [_stated_size(image) or self.finder.find(str(image.get("file_name"))).size for image in self.images]
+        return min((min(size) for size in sizes if size), default=0) >= LARGER_THAN_PERCENT
 
     def _without_photo(self, number: int, name: str, fault: str) -> TableRow:
         return TableRow(number, name, FoundPhoto(self.finder.folder / "(unknown)", fault=fault), fault=fault)
@@ -195,6 +207,13 @@ def _by_image(annotations: list, images: list[dict]) -> tuple[dict[Id, list[Numb
     return of_image, orphans
 
 
+def _stated_size(image: dict) -> tuple[int, int] | None:
+    """(height, width) that the file states of an image."""
+    sides = [to_number(image.get(side)) for side in ("height", "width")]
+    known = all(side is not None and 1 <= side <= MOST_PIXELS for side in sides)
+    return (int(sides[0]), int(sides[1])) if known else None
+
+
 def _image_id(image: dict) -> Id | None:
     return _id(image.get("file_name") if image.get("id") is None else image["id"])
 
@@ -211,17 +230,3 @@ def _id(value: object) -> Id | None:
     if number is not None and number == int(number):
         return int(number)
     return value.strip() or None if isinstance(value, str) else None
-
-
-def _is_percent(annotations: list, images: list[dict]) -> bool:
-    """Whether the coordinates of all polygons look like percent: none is over 100, and all images are far larger."""
-    sides = [to_number(image.get(side)) for image in images for side in ("height", "width")]
-    if not sides or any(side is None or side < LOOKS_LIKE_PERCENT for side in sides):
-        return False
-    highest = 0.0
-    for annotation in annotations:
-        if isinstance(annotation, dict):
-            highest = max(highest, highest_coordinate(annotation.get("segmentation")))
-        if highest > 100:
-            return False
-    return highest > 1

@@ -94,7 +94,7 @@ def _polygon_runs(polygons: list, height: int, width: int) -> np.ndarray:
         raise LabelError("polygon of fewer than three points")
     points = np.concatenate(rings)
     low, high = points.min(0), points.max(0)
-    if (low >= 0).all() and (high <= 1).all() and max(height, width) > 2:
+    if (low >= -0.5).all() and (high <= 1.5).all() and max(height, width) > 2:
         raise LabelError("polygon in shares of the image, 0 to 1, instead of pixels")
     if not ((low + high >= 0) & (low + high <= 2 * size)).all():
         raise LabelError("polygon that lies mostly outside the image", f"x and y from {low} to {high}")

@@ -59,14 +59,15 @@ class LabelMaps:
         maps = [path for path in below if not any(part.startswith(".") for part in path.parts)]
         classes_alone = [path for path in maps if cvat.CLASSES in path.parts]  # and not CVAT's maps of single objects
         maps = classes_alone or maps
-        if self.folder.resolve() == image_folder.resolve():  # where photographs may be PNGs too
+        if self.folder.resolve() == image_folder.resolve():  # where photos may be PNGs too
             maps = [path for path in maps if ENDING.search(path.stem)] or maps
         if not maps:
             raise UserError(f"there are no label maps (.png) in {self.folder}")
         return sorted(maps, key=lambda path: (len(path.parts), path))
 
     def notes(self, masks: Counter[int]) -> list[str]:
-        values, clothes = masks.keys() - {UNKNOWN}, self.classes.clothes
+        values = {value for value in masks if self.categories[value][1] != UNKNOWN}
+        clothes = self.classes.clothes
         in_order = f"{', '.join(clothes)} are 1 to {len(clothes)}"
         if masks and not values:
             raise UserError(

@@ -1,4 +1,4 @@
-"""A folder of photographs that show no clothes: there are no labels to read, all of it is background."""
+"""A folder of photos that show no clothes: there are no labels to read, all of it is background."""
 
 import math
 from collections.abc import Iterator
@@ -31,5 +31,5 @@ class PhotosWithoutClothes:
 
 
 def read_no_clothes(image_folder: str, max_photos: float = math.inf) -> LabelTable:
-    """A table without masks of the photographs below a folder. Raises UserError where none can be used."""
+    """A table without masks of the photos below a folder. Raises UserError where none can be used."""
     return LabelTable.collect(PhotosWithoutClothes(image_folder), image_folder, max_photos)

@@ -1,4 +1,4 @@
-"""Where the photographs of a data set lie, whatever way its labels write their names, and how labels fit them."""
+"""Where the photos of a data set lie, whatever way its labels write their names, and how labels fit them."""
 
 import os
 import re
@@ -78,15 +78,15 @@ class PhotoFinder:
 
     A name may lack its suffix or have another one, be in another case, use backslashes, have more or fewer folders in
     front than the photo has, be an address, or begin with Label Studio's mark of an upload. A name that could be one of
-    several photographs is a fault.
+    several photos is a fault.
     """
 
     def __init__(self, folder: str, label_maps: str | None = None, maps: Collection[Path] = ()):
-        """label_maps: folder of label maps, which are no photographs. maps: those in it, relative to it. Raises
+        """label_maps: folder of label maps, which are no photos. maps: those in it, relative to it. Raises
         UserError where there is no ``folder``.
         """
         if not Path(folder).is_dir():
-            raise UserError(f"no folder of photographs at {folder}{where_to_get(folder)}")
+            raise UserError(f"no folder of photos at {folder}{where_to_get(folder)}")
         self.folder = Path(folder)
         self._label_maps = Path(label_maps) if label_maps else None
         self._maps = set(maps)
@@ -109,7 +109,7 @@ class PhotoFinder:
             found = self._search(parts)
             if len(found) > 1:
                 return FoundPhoto(
-                    self.folder / found[0], fault="name of several photographs", detail=f"{found[0]} and {found[1]}"
+                    self.folder / found[0], fault="name of several photos", detail=f"{found[0]} and {found[1]}"
                 )
             if not found:
                 return FoundPhoto(self._expected(parts), fault=MISSING_PHOTO)
@@ -142,7 +142,7 @@ class PhotoFinder:
         return path if self._has_photo_suffix(path.name) else path.parent / f"{path.name}.jpg"
 
     def _search(self, parts: list[str]) -> list[Path]:
-        """Photographs, relative to the folder, that a name can mean: those that agree with it best."""
+        """Photos, relative to the folder, that a name can mean: those that agree with it best."""
         if self._by_name is None:
             self._index()
         if ".." in parts:  # what comes before says where it lay elsewhere

@@ -24,7 +24,7 @@ def read_labels(
     See LabelTable.collect. Raises UserError.
     """
     reader: LabelReader = _format_of(Path(df_path))(df_path, image_folder, classes)
-    source = f"{df_path} with photographs in {image_folder}"
+    source = f"{df_path} with photos in {image_folder}"
     return LabelTable.collect(reader, source, max_photos, progress, on_row)
 
 

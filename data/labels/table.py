@@ -1,4 +1,4 @@
-"""The labels of a data set, packed: photographs and the class masks on them, whatever file they came from."""
+"""The labels of a data set, packed: photos and the class masks on them, whatever file they came from."""
 
 import math
 from collections import Counter
@@ -130,17 +130,17 @@ class PhotoRows:
 
 @dataclass
 class LabelTable:
-    """Photographs and the masks on them, in flat tensors.
+    """Photos and the masks on them, in flat tensors.
 
     Tensors, because loader workers share them: forked workers by the pages of their parent, spawned ones
     by shared memory. A data frame or a list of a few 100,000 Python objects would be copied to each.
 
-    files: path of each of P photographs. sizes: P x 2 int32 (height, width) that its run-lengths count pixels of.
+    files: path of each of P photos. sizes: P x 2 int32 (height, width) that its run-lengths count pixels of.
     row_offsets: P + 1 int64, photo p owns rows row_offsets[p] to row_offsets[p + 1]. class_of_row: R uint8, a class,
     SOME_CLOTHES or UNKNOWN; background rows are left out. run_offsets: R + 1 int64 into runs. runs: N x 2 int32, see
     parse_rle. skipped: rows that could not be used. photo_sizes: P x 2 int32 (height, width) of the photo as it is
     opened, another scale of ``sizes``; default: the same. upright: P bool, whether its EXIF rotation is applied then;
-    default: never. uncertain: how many photographs have a rotation that the size does not decide. categories: (name,
+    default: never. uncertain: how many photos have a rotation that the size does not decide. categories: (name,
     class) by the file's own category number. notes: what else the user should know of how the file was read.
     """
 
@@ -191,7 +191,7 @@ class LabelTable:
         progress: bool = False,
         on_row: Callable[[TableRow], None] | None = None,
     ) -> "LabelTable":
-        """The usable rows of a reader, photographs in the order of their first one.
+        """The usable rows of a reader, photos in the order of their first one.
 
         A photo whose rows say that it has no clothes is kept without masks. A photo is left out where it has no usable
         row, or where such a row stands beside ones that cannot be used: it has clothes, but nobody knows where.
@@ -243,17 +243,17 @@ class LabelTable:
         return tuple(self.photo_sizes[photo].tolist())
 
     def lines(self) -> list[str]:
-        """What the user should know: how the file was read, what was skipped, and photographs unlike their labels."""
+        """What the user should know: how the file was read, what was skipped, and photos unlike their labels."""
         resized = int((self.photo_sizes != self.sizes).any(1).sum())
         upright = int(self.upright.sum())
         lines = [*self.notes, *self.skipped.lines()]
         if resized:
-            lines.append(f"{resized} photographs are of another size than their labels, which are scaled to it")
+            lines.append(f"{resized} photos are of another size than their labels, which are scaled to it")
         if upright:
-            lines.append(f"{upright} photographs are turned as EXIF says, which gives them the shape of their labels")
+            lines.append(f"{upright} photos are turned as EXIF says, which gives them the shape of their labels")
         if self.uncertain:
             lines.append(
-                f"{self.uncertain} photographs have an EXIF rotation that the size of the labels does not decide; "
+                f"{self.uncertain} photos have an EXIF rotation that the size of the labels does not decide; "
                 "labels are taken as drawn on the stored photo"
             )
         return lines

@@ -29,13 +29,13 @@ class TagTable:
         return self.present.get(image_id, self.everything)
 
     def check(self, image_ids: Iterable[str], path: str) -> int:
-        """How many of the photographs have tags. Raises UserError where none has. path: of the table."""
+        """How many of the photos have tags. Raises UserError where none has. path: of the table."""
         image_ids = list(image_ids)
         tagged = sum(image_id in self.present for image_id in image_ids)
         if image_ids and not tagged:
             raise UserError(
-                f"{path} has no tags for any of the photographs: it names {next(iter(self.present))}, they are called "
-                f"{image_ids[0]} and the like"
+                f"{path} has no tags for any of the photos: it has names like {next(iter(self.present))}, "
+                f"the photos are named like {image_ids[0]}"
             )
         return tagged
 

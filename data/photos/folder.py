@@ -1,60 +1,111 @@
 """The photos of a folder, and a name for each one's results."""
 
+import glob
 import os
 import stat
+import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.photos.open import photo_suffixes
 from utils.errors import UserError
 
+SYSTEM_FOLDERS = ("lost+found", "System Volume Information", "$RECYCLE.BIN")  # of a disk: only its owner may read them
+
+
+@dataclass
+class Listing:
+    """What list_photos found.
+
+    folder: the one that all lie in. photos: relative to it, sorted. ignored: how many other files, by suffix in lower
+    case. unreadable: a line for each folder that cannot be read.
+    """
+
+    folder: Path
+    photos: list[Path]
+    ignored: Counter[str] = field(default_factory=Counter)
+    unreadable: list[str] = field(default_factory=list)
+
 
 def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
-    """The photos of list_folder. Raises UserError."""
-    return list_folder(folder, leave_out)[0]
+    """The photos below a folder, relative to it, as list_photos finds them; warns of folders that cannot be read.
 
-
-def list_folder(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], Counter[str]]:
-    """(photos, how many other files by suffix in lower case) of what is below a folder.
-
-    Photos are paths relative to ``folder``, sorted. Links to folders are followed. Hidden files are passed over, and so
-    is everything below ``leave_out`` (results inside the folder). Raises UserError when there is no such folder or no
-    photo in it.
+    Raises UserError.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a folder of photographs")
+    listing = list_photos([folder], leave_out)
+    for line in listing.unreadable:
+        warnings.warn(line, stacklevel=2)
+    return listing.photos
+
+
+def list_photos(sources: list[Path], leave_out: Path | None = None) -> Listing:
+    """The photos of files and folders, with their sub-folders; a name with wildcards stands for what it matches.
+
+    Links to folders are followed. Below folders, hidden files are passed over, and so is everything below ``leave_out``
+    (results inside the folder). A single file is taken whatever its name. Raises UserError when a source is missing, or
+    there is no photo.
+    """
+    sources = [path for source in sources for path in _matching(source)]
+    if len(sources) == 1 and sources[0].is_file():
+        return Listing(sources[0].parent, [Path(sources[0].name)])
+    if len(sources) > 1:
+        sources = [Path(os.path.normpath(source.absolute())) for source in sources]
+    folder = _common_folder([source if source.is_dir() else source.parent for source in sources])
+    listing, suffixes, photos = Listing(folder, []), photo_suffixes(), set()
     results = leave_out.resolve() if leave_out else None
     if results and folder.resolve().is_relative_to(results):  # then photos and results lie side by side
         results = None
-    suffixes, photos, others = photo_suffixes(), [], Counter()
-    for path in _walk(folder, results):
-        suffix = path.suffix.lower()
-        if suffix not in suffixes:
-            others[suffix or "without a suffix"] += 1
-        elif _may_be_photo(path, results):
-            photos.append(path.relative_to(folder))
+    for source in sources:
+        for path in _walk(source, results, listing.unreadable) if source.is_dir() else [source]:
+            suffix = path.suffix.lower()
+            if suffix not in suffixes:
+                listing.ignored[suffix or "without a suffix"] += 1
+            elif _may_be_photo(path, results):
+                photos.add(path.relative_to(folder))
+    listing.photos = sorted(photos)
     if not photos:
-        raise UserError(f"no photographs in {folder}")
-    return sorted(photos), others
+        raise UserError(*listing.unreadable[:1] or [f"no photographs in {', '.join(map(str, sources))}"])
+    return listing
 
 
-def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
+def _matching(source: Path) -> list[Path]:
+    """A path, or what matches its wildcards where a shell left them. Raises UserError where there is nothing."""
+    if source.exists():
+        return [source]
+    found = sorted(map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207 (which takes no absolute patterns)
+    if not found:
+        raise UserError(f"there is no folder or photo {source}; give a folder of photographs")
+    return found
+
+
+def _common_folder(folders: list[Path]) -> Path:
+    if len(folders) == 1:
+        return folders[0]
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError:
+        raise UserError("the photos are on several drives; give those of one drive at a time") from None
+
+
+def _walk(folder: Path, leave_out: Path | None, unreadable: list[str]) -> Iterator[Path]:
     """Whatever is below a folder and is not a folder.
 
     Every folder is visited once: in its own place if that is below ``folder``, else through the first link to it. Links
-    back up, to a folder that this one lies in, are not followed.
+    back up, to a folder that this one lies in, are not followed. unreadable: gets a line for each that cannot be read.
     """
 
-    def refuse(error: OSError) -> None:
-        if Path(error.filename) == folder:  # others are passed over, such as lost+found
-            raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
+    def note(error: OSError) -> None:
+        unreadable.append(f"cannot read the folder {error.filename}: {error.strerror}")
 
     visited, starts = set(folder.resolve().parents), [folder]
     for start in starts:  # grows: links are followed when all folders in their own places have been visited
-        for current, folders, files in os.walk(start, onerror=refuse):
+        for current, folders, files in os.walk(start, onerror=note):
             place = Path(current).resolve()
-            visible = sorted(name for name in folders if not name.startswith("."))
+            visible = sorted(name for name in folders if not name.startswith(".") and name not in SYSTEM_FOLDERS)
             folders.clear()
             if place in visited or (leave_out and place.is_relative_to(leave_out)):
                 continue

@@ -19,7 +19,7 @@ except ImportError:
 else:
     register_heif_opener()
 
-MAX_MEGAPIXELS = 200
+MAX_MEGAPIXELS = 250  # cameras of "200 megapixels" have up to 201.4
 Image.MAX_IMAGE_PIXELS = None  # the limit is checked below, with a message that says what to do
 # What Pillow warns of and logs is metadata; what is wrong with pixels is an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -46,7 +46,11 @@ LATTICE = np.stack(np.meshgrid(*3 * [np.arange(0, 256, 51, np.uint8)]), -1).resh
 
 
 class PhotoError(ValueError):
-    """A photograph that cannot be used; the message says why in one line."""
+    """A photo that cannot be used; the message says why in one line."""
+
+
+class TooLargeError(PhotoError):
+    """A photo with more pixels than the limit."""
 
 
 def photo_suffixes() -> set[str]:
@@ -121,22 +125,27 @@ def _decode(
     with Image.open(source, formats=FORMATS) as photo:
         width, height = photo.size
         if width * height > max_megapixels * 1e6:
-            raise PhotoError(
+            raise TooLargeError(
                 f"{width * height / 1e6:.0f} megapixels are over the limit of {max_megapixels:g}; shrink the photo"
             )
         if min_size is not None:
             photo.draft("RGB", (min_size[1], min_size[0]))
-        deep = any(";16" in str(tile.args) for tile in photo.tile)
-        photo.load()
-        turn = TURNS.get(orientation(photo)) if upright else None
-        profile = photo.info.get("icc_profile")
-        if photo.mode.startswith(("I", "F")):
-            photo = _eight_bits(photo)
-        elif deep and max(high for _, high in photo.convert("RGB").getextrema()) <= 4095 >> 8:
-            # Pillow keeps the upper 8 of 16 bits of colours.
-            raise PhotoError("nearly black: fewer than 16 bits stored as 16; save it with 8 bits per channel")
-        photo = _to_rgb(photo, profile)
-        return photo if turn is None else photo.transpose(turn)
+        return to_rgb(photo, upright)
+
+
+def to_rgb(photo: Image.Image, upright: bool = True) -> Image.Image:
+    """An opened image of any mode as RGB, see open_photo. Raises PhotoError, and what Pillow raises on broken files."""
+    deep = any(";16" in str(tile.args) for tile in getattr(photo, "tile", ()))
+    photo.load()
+    turn = TURNS.get(orientation(photo)) if upright else None
+    profile = photo.info.get("icc_profile")
+    if photo.mode.startswith(("I", "F")):
+        photo = _eight_bits(photo)
+    elif deep and max(high for _, high in photo.convert("RGB").getextrema()) <= 4095 >> 8:
+        # Pillow keeps the upper 8 of 16 bits of colours.
+        raise PhotoError("nearly black: fewer than 16 bits stored as 16; save it with 8 bits per channel")
+    photo = _to_rgb(photo, profile)
+    return photo if turn is None else photo.transpose(turn)
 
 
 def _eight_bits(photo: Image.Image) -> Image.Image:

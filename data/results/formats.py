@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,8 @@ def probability_image(result: Segmentation) -> Image.Image:
 def cutout_image(result: Segmentation, background: tuple[int, int, int] | None = None) -> Image.Image:
     """RGBA of the photo, transparent but for the clothes; on a ``background`` colour RGB.
 
+    Where it is transparent nothing of the photo is left: those pixels are black.
+
     Edges are soft where there are probabilities: within FEATHER of the label's edge, alpha is the category's
     probability as far as a straight ramp across that band lets it. So it is 255 or 0 at the band's ends, and a soft
     edge of the network's width where that is narrower. Pixels that are neither 255 nor 0 take the colour of the
@@ -67,6 +69,7 @@ def cutout_image(result: Segmentation, background: tuple[int, int, int] | None =
     pixels = np.dstack((np.asarray(result.photo), np.asarray(binary_image(result))))
     if result.has_probabilities and result.labels.any():
         _soften(pixels, result)
+    pixels[pixels[..., 3] == 0] = 0
     cutout = Image.fromarray(pixels)
     if background is None:
         return cutout
@@ -79,7 +82,7 @@ def _soften(pixels: np.ndarray, result: Segmentation) -> None:
     """Give a cut-out, H x W x 4 uint8, its soft edges. Worked on in strips: distances take much memory."""
     reach = max(1.5, FEATHER * float(np.hypot(*result.size)))
     halo = int(np.ceil(4 * reach))
-    for rows, probability in result.probability_strips(result.category):
+    for rows, probability in _joined(result.probability_strips(result.category), 2 * halo):
         top = max(0, rows.start - halo)
         own = slice(rows.start - top, rows.stop - top)  # of what is seen, the rows that are changed
         inside = result.labels[top : rows.stop + halo] > 0
@@ -98,6 +101,18 @@ def _soften(pixels: np.ndarray, result: Segmentation) -> None:
         colours = pixels.reshape(-1, 4)[source, :3]
         pixels[rows][..., 3] = alpha
         pixels[rows][mixed, :3] = colours
+
+
+def _joined(strips: Iterator[tuple[slice, np.ndarray]], least: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """The same strips, joined to ``least`` rows and more: each is looked at with the rows around it."""
+    parts, start = [], 0
+    for rows, part in strips:
+        parts.append(part)
+        if rows.stop - start >= least:
+            yield slice(start, rows.stop), np.concatenate(parts)
+            parts, start = [], rows.stop
+    if parts:
+        yield slice(start, rows.stop), np.concatenate(parts)
 
 
 def _distance(mask: np.ndarray) -> np.ndarray:

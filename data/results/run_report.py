@@ -12,6 +12,7 @@ from utils.files import write_atomically, write_csv
 
 REPORT, COCO = "report.csv", "coco.json"
 COLUMNS = ("file", "warning", "width", "height", "share", "confidence")
+MARK = "\ufeff"  # without it Excel does not read the file as UTF-8
 FAILED = "failed"  # the warning of a photo that has no result
 
 
@@ -39,7 +40,11 @@ def write_summary(path: Path, results: dict[str, Path | None], class_names: tupl
 
 def write_report(path: Path, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:
     """Write one row for each photo: COLUMNS, then share and confidence of each class. Arguments: see write_summary."""
-    header = [*COLUMNS, *(f"{kind}_{name}" for name in class_names[1:] for kind in ("share", "confidence"))]
+    header = [
+        MARK + COLUMNS[0],
+        *COLUMNS[1:],
+        *(f"{kind}_{name}" for name in class_names[1:] for kind in ("share", "confidence")),
+    ]
     rows = [
         _row(name, _read(result, class_names)) if result else [name, FAILED, *[""] * (len(header) - 2)]
         for name, result in results.items()
@@ -69,8 +74,8 @@ def write_coco(path: Path, results: dict[str, Path | None], class_names: tuple[s
 
 def _write_coco(file: BinaryIO, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:
     categories = [{"id": value, "name": name} for value, name in enumerate(class_names[1:], 1)]
-    info = {"description": "masks predicted by infer.py"}
-    file.write(f'{{"info": {json.dumps(info)}, "categories": {json.dumps(categories)}, "annotations": ['.encode())
+    head = {"info": {"description": "masks predicted by infer.py"}, "licenses": [], "categories": categories}
+    file.write(f'{json.dumps(head)[:-1]}, "annotations": ['.encode())
     images, number = [], 0
     for name, result in results.items():
         if not result:
@@ -89,14 +94,15 @@ def _annotations(content: dict) -> Iterator[dict]:
     for value, entry in enumerate(content["classes"].values(), 1):
         if entry["present"]:
             left, top, right, bottom = entry["box"]
-            yield {
+            annotation = {
                 "category_id": value,
                 "segmentation": entry["polygons"],
                 "bbox": [left, top, right - left, bottom - top],
                 "area": entry["area"],
-                "score": entry["confidence"],
                 "iscrowd": 0,
             }
+            known = entry["confidence"] is not None  # datumaro, and so CVAT, refuses a file with a score of null
+            yield annotation | ({"score": entry["confidence"]} if known else {})
 
 
 def _read(path: Path, class_names: tuple[str, ...]) -> dict:

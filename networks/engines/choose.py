@@ -1,17 +1,17 @@
 """Chooses and loads the engine that runs a network: PyTorch, OpenVINO or ONNX Runtime."""
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from networks.engines.forks import check_not_forked
 from networks.engines.hardware import cpu_has_bf16, may_have_gpu
 from networks.engines.onnx_cache import CachedWeights
 from networks.engines.onnxruntime import OnnxRuntimeEngine
 from networks.engines.openvino import OpenVinoEngine, openvino_precision
-from networks.engines.settings import EngineSettings
+from networks.engines.settings import EngineSettings, check_installed, is_installed
 from networks.weights.info import CheckpointInfo
 from utils.errors import UserError
 from utils.ranks import share_of_cores
@@ -37,6 +37,10 @@ def load_engine(
 
     Raises UserError.
     """
+    if Path(path).suffix.lower() == ".xml":
+        if settings.engine not in ("auto", "openvino"):
+            raise UserError(f"{path} runs with the engine openvino; for {settings.engine} give the weights themselves")
+        settings = replace(settings, engine="openvino")
     engine = choose_engine(settings)
     settings = replace(settings, engine=engine, threads=settings.threads or share_of_cores())
     if engine == "torch":
@@ -44,12 +48,13 @@ def load_engine(
 
         loaded, info = load_torch_engine(path, settings)
         return loaded, info.resized(height, width)
+    check_not_forked()
     weights = CachedWeights(path)
     info = weights.info.resized(height, width)
     if engine == "onnxruntime":
-        return OnnxRuntimeEngine(weights.onnx(), settings), info
+        return OnnxRuntimeEngine(weights.model(), settings), info
     precision = openvino_precision(settings)
-    return OpenVinoEngine(weights.onnx, weights.key, (info.height, info.width), precision, settings.threads), info
+    return OpenVinoEngine(weights.model, weights.key, (info.height, info.width), precision, settings.threads), info
 
 
 def choose_engine(settings: EngineSettings) -> str:
@@ -68,13 +73,3 @@ def choose_engine(settings: EngineSettings) -> str:
     if is_installed("openvino") and (usual or (settings.precision == "bf16" and bf16)):
         return "openvino"
     return "onnxruntime" if is_installed("onnxruntime") and usual and not bf16 else "torch"
-
-
-def is_installed(engine: str) -> bool:
-    return importlib.util.find_spec(engine) is not None
-
-
-def check_installed(engine: str) -> None:
-    """Raise UserError, with how to get it, where an engine is not installed."""
-    if not is_installed(engine):
-        raise UserError(f"the engine {engine} is not installed: pip install {engine}")

@@ -1,4 +1,4 @@
-"""Weight files as ONNX that engines run: with this project's description inside, made once and cached."""
+"""Weight files as models that engines run: with this project's description inside, made once and cached."""
 
 import json
 import mmap
@@ -7,8 +7,11 @@ from dataclasses import asdict
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from networks.engines.openvino import read_openvino_info
 from networks.weights.info import CheckpointInfo
+from networks.weights.published import local_weights
 from utils.cache import cached, digest
+from utils.errors import UserError
 
 VERSION = 1  # of the conversion: raise it when the converted file changes
 
@@ -16,11 +19,13 @@ VERSION = 1  # of the conversion: raise it when the converted file changes
 class CachedWeights:
     """A weight file whose description and ONNX model are made once and kept in the cache. Raises UserError.
 
-    key: text that belongs to its content, and to that of the files an ONNX graph keeps its weights in.
+    key: text that belongs to its content, and to that of the files that it keeps its weights in. is_openvino: whether
+    it is a model that export.py wrote for OpenVINO, which alone runs it.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = local_weights(path)
+        self.is_openvino = self.path.suffix.lower() == ".xml"
         self.key = f"{_digest(self.path)}.{VERSION}"
 
     @cached_property
@@ -28,14 +33,18 @@ class CachedWeights:
         """What the file says of itself."""
 
         def read() -> bytes:
+            if self.is_openvino:
+                return json.dumps(asdict(read_openvino_info(self.path))).encode()
             from networks.weights.checkpoint import read_info
 
             return json.dumps(asdict(read_info(self.path))).encode()
 
         return CheckpointInfo.of(json.loads(cached(f"{self.key}.json", read)), self.path)
 
-    def onnx(self) -> bytes:
-        """The ONNX model: normalised images N x 3 x h x w in, fused logits out."""
+    def model(self) -> bytes | Path:
+        """ONNX, or OpenVINO's .xml as it is: normalised images N x 3 x h x w in, fused logits out."""
+        if self.is_openvino:
+            return self.path
 
         def convert() -> bytes:
             from networks.onnx_model import onnx_for_engines
@@ -47,7 +56,7 @@ class CachedWeights:
 
 
 def _digest(path: Path) -> str:
-    """Of a weight file, and of the files that an ONNX graph keeps its weights in."""
+    """Of a weight file, and of the files that an ONNX graph or an OpenVINO model keeps its weights in."""
     try:
         files = path, *_external_files(path)
         return _digest_of(files, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))
@@ -65,7 +74,15 @@ def _digest_of(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> 
 
 
 def _external_files(path: Path) -> list[Path]:
-    """The files beside it whose names an ONNX graph with external weights contains, found without reading the graph."""
+    """The .bin of an OpenVINO .xml, or the files next to an ONNX graph whose names it contains; the graph is not read.
+
+    Raises UserError where the .bin is missing.
+    """
+    if path.suffix.lower() == ".xml" and path.is_file():
+        weights = path.with_suffix(".bin")
+        if not weights.is_file():
+            raise UserError(f"{path} keeps its weights in {weights.name}, which is not in its folder; put it there")
+        return [weights]
     if path.stat().st_size == 0:
         return []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

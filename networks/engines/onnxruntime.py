@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from networks.engines.forks import check_not_forked
 from networks.engines.hardware import may_have_gpu
 from networks.engines.settings import EngineSettings
 from utils.errors import UserError
@@ -49,4 +50,5 @@ class OnnxRuntimeEngine:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See Engine."""
+        check_not_forked()
         return self._session.run(None, {"image": images})[0]

@@ -10,7 +10,9 @@ from threading import Lock
 
 import numpy as np
 
-from networks.engines.settings import EngineSettings
+from networks.engines.forks import check_not_forked
+from networks.engines.settings import EngineSettings, check_installed
+from networks.weights.info import METADATA_KEY, CheckpointInfo, description_of
 from utils.cache import cached, digest
 from utils.errors import UserError
 from utils.ranks import cores
@@ -70,6 +72,7 @@ class OpenVinoEngine:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See Engine."""
+        check_not_forked()
         with self._in_use:
             self._at_a_time = max(self._at_a_time, min(len(images), self._cores))  # a folder's last batch is smaller
             queue = self._queue(self._at_a_time if len(images) > 1 else 1)
@@ -87,6 +90,19 @@ def openvino_core():
     import openvino
 
     return openvino.Core()
+
+
+def read_openvino_info(path: Path) -> CheckpointInfo:
+    """What export.py wrote into an OpenVINO .xml. Raises UserError where it did not write the file."""
+    check_installed("openvino")
+    try:
+        model = openvino_core().read_model(path)
+    except RuntimeError:
+        raise UserError(f"cannot read {path} as an OpenVINO model (damaged, or without its .bin)") from None
+    place = ["framework", METADATA_KEY]
+    if not model.has_rt_info(place):
+        raise UserError(f"{path} is not a model that export.py wrote; give the weights that it was made from")
+    return CheckpointInfo.of(description_of({METADATA_KEY: model.get_rt_info(place).astype(str)}, path), path)
 
 
 def openvino_precision(settings: EngineSettings) -> str:

@@ -1,5 +1,6 @@
 """How a network is to be run; without PyTorch, since options import it."""
 
+import importlib.util
 import re
 from dataclasses import dataclass
 
@@ -35,3 +36,13 @@ class EngineSettings:
             raise UserError(f"threads is {self.threads!r}; it must be a whole number from 1 on")
         if self.compiled and self.engine not in ("auto", "torch"):
             raise UserError(f"compiled is for PyTorch; leave it out with the engine {self.engine}")
+
+
+def is_installed(engine: str) -> bool:
+    return importlib.util.find_spec(engine) is not None
+
+
+def check_installed(engine: str) -> None:
+    """Raise UserError, with how to get it, where an engine is not installed."""
+    if not is_installed(engine):
+        raise UserError(f"the engine {engine} is not installed: pip install {engine}")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from networks.engines.forks import check_not_forked
 from networks.engines.settings import EngineSettings
 from networks.folding import fold
 from networks.weights.checkpoint import load_network
@@ -31,6 +32,7 @@ class TorchEngine:
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See networks.engines.choose.Engine."""
+        _check_not_forked(self.device)
         batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
         with autocast(self.device, self.precision):
             return self.forward(batch).float().cpu().numpy()
@@ -42,5 +44,10 @@ def load_torch_engine(path: str | Path, settings: EngineSettings) -> tuple[Torch
     precision = resolve_precision(settings.precision, device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    _check_not_forked(device)
     network, info = load_network(path)
     return TorchEngine(network, device, precision, settings.compiled), info
+
+
+def _check_not_forked(device: torch.device) -> None:
+    check_not_forked(single_thread=device.type == "cpu" and torch.get_num_threads() == 1)

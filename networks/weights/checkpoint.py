@@ -10,6 +10,7 @@ from data.classes import CLOTHES
 from networks.u2net import architecture_of_width, build_network
 from networks.weights.foreign import read_weight_file
 from networks.weights.info import CheckpointInfo, StateDict
+from networks.weights.published import local_weights
 from utils.errors import UserError
 from utils.serialization import save_atomically
 
@@ -39,10 +40,10 @@ def read_weights(path: str | Path, mmap: bool = False) -> tuple[StateDict, Check
     """State dict with published keys and finite float32 weights, and description, from any supported file.
 
     Takes .pth files of this and other projects (a state dict, also with wrappers' prefixes or among other things),
-    safetensors, and ONNX exports. mmap: leave the weights on disk, as they are there, until they are used.
-    Raises UserError.
+    safetensors, ONNX exports, and names of published weights. mmap: leave the weights on disk, as they are there,
+    until they are used. Raises UserError.
     """
-    path = Path(path)
+    path = local_weights(path)
     state, description = read_weight_file(path, mmap)
     info = CheckpointInfo.of(description, path)
     for key, tensor in state.items():

@@ -63,6 +63,8 @@ def kind_of(path: Path) -> str:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith(b"version https://git-lfs"):
         raise UserError(f"{path} is a Git LFS pointer, not the file itself; run git lfs pull, or download the file")
+    if b"<net " in text and path.suffix.lower() == ".xml":
+        raise UserError(f"{path} is an OpenVINO model, which can only predict; give the weights that it was made from")
     if text.startswith(WEB_PAGES):
         raise UserError(f"{path} is a web page, from a failed download; open its address in a browser and try again")
     if head.startswith(b"PK"):

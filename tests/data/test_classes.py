@@ -36,7 +36,7 @@ def test_no_class_map_is_the_published_table():
 
 @pytest.mark.parametrize("suffix", ["yml", "yaml", "json"])
 def test_class_map_is_read_in_its_order_of_precedence(tmp_path, suffix):
-    content = {"dress": [10], "top": [1, 0], "hat": [14, 99]}
+    content = {"dress": [10], "top": ["1", 0.0], "hat": [14, 99]}
     path = tmp_path / f"map.{suffix}"
     path.write_text(json.dumps(content) if suffix == "json" else "dress: [10]\ntop: [1, 0]\nhat: [14, 99]\n")
     table = load_class_table(str(path))

@@ -108,7 +108,7 @@ def test_a_reply_over_the_limit_is_refused_instead_of_sent():
     assert "over the limit of 0.5 MB" in error(reply)
     assert ask({"body": encoded_photo(600, 600, "JPEG", noise=True)}, {"x-format": "cutout"}).status == 413
     # Cut-outs that fit as bytes but not once base64 adds a third are not sent.
-    one = {"b64": b64(encoded_photo(240, 240, noise=True))}
+    one = {"b64": b64(encoded_photo(480, 240, noise=True))}
     size = len(ask({"body": base64.b64decode(one["b64"])}, {"x-format": "cutout"}).body)
     assert 2 * size < 500_000 < 2 * size * 4 / 3
     assert ask_instances(one, one, parameters={"format": "cutout"}).status == 413
@@ -116,7 +116,7 @@ def test_a_reply_over_the_limit_is_refused_instead_of_sent():
 
 def test_no_more_is_computed_for_a_reply_that_is_too_large():
     predictor = HalfUpper()
-    one = {"b64": b64(encoded_photo(400, 400, "JPEG", noise=True))}
+    one = {"b64": b64(encoded_photo(800, 400, "JPEG", noise=True))}
     body = {"instances": [one] * 4, "parameters": {"format": "cutout"}}
     items = [({"body": body}, {}), ({"body": encoded_photo()}, {})]
     replies = answer(items, predictor, LIMITS, 1)

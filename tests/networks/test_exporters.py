@@ -1,14 +1,31 @@
+import json
+import re
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from networks.exporters import EXPORTERS, ForRembg, export_half, export_rembg, export_torchscript, open_exported
-from networks.weights.checkpoint import load_network
-from networks.weights.info import CheckpointInfo
+from data.photos.open import open_photo
+from networks.exporters import (
+    EXPORTERS,
+    ForRembg,
+    export_half,
+    export_rembg,
+    export_torchscript,
+    open_exported,
+    write_description,
+)
+from networks.predictor import Predictor
+from networks.weights.checkpoint import load_network, save_checkpoint
+from networks.weights.info import INCLUDED_WEIGHTS, CheckpointInfo
 from options.export_options import SUFFIXES
-from tests.helpers import trained_like
+from tests.helpers import ROOT, random_photos, trained_like
 from utils.errors import UserError
 
 INFO = CheckpointInfo(("background", "upper", "lower", "full"), 64, 96, iteration=7, metrics={"miou": 0.5})
@@ -91,11 +108,121 @@ def test_a_counter_may_be_larger_than_half_precision_holds_but_a_weight_may_not(
     assert not (tmp_path / "other.pth").exists()
 
 
-def test_torchscript_gives_the_seven_maps(tmp_path, recwarn):
+def test_torchscript_gives_the_fused_map_alone_and_describes_itself(tmp_path, recwarn):
     network = trained_like("u2netp", 4)
     export_torchscript(network, INFO, tmp_path / "a.pt")
     assert not recwarn.list
-    x = torch.randn(1, 3, 70, 101)
+    x, inside = torch.randn(1, 3, 70, 101), {"cloth_segmentation": ""}
     with torch.inference_mode():
-        for ours, theirs in zip(torch.jit.load(tmp_path / "a.pt")(x), network(x), strict=True):
-            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+        found = torch.jit.load(tmp_path / "a.pt", _extra_files=inside)(x)
+        torch.testing.assert_close(found, network(x)[0], atol=1e-4, rtol=1e-4)
+    assert json.loads(inside["cloth_segmentation"])["class_names"] == list(INFO.class_names)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_inputs_and_outputs_have_names(suffix, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    EXPORTERS[suffix](trained_like("u2netp", 4), INFO, tmp_path / f"a{suffix}")
+    model = openvino.Core().read_model(tmp_path / f"a{suffix}")
+    assert [port.get_names() for port in (*model.inputs, *model.outputs)] == [{"image"}, {"logits"}]
+
+
+def test_an_openvino_export_is_a_checkpoint_that_predicts(tmp_path):
+    pytest.importorskip("openvino")
+    network, path = trained_like("u2netp", 4), tmp_path / "a.xml"
+    save_checkpoint(tmp_path / "a.pth", network, INFO)
+    EXPORTERS[".xml"](network, INFO, path)
+    photo = random_photos((90, 60))[0]
+    expected = Predictor.load(tmp_path / "a.pth", engine="openvino", precision="fp32")(photo)
+    predictor = Predictor.load(path, precision="fp32")
+    assert (predictor.size, predictor.class_names) == ((64, 96), INFO.class_names)
+    np.testing.assert_allclose(predictor(photo).logits, expected.logits, atol=1e-3)
+    with pytest.raises(UserError, match="a.xml runs with the engine openvino; for torch give the weights themselves"):
+        Predictor.load(path, engine="torch")
+    with pytest.raises(UserError, match="a.xml is an OpenVINO model, which can only predict"):
+        load_network(path)
+    path.with_suffix(".bin").rename(tmp_path / "b.bin")
+    with pytest.raises(UserError, match="a.bin"):
+        Predictor.load(path)
+    for content in ("<?xml version='1.0'?><net name='a'/>", "no model"):
+        path.write_text(content)
+        path.with_suffix(".bin").touch()
+        with pytest.raises(UserError, match="cannot read .*a.xml as an OpenVINO model|not a model that export.py"):
+            Predictor.load(path)
+
+
+# The examples of docs/export.md
+
+
+def example(language: str) -> str:
+    page = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    return re.search(rf"```{language}\n(.*?)```", page, re.S)[1]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    """A folder with an export of the included weights, its description, and a photo at the network's size."""
+    folder = tmp_path_factory.mktemp("exported")
+    network, info = load_network(INCLUDED_WEIGHTS)
+    EXPORTERS[".onnx"](network, info, folder / "small.onnx")
+    write_description(info, folder / "small.json")
+    photo = open_photo(ROOT / "input_images/eileen_collins.jpg")
+    photo.resize((info.width, info.height), Image.Resampling.BILINEAR).save(folder / "photo.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(exported) -> np.ndarray:
+    return Predictor.load(engine="torch", device="cpu", precision="fp32")(exported / "photo.png").labels
+
+
+def test_the_page_shows_the_description_that_is_written(exported):
+    assert json.loads(example("json")) == json.loads((exported / "small.json").read_text())
+
+
+def test_the_example_in_python_gives_the_labels_of_the_predictor(exported, expected, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(exported)
+    names = {}
+    exec(example("python").replace("photo.jpg", "photo.png"), names)
+    assert np.mean(names["labels"] == expected) > 0.999
+    assert "'upper': " in capsys.readouterr().out
+
+
+NODE = """
+const fs = require("fs"), ort = require("onnxruntime-node");
+(async () => {
+  const session = await ort.InferenceSession.create("small.onnx");
+  const labels = await segment(ort, session, JSON.parse(fs.readFileSync("small.json")), fs.readFileSync("pixels"));
+  fs.writeFileSync("labels", labels);
+})();
+"""
+
+
+def test_the_example_in_javascript_gives_the_labels_of_the_predictor(exported, expected):
+    node = shutil.which("node")
+    if not node or subprocess.run([node, "-e", "require('onnxruntime-node')"], capture_output=True).returncode:
+        pytest.skip("node does not find onnxruntime-node (npm install onnxruntime-node, and set NODE_PATH)")
+    (exported / "pixels").write_bytes(Image.open(exported / "photo.png").convert("RGBA").tobytes())
+    done = subprocess.run([node, "-e", example("javascript") + NODE], cwd=exported, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    labels = np.frombuffer((exported / "labels").read_bytes(), np.uint8)
+    assert np.mean(labels.reshape(expected.shape) == expected) > 0.999
+
+
+def test_the_calls_of_the_example_in_cpp_give_the_labels_of_the_predictor(exported, expected):
+    assert "1 / 127.5, {288, 288}, cv::Scalar::all(127.5), true" in example("cpp")
+    network = cv2.dnn.readNetFromONNX(str(exported / "small.onnx"))
+    photo = cv2.imread(str(exported / "photo.png"))
+    network.setInput(cv2.dnn.blobFromImage(photo, 1 / 127.5, (288, 288), (127.5,) * 3, True))
+    assert np.mean(network.forward()[0].argmax(0) == expected) > 0.999
+
+
+def test_the_example_in_cpp_compiles_where_opencvs_headers_are(tmp_path):
+    flags = subprocess.run(["pkg-config", "--cflags", "opencv4"], capture_output=True, text=True)
+    if not shutil.which("g++") or flags.returncode:
+        pytest.skip("needs g++ and OpenCV's headers")
+    (tmp_path / "a.cpp").write_text(example("cpp"))
+    command = ["g++", "-std=c++17", *flags.stdout.split(), "-fsyntax-only", str(tmp_path / "a.cpp")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

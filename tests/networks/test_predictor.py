@@ -1,4 +1,8 @@
+import copy
+import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,9 +10,11 @@ from PIL import Image
 
 from data.photos.open import PhotoError, open_photo
 from data.photos.preprocessing import prepare
+from networks.engines.settings import ENGINES, is_installed
 from networks.predictor import Predictor
 from networks.weights.info import CheckpointInfo
-from tests.helpers import random_photos
+from tests.helpers import random_photos, run_script
+from utils.errors import UserError
 
 SIZES = (50, 70), (90, 31), (64, 64), (33, 120), (40, 40)
 NAMES = ("background", "upper", "lower", "full")
@@ -42,11 +48,73 @@ def test_one_line_segments_a_photo_with_the_included_weights_from_any_folder(tmp
     assert np.array_equal(Predictor.load()(photo).labels, result.labels)
 
 
-def test_a_file_is_turned_upright(tiny, tmp_path):
+def test_photos_in_any_form_are_taken_one_by_one_or_as_a_list_or_generator(tiny, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    random_photos((50, 70))[0].save(tmp_path / "turned.jpg", exif=exif.tobytes())
-    assert tiny(tmp_path / "turned.jpg").labels.shape == (70, 50)
+    random_photos((50, 70))[0].save(tmp_path / "turned.png", exif=exif.tobytes())
+    array = np.asarray(Image.open(tmp_path / "turned.png"))
+    assert tiny(tmp_path / "turned.png").labels.shape == (70, 50)
+    expected = tiny(tmp_path / "turned.png", upright=False)
+    assert expected.labels.shape == (50, 70)
+    assert np.array_equal(tiny(array).logits, expected.logits)
+    assert np.array_equal(tiny(array[..., ::-1], bgr=True).logits, expected.logits)
+    forms = [array, Image.fromarray(array), np.stack([array])[0]]
+    for photos in (forms, iter(forms), np.stack([array] * 3)):
+        found = tiny.predict(photos)
+        assert [np.array_equal(each.labels, expected.labels) for each in found] == [True] * 3
+
+
+@pytest.mark.parametrize("photos", ["a.jpg", b"bytes", Path("a.jpg"), Image.new("RGB", (8, 8)), np.zeros((8, 8, 3))])
+def test_one_photo_is_not_taken_for_several(photos, tiny):
+    with pytest.raises(PhotoError, match="predict takes several photos, such as a list"):
+        tiny.predict(photos)
+
+
+def test_a_predictor_is_pickled_and_copied_by_loading_it_again(tiny_checkpoint, monkeypatch):
+    photo = random_photos((60, 45))[0]
+    monkeypatch.chdir(tiny_checkpoint.parent)
+    predictor = Predictor.load(tiny_checkpoint.name, "cpu", "fp32", height=96, flip=True)
+    monkeypatch.chdir("/")
+    for copied in (pickle.loads(pickle.dumps(predictor)), copy.deepcopy(predictor)):
+        assert copied.engine is not predictor.engine
+        assert (copied.size, copied.flip, copied.name) == ((96, 64), True, predictor.name)
+        assert np.array_equal(copied(photo).logits, predictor(photo).logits)
+    with pytest.raises(UserError, match="only what Predictor.load gives"):
+        pickle.dumps(Predictor(FirstChannels(), CheckpointInfo(NAMES)))
+
+
+def test_a_flip_that_is_neither_true_nor_false_is_refused():
+    with pytest.raises(UserError, match="flip is 'no'; it must be True or False"):
+        Predictor.load(flip="no")
+
+
+FORK = """
+import os, signal, sys
+from networks.engines.settings import ENGINES, is_installed
+from networks.predictor import Predictor
+settings = {{"engine": {engine!r}, "device": "cpu", "threads": 2}}
+predictor = Predictor.load(**settings)
+predictor("input_images/eileen_collins.jpg")
+for attempt in (lambda: predictor("input_images/eileen_collins.jpg"), lambda: Predictor.load(**settings)):
+    if os.fork() == 0:
+        signal.alarm(5)
+        try:
+            attempt()
+        except Exception as error:
+            print(f"{{type(error).__name__}}: {{error}}", flush=True)
+        os._exit(0)
+    print(os.wait()[1], flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if is_installed(engine)])
+def test_a_process_forked_after_loading_says_at_once_what_to_do(engine):
+    result = run_script("-c", FORK.format(engine=engine))
+    lines = result.stdout.splitlines()
+    assert len(lines) == 4 and lines[1::2] == ["0", "0"], result.stdout + result.stderr
+    for line in lines[::2]:
+        assert line.startswith("UserError: this process was forked") and "'spawn'" in line
 
 
 def test_a_file_that_is_not_a_photo_is_a_photo_error(tiny, tmp_path):

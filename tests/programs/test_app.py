@@ -1,13 +1,10 @@
 """app.py: the page, asked over HTTP as a program would, and used in a real Chromium."""
 
 import importlib.util
-import io
-import json
 import os
 import shutil
 import socket
 import time
-import urllib.parse
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -67,62 +64,84 @@ def page(folder, tiny_checkpoint):
 
 
 @pytest.fixture(scope="module")
-def client():
-    """Asks the page directly, whatever proxy the machine has."""
-    import httpx
-
-    with httpx.Client(trust_env=False, timeout=120) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def predictor(tiny_checkpoint) -> Predictor:
     return Predictor.load(tiny_checkpoint, device="cpu", engine="torch", precision="fp32")
 
 
-def ask(client, page: str, photos: dict[str, bytes], category: str = "any", output: str = "mask"):
-    """(HTML of the answer, the downloaded file, its name) for photographs that are uploaded first."""
-    files = [("files", (name, content)) for name, content in photos.items()]
-    paths = client.post(f"{page}/gradio_api/upload", files=files).raise_for_status().json()
-    dropped = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-    url = f"{page}/gradio_api/call/segment"
-    event = client.post(url, json={"data": [dropped, category, output]}).raise_for_status().json()["event_id"]
-    lines = client.get(f"{url}/{event}").text.splitlines()
-    assert "event: complete" in lines, lines
-    _, _, cards, button = json.loads(lines[lines.index("event: complete") + 1].removeprefix("data: "))
-    if not button["interactive"]:
-        return cards, None, None
-    path = urllib.parse.quote(button["value"]["path"])
-    return cards, client.get(f"{page}/gradio_api/file={path}").raise_for_status().content, Path(path).name
+@pytest.fixture(scope="module")
+def ask(page, tmp_path_factory):
+    """Asks the page as programs do: the file for photos by name, a category and an output."""
+    from gradio_client import Client, handle_file
+
+    photos, results = (tmp_path_factory.mktemp(name) for name in ("asked", "answered"))
+    client = Client(page, verbose=False, download_files=results)
+
+    def ask(contents: dict[str, bytes], category: str = "any", output: str = "mask") -> Path:
+        for name, content in contents.items():
+            (photos / name).write_bytes(content)
+        given = [handle_file(photos / name) for name in contents]
+        return Path(client.predict(given, category, output, api_name="/segment"))
+
+    return ask
 
 
 @needs_gradio
 @pytest.mark.parametrize("output", FORMATS)
-def test_one_photo_gives_the_file_that_infer_would_write(page, client, predictor, output):
-    cards, content, name = ask(client, page, {"shirt.jpg": SHIRT.read_bytes()}, "upper", output)
-    assert cards.count("<img") == 2 and "shirt.jpg" in cards and predictor.name in cards
-    assert name == f"shirt{FORMATS[output].suffix}"
-    assert content == FORMATS[output].encode(predictor(SHIRT).only("upper"))
+def test_one_photo_gives_the_file_that_infer_would_write(ask, predictor, output):
+    result = ask({"shirt.jpg": SHIRT.read_bytes()}, "upper", output)
+    assert result.name == f"shirt{FORMATS[output].suffix}"
+    assert result.read_bytes() == FORMATS[output].encode(predictor(SHIRT).only("upper"))
 
 
 @needs_gradio
-def test_several_give_a_zip_and_one_that_is_broken_its_reason(page, client, predictor):
-    photos = {"a.jpg": SHIRT.read_bytes(), "<b>.jpg": b"not an image", "a.png": encoded_photo(30, 40)}
-    cards, content, name = ask(client, page, photos, "any", "binary")
-    assert name == "binary_any.zip" and cards.count("class='fault'") == 1
-    assert "not an image in a format" in cards and "<b>" not in cards
-    with ZipFile(io.BytesIO(content)) as file:
+def test_several_give_a_zip(ask, predictor):
+    result = ask({"a.jpg": SHIRT.read_bytes(), "a.png": encoded_photo(30, 40)}, "any", "binary")
+    assert result.name == "binary_any.zip"
+    with ZipFile(result) as file:
         assert file.namelist() == ["binary_any/a.jpg.png", "binary_any/a.png.png"]
         assert file.read("binary_any/a.jpg.png") == FORMATS["binary"].encode(predictor(SHIRT))
 
 
 @needs_gradio
-def test_nothing_but_the_result_is_left_on_the_disk(page, client, folder):
+@pytest.mark.parametrize(
+    ("photos", "settings", "words"),
+    [
+        ({}, (), "no photos"),
+        ({"a.jpg": b"no image"}, (), "a.jpg: not an image"),
+        ({"a.png": encoded_photo(), "b.jpg": SHIRT.read_bytes()[:2000]}, (), "b.jpg: broken image"),
+        ({"large.jpg": bytes(2_200_000)}, (), "large.jpg: over the limit of 2 MB"),
+        ({f"{i}.png": encoded_photo(30, 40 + i) for i in range(4)}, (), "3.png: left out: the limit is 3 photos"),
+        ({"a.png": encoded_photo()}, ("hat", "mask"), "hat"),
+        ({"a.png": encoded_photo()}, ("any", "gif"), "gif"),
+    ],
+)
+def test_what_is_refused_is_an_error_that_says_why(ask, photos, settings, words):
+    with pytest.raises(Exception, match=words):
+        ask(photos, *settings)
+
+
+@needs_gradio
+def test_a_card_has_two_pictures_or_the_reason_and_another_output_needs_no_network(predictor, tmp_path):
+    from app import segment, write
+
+    files = {"a.jpg": SHIRT.read_bytes(), "<b>.jpg": b"no image", "c.jpg": "left out"}
+    photos = {name: segment(file, predictor, 1) for name, file in files.items()}
+    for category, output in (("any", "mask"), ("lower", "cutout")):
+        cards, path, faults = write(photos, category, output, 1, tmp_path)
+        assert [card.count("<img") for card in cards] == [2, 0, 0] and "<b>" not in "".join(cards)
+        assert faults == ["<b>.jpg: not an image in a format that Pillow reads", "c.jpg: left out"]
+        with ZipFile(path) as file:
+            expected = FORMATS[output].encode(predictor(SHIRT).only(category))
+            assert file.read(f"{output}_{category}/a.png".replace("mask_any/", "")) == expected
+
+
+@needs_gradio
+def test_nothing_but_the_result_is_left_on_the_disk(ask, folder):
     (place,) = folder.glob("cloth-segmentation-page-*")
     before = set(place.rglob("*"))
-    ask(client, page, {"shirt.jpg": SHIRT.read_bytes()})
-    left = [path for path in set(place.rglob("*")) - before if path.is_file()]
-    assert [path.name for path in left] == ["shirt.png"]
+    ask({"shirt.jpg": SHIRT.read_bytes()})
+    left = {path.name for path in set(place.rglob("*")) - before if path.is_file()}
+    assert left == {"shirt.png"}
     assert SHIRT.stat().st_size not in [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
 
 
@@ -143,25 +162,26 @@ def test_uploads_are_told_apart_and_those_of_others_stay(tmp_path):
 
 
 @needs_gradio
-def test_limits(page, client):
-    files = [("files", ("endless.jpg", bytes(6_200_000)))]  # more than three of 2 MB
-    assert client.post(f"{page}/gradio_api/upload", files=files).status_code == 413
-    photos = {f"{i}.png": encoded_photo(30, 40 + i) for i in range(4)}
-    cards, _, _ = ask(client, page, photos)
-    assert cards.count("<img") == 6 and "left out: the limit is 3 photos" in cards
+def test_endless_uploads_and_other_files_are_refused(page, folder):
+    import httpx
+
+    with httpx.Client(trust_env=False, timeout=120) as client:
+        files = [("files", ("endless.jpg", bytes(6_200_000)))]  # more than three of 2 MB
+        assert client.post(f"{page}/gradio_api/upload", files=files).status_code == 413
+        assert client.get(f"{page}/gradio_api/file={folder}/look_ups").status_code == 403
 
 
 @needs_gradio
-def test_only_files_of_the_page_are_served(page, client, folder):
-    assert client.get(f"{page}/gradio_api/file={folder}/look_ups").status_code == 403
-
-
-def test_a_port_in_use_is_one_line():
+@pytest.mark.parametrize("host", ["127.0.0.1", "x" * 70 + ".example"])
+def test_a_place_that_is_taken_or_does_not_exist_is_one_line(host, tiny_checkpoint):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        run = run_script("app.py", "--port", taken.getsockname()[1])
-    assert_one_line_error(run, "cannot listen", "choose another --port")
+        port = taken.getsockname()[1]
+        run = run_script(
+            "app.py", "--port", port, "--host", host, "--engine", "torch", "--checkpoint_path", tiny_checkpoint
+        )
+    assert_one_line_error(run, f"cannot listen at {host}:{port}; choose another --port or --host")
 
 
 def test_without_gradio_the_install_command_is_said(tmp_path):

@@ -50,8 +50,8 @@ def test_planted_faults_are_found(tmp_path, audit):
         "empty cell",
     ):
         assert f"skipped 1 row(s): {kind}" in output
-    assert "photographs without any row: 1 (nobody.jpg)" in output
-    assert "photographs without file: 1 (gone.jpg)" in output
+    assert "photos without any row: 1 (nobody.jpg)" in output
+    assert "photos without file: 1 (gone.jpg)" in output
 
 
 def test_a_photo_that_breaks_when_decoded_is_named(tmp_path, audit):
@@ -103,6 +103,6 @@ def test_the_shared_training_set_has_one_photo_without_a_row(ccp_train, monkeypa
     monkeypatch.setattr("scripts.audit_data.read_fingerprints", lambda files: nothing)  # reads every photo
     output = audit(image_folder=ccp_train.image_folder, df_path=ccp_train.df_path)
     assert "rows: 3874, of which 0 cannot be used" in output
-    assert "photographs: 783 in the table, 783 with usable rows" in output
-    assert "photographs without any row: 1 (c8921d7c7443ea60abae4f9561d2ca51.jpg)" in output
-    assert "photographs without file: 0" in output
+    assert "photos: 783 in the table, 783 with usable rows" in output
+    assert "photos without any row: 1 (c8921d7c7443ea60abae4f9561d2ca51.jpg)" in output
+    assert "photos without file: 0" in output

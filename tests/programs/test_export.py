@@ -1,5 +1,7 @@
 """export.py: another form of a checkpoint, under its name only when photographs keep their label maps."""
 
+import json
+
 import pytest
 import torch
 
@@ -59,7 +61,7 @@ def test_the_target_appears_only_after_the_comparison(tiny_checkpoint, photos, t
     monkeypatch.setattr(Predictor, "__call__", lambda *args: there.append(target.exists()) or original(*args))
     run("--checkpoint_path", tiny_checkpoint, "--output", target, photos=photos)
     assert there and not any(there)
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert [path.name for path in target.parent.iterdir()] == [target.name]  # a checkpoint describes itself
     assert "2 photographs keep their label" in capsys.readouterr().out
 
 
@@ -76,13 +78,19 @@ def test_the_included_weights_keep_the_label_maps_of_real_photographs(tmp_path):
     target = tmp_path / "a.pt"
     run("--checkpoint_path", weights, "--output", target, photos=real)
     assert target.stat().st_size > 4e6
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "input": "image", "output": "logits", "class_names": ["background", "upper", "lower", "full"],
+        "height": 288, "width": 288, "mean": 0.5, "std": 0.5,
+    }  # fmt: skip
 
 
 def test_what_is_missing_or_there_already_is_one_line(tiny_checkpoint, tmp_path):
     (tmp_path / "pytorch_model.bin").touch()
+    (tmp_path / "a.json").touch()
     for output, words in (
         (tiny_checkpoint, "exists"),
         (tmp_path / "pytorch_model.xml", "pytorch_model.bin exists"),
+        (tmp_path / "a.onnx", "a.json exists"),
         (tmp_path / "a.h5", "must end in .pth, .safetensors, .onnx"),
     ):
         with pytest.raises(UserError, match=words):

@@ -17,6 +17,7 @@ import infer
 from data.classes import CLOTHES
 from data.labels.read import read_labels
 from networks.engines.settings import ENGINES
+from options.app_options import AppOptions
 from options.infer_options import InferOptions
 from tests.helpers import DataSet, Launched, assert_one_line_error, end, run_here, run_script, training_flags
 from utils.errors import UserError
@@ -174,7 +175,7 @@ def test_the_garment_preset_turns_one_garment_on_unless_it_is_told_not_to(flags,
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--image_dir", "none"], "no folder none"),
+        (["--image_dir", "none"], "no folder or photo none"),
         (["--image_dir", "utils"], "no photographs"),
     ],
 )
@@ -270,8 +271,42 @@ def small(folder, tmp_path):
 
 def rows_of(results) -> dict[str, str]:
     """Warning of each photo of a report."""
-    with (results / "report.csv").open(newline="") as file:
+    with (results / "report.csv").open(newline="", encoding="utf-8-sig") as file:
         return {row["file"]: row["warning"] for row in csv.DictReader(file)}
+
+
+def test_several_files_and_folders_are_one_run_and_an_unreadable_folder_is_a_failure(small, monkeypatch):
+    photos, results, command = small
+    (photos / "broken.jpg").unlink()
+    run = run_here(*command, "--image_dir", photos / "a.jpg", photos / "sub", "--coco")
+    assert run.returncode == 0, run.stderr
+    assert {"a.png", "sub/a.png", "coco.json"} <= below(results) and not (results / "b.png").exists()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path) == str(photos / "sub"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    run = run_here(*command)
+    assert run.returncode == 1 and f"cannot read the folder {photos / 'sub'}: Permission denied\n" in run.stderr
+    assert "2 of 2 photographs segmented" in run.stdout
+
+
+@pytest.mark.parametrize("name", ["image_dir", "result_dir", "checkpoint_path"])
+@pytest.mark.parametrize(("given", "expected"), [("~", ""), ("~/x", "x"), ("~/a b/*.jpg", "a b/*.jpg"), ("./~", None)])
+def test_paths_below_the_home_folder_may_be_written_with_a_tilde(name, given, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    value = getattr(InferOptions.parse([f"--{name}={given}"]), name)
+    assert (value[0] if name == "image_dir" else value) == (given if expected is None else str(tmp_path / expected))
+
+
+def test_a_photo_over_the_limit_is_told_the_option(small):
+    *_, command = small
+    run = run_here(*command, "--max_megapixels", 0.001)
+    assert "0 megapixels are over the limit of 0.001; shrink the photo, or raise --max_megapixels\n" in run.stderr
+    assert InferOptions().max_megapixels == AppOptions().max_megapixels == data.photos.open.MAX_MEGAPIXELS > 201.4
 
 
 def test_reports_of_a_run_hold_all_its_photographs_also_those_of_an_earlier_run(small):

@@ -7,7 +7,9 @@ from dataclasses import fields
 import pytest
 import yaml
 
+from options.app_options import AppOptions
 from options.base_options import check_limits, option
+from options.evaluate_options import EvaluateOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
@@ -139,6 +141,14 @@ def test_threads_wait_without_a_loop_unless_the_user_wants_it(given, expected):
     )
     result = run_script("-c", code, env=environment | ({"OMP_WAIT_POLICY": given} if given else {}))
     assert result.stdout.split() == [expected, "False"], result.stderr
+
+
+@pytest.mark.parametrize("program", [InferOptions, EvaluateOptions, AppOptions])
+def test_the_threads_of_the_network_can_be_set(program):
+    assert program.parse([]).predictor["threads"] is None
+    assert program.parse(["--threads", "3"]).predictor["threads"] == 3
+    with pytest.raises(UserError, match="--threads 0"):
+        program.parse(["--threads", "0"])
 
 
 def test_defaults_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):

@@ -13,8 +13,8 @@ from networks.u2net import build_network
 from networks.weights.checkpoint import load_network, read_weights
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
+from setup_model_weights import published_weights
 from tests.helpers import assert_one_line_error, run_script
-from utils.errors import UserError
 
 
 def run(*arguments: object) -> None:
@@ -44,10 +44,15 @@ def test_training_of_a_network_starts_from_its_own_surgery(saliency_onnx, tmp_pa
     assert not start.is_absolute() and start.is_file()
 
 
-def test_a_failed_download_says_what_to_do_by_hand_and_leaves_nothing(tmp_path):
-    nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "PATH": ""}
-    result = run_script("setup_model_weights.py", "--save_dir", tmp_path / "out", env=nowhere)
-    assert_one_line_error(result, "download failed", "--weights FILE", "1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ")
+def test_without_a_network_one_line_says_what_to_do_by_hand_and_nothing_is_left(tmp_path):
+    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    environment = nowhere | {"PATH": "", "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    result = run_script("setup_model_weights.py", "--save_dir", tmp_path / "out", env=environment)
+    assert "drive.google.com/uc?id=1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ failed" in result.stdout
+    assert_one_line_error(
+        result, "no connection", "download https://github.com/danielgatis/rembg/releases/download/v0.0.0/u2net.onnx",
+        f"save it as {tmp_path}/cache/cloth-segmentation/weights/u2net.onnx", "--weights FILE",
+    )  # fmt: skip
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -90,26 +95,11 @@ def published(tmp_path_factory) -> bytes:
 
 def test_sound_weights_arrive_whole_under_their_name_alone(serve, published, tmp_path):
     serve(published)
-    setup_model_weights.download("some_id", tmp_path / "weights" / "u2netp.pth")
+    assert published_weights("u2netp", tmp_path / "weights") == tmp_path / "weights/u2netp.pth"
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["u2netp.pth"]
     assert (tmp_path / "weights/u2netp.pth").read_bytes() == published
-
-
-@pytest.mark.parametrize("fault", ["web page", "cut short", "half a file", "not found", "empty"])
-def test_anything_else_leaves_nothing_and_says_what_to_do_by_hand(serve, published, tmp_path, fault):
-    answers = {
-        "web page": (b"<!DOCTYPE html><html>Quota exceeded</html>",),
-        "cut short": (published[:100_000], 200, len(published)),
-        "half a file": (published[: len(published) // 2],),
-        "not found": (b"gone", 404),
-        "empty": (b"",),
-    }
-    serve(*answers[fault])
-    with pytest.raises(UserError, match="--weights FILE") as caught:
-        setup_model_weights.download("some_id", tmp_path / "u2netp.pth")
-    assert "some_id" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    serve(b"")
+    published_weights("u2netp", tmp_path / "weights")  # what is there is not fetched again
 
 
 # As gdown words it: the reason stands below a heading, in lines of its own.
@@ -123,24 +113,29 @@ You may still be able to access the file from the browser:
 \thttps://drive.google.com/uc?id=some_id
 
 but Gdown can't. Please check connections and permissions."""
+FAULTS = {
+    "web page": (lambda content: (b"<!DOCTYPE html><html>Quota exceeded</html>",), "is a web page"),
+    "cut short": (lambda content: (content[:100_000], 200, len(content)), "failed"),
+    "half a file": (lambda content: (content[: len(content) // 2],), "is not a checkpoint"),
+    "not found": (lambda content: (b"gone", 404), "failed"),
+    "empty": (lambda content: (b"",), "is empty"),
+    "quota": (gdown.exceptions.FileURLRetrievalError(QUOTA), "Too many users have viewed or downloaded this file"),
+    "endless": (OSError("words " * 10_000), "words words"),
+}
 
 
-def test_the_real_reason_of_a_failed_download_is_shown_in_one_line(tmp_path, monkeypatch):
-    def refused(*_):
-        raise gdown.exceptions.FileURLRetrievalError(QUOTA)
-
-    monkeypatch.setattr(gdown, "download", refused)
-    with pytest.raises(UserError, match="Too many users have viewed or downloaded this file recently. Please try") as e:
-        setup_model_weights.download("some_id", tmp_path / "u2netp.pth")
-    assert "\n" not in str(e.value) and "\t" not in str(e.value)
-    assert "--weights FILE" in str(e.value)
-
-
-def test_an_endless_reason_is_cut(tmp_path, monkeypatch):
-    def refused(*_):
-        raise OSError("words " * 10_000)
-
-    monkeypatch.setattr(gdown, "download", refused)
-    with pytest.raises(UserError) as caught:
-        setup_model_weights.download("some_id", tmp_path / "u2netp.pth")
-    assert len(str(caught.value)) < 1000
+@pytest.mark.parametrize("fault", FAULTS)
+def test_where_google_drive_fails_the_release_is_taken_and_a_line_says_why(
+    fault, serve, published, saliency_onnx, tmp_path, monkeypatch, capsys
+):
+    answer, words = FAULTS[fault]
+    if callable(answer):
+        serve(*answer(published))
+    else:
+        monkeypatch.setattr(gdown, "download", lambda *_: (_ for _ in ()).throw(answer))
+    monkeypatch.setattr(setup_model_weights, "local_weights", lambda name: {"u2netp": saliency_onnx}[name])
+    run("--model", "u2netp", "--save_dir", tmp_path)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert words in first and first.endswith("; trying the release instead") and len(first) < 1000
+    assert "784 tensors copied" in others[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["cloth_segm_u2netp_surgery.pth"]

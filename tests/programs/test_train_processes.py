@@ -105,14 +105,14 @@ def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path
 
 @needs_proc
 def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path):
-    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=40, save_freq=1, resume=True)
+    flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=20, save_freq=1, resume=True)
     process = Launched("train.py", *flags, restarts=1)
     wait_for(tmp_path / "run/latest.pth", process)
     os.kill(rank_1(process), signal.SIGKILL)
     out, err = end(process)
     assert process.returncode == 0, err
-    assert out.count("there is no run to resume") == out.count("trained 40 iterations") == 1
-    assert state_of(tmp_path / "run")["samples_seen"] == 4 * 40
+    assert out.count("there is no run to resume") == out.count("trained 20 iterations") == 1
+    assert state_of(tmp_path / "run")["samples_seen"] == 4 * 20
     records = [path.name for path in (tmp_path / "run").glob("training_options_from_*.yml")]
     assert len(records) == 1  # it went on where it had been killed
 

@@ -13,7 +13,7 @@ from data.labels.rle import encode_rle
 from tests.helpers import append_rows, make_paper_dolls, scene, write_scenes
 
 
-def test_rows_and_photographs_are_counted_by_category(tmp_path):
+def test_rows_and_photos_are_counted_by_category(tmp_path):
     image_folder, df_path = make_paper_dolls(tmp_path, photos=5)
     with df_path.open() as file:
         truth = Counter(int(row["ClassId"]) for row in csv.DictReader(file))
@@ -25,7 +25,7 @@ def test_rows_and_photographs_are_counted_by_category(tmp_path):
     assert counts.of_category == truth + Counter({23: 1})
 
 
-def test_overlaps_between_classes_are_counted_in_pixels_and_photographs(tmp_path):
+def test_overlaps_between_classes_are_counted_in_pixels_and_photos(tmp_path):
     image_folder, df_path = write_scenes(tmp_path, {f"{i}.png": scene(i, 30, 20) for i in range(2)})
     trousers = np.zeros((30, 20), bool)
     trousers[13:25, 4:10] = True  # 2 of its 12 rows lie under the shirt, which is 15 rows high

@@ -1,4 +1,4 @@
-"""Duplicate photographs are found, altered copies among them, and no others."""
+"""Duplicate photos are found, altered copies among them, and no others."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Small photographs with a white box on black, and labels of that box."""
+"""Small photos with a white box on black, and labels of that box."""
 
 import csv
 from pathlib import Path

@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 
 from data.classes import CLOTHES, ClassTable
-from data.label_values import UNKNOWN
 from data.labels.categories import Categories
 from utils.errors import UserError
 
@@ -112,7 +111,6 @@ def test_what_is_left_out_by_a_class_map_is_said(categories, masks, notes):
     [
         (ClassTable(("a", "b"), ((5,), ("shirt", "skirt"))), "have values, not names: .* instead of shirt, skirt"),
         (ClassTable(("a",), ((0, 1),)), "has 0 in a; its numbers are the values of label maps, where 0 is background"),
-        (ClassTable(("a",), ((UNKNOWN,),)), "has 255 in a"),
     ],
 )
 def test_a_class_map_that_cannot_be_one_of_values_is_refused(classes, words):

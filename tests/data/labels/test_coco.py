@@ -87,10 +87,10 @@ def test_images_without_annotations_have_no_clothes_and_are_counted(folder):
     table = read_coco(coco({"image_id": 0}, bad, images=images), folder)
     assert [path.name for path in table.files] == ["a.jpg", "b.jpg"]
     assert not table.label_map(1).any()
-    assert "1 photographs have no annotations and are taken as without clothes" in table.lines()
+    assert "1 photos have no annotations and are taken as without clothes" in table.lines()
 
 
-def test_resized_and_turned_photographs_fit(tmp_path):
+def test_resized_and_turned_photos_fit(tmp_path):
     save_turned(tmp_path / "upright.jpg", BOX, 6)
     photo_of(BOX).resize((60, 80)).save(tmp_path / "large.jpg", quality=95)
     save_photo(tmp_path / "sizeless.jpg")
@@ -161,10 +161,10 @@ def test_gzipped_files_are_read(folder):
         read(folder / "labels.json.gz", folder)
 
 
-@pytest.mark.parametrize("sizes", [{"height": 400, "width": "300"}, {"height": 4000.0, "width": 3000}])
+@pytest.mark.parametrize("sizes", [{"height": 400, "width": "300"}, {"height": 4000.0, "width": 3000}, {"width": None}])
 def test_coordinates_in_percent_are_refused(sizes, folder):
     photo_of(np.zeros((400, 300), bool)).save(folder / "a.jpg")
-    content = coco({"segmentation": [[20, 20, 99.5, 20, 99.5, 40]]}, {}, images=[IMAGE | sizes])
+    content = coco({"segmentation": [[20, 20, 100.4, 20, 99.5, 40]]}, {}, images=[IMAGE | sizes])
     with pytest.raises(UserError, match="no coordinate in .* is over 100: they look like percent"):
         read_coco(content, folder)
     content["annotations"].append(content["annotations"][0] | {"segmentation": [[20, 20, 299, 20, 299, 40]]})
@@ -204,7 +204,7 @@ def test_what_was_mapped_is_said(folder):
     assert table.lines() == ["background: shoe (5)", "upper: no category", "lower: jeans (3)", "full: dress (4)"]
 
 
-def test_unknown_categories_with_masks_are_refused_before_the_photographs_are_read(folder):
+def test_unknown_categories_with_masks_are_refused_before_the_photos_are_read(folder):
     categories = named("upper", "frock", "sari", "kilt", first=1)
     content = coco({}, {"category_id": 2}, {"category_id": 2}, {"category_id": "4"}, categories=categories)
     with pytest.raises(UserError, match=r"unknown categories: frock \(2 masks\), kilt \(1 masks\); give a class map"):

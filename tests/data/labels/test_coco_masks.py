@@ -82,7 +82,7 @@ BAD = [
     ([[[[[[[6, 5], [20, 5], [20, 25]]]]]]], "not a list of numbers"),
     ([None], "far outside|not a list|odd count"),
     ([[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "shares of the image"),
-    ([[0, 0, 1, 0, 1, 1, 0, 1]], "shares of the image"),
+    ([[0, 0, 1.01, 0, 1.01, 1, -0.01, 1]], "shares of the image"),
     ([[31, 5, 40, 5, 40, 25, 31, 25]], "mostly outside"),
     ([[10, -30, 20, -30, 20, 5]], "mostly outside"),
     ([0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000, "outline"),

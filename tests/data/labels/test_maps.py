@@ -72,7 +72,7 @@ def test_the_programs_own_results_are_label_maps(tmp_path):
 
 
 @pytest.mark.parametrize("maps", ["photos", "photos/maps"])
-def test_maps_in_the_folder_of_the_photographs_or_below_it_are_not_photographs(maps, tmp_path):
+def test_maps_in_the_folder_of_the_photos_or_below_it_are_not_photos(maps, tmp_path):
     save_photo(tmp_path / "photos/a.JPG", LABEL > 0)
     save_map(tmp_path / maps / "a.png")
     table = read(tmp_path / maps, tmp_path / "photos")
@@ -80,10 +80,10 @@ def test_maps_in_the_folder_of_the_photographs_or_below_it_are_not_photographs(m
     assert_in_register(table)
     if maps != "photos":
         options = {"image_folder": tmp_path / "photos", "df_path": tmp_path / maps}
-        assert "photographs without any row: 0" in run_here("-m", "data.audit", *flags_of(options)).stdout
+        assert "photos without any row: 0" in run_here("-m", "data.audit", *flags_of(options)).stdout
 
 
-def test_photographs_may_be_png_too_where_maps_have_an_ending(tmp_path):
+def test_photos_may_be_png_too_where_maps_have_an_ending(tmp_path):
     for name in "ab":
         save_photo(tmp_path / f"{name}.png", LABEL > 0)
         save_map(tmp_path / f"{name}_mask.png")
@@ -172,6 +172,11 @@ def test_the_numbers_of_a_class_map_are_values(tmp_path):
     label[1, 0] = 11
     said = table_of(tmp_path, label, classes).lines()
     assert said[2:] == ["background, as the class map does not name them: 11 (1 masks)"]
+
+
+def test_a_class_map_may_make_a_class_of_255(tmp_path):
+    classes = ClassTable(("garment",), ((UNKNOWN,),))
+    assert np.array_equal(table_of(tmp_path, LABEL.clip(0, 1) * 255, classes).label_map(0), LABEL.clip(0, 1))
 
 
 def test_values_are_the_classes_in_order_under_a_class_map_of_names(tmp_path):

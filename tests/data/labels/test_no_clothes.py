@@ -1,4 +1,4 @@
-"""A folder of photographs without clothes is a table without masks."""
+"""A folder of photos without clothes is a table without masks."""
 
 import pytest
 from PIL import Image
@@ -19,8 +19,8 @@ def test_every_photo_below_the_folder_is_background_and_broken_ones_are_told(tmp
     assert len(read_no_clothes(str(tmp_path), max_photos=1)) == 1
 
 
-def test_a_folder_without_photographs_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no photographs in"):
+def test_a_folder_without_photos_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no photos in"):
         read_no_clothes(str(tmp_path))
-    with pytest.raises(UserError, match="no folder of photographs at"):
+    with pytest.raises(UserError, match="no folder of photos at"):
         read_no_clothes(str(tmp_path / "absent"))

@@ -1,4 +1,4 @@
-"""Photographs are found however labels write their names, and labels lie on them however they are stored."""
+"""Photos are found however labels write their names, and labels lie on them however they are stored."""
 
 from pathlib import Path
 
@@ -73,11 +73,11 @@ def test_a_name_that_no_photo_has_is_missing(name, tmp_path):
     assert PhotoFinder(str(tmp_path / "photos")).find(name).fault == MISSING_PHOTO
 
 
-def test_a_name_that_two_photographs_could_have_is_a_fault_unless_its_folders_tell(tmp_path):
+def test_a_name_that_two_photos_could_have_is_a_fault_unless_its_folders_tell(tmp_path):
     for folder in ("one", "two"):
         save_photo(tmp_path / folder / "a.jpg")
     finder = PhotoFinder(str(tmp_path))
-    assert finder.find("a").fault == "name of several photographs"
+    assert finder.find("a").fault == "name of several photos"
     assert finder.find("a").detail == "one/a.jpg and two/a.jpg"
     assert finder.find("x/two/a").path == tmp_path / "two/a.jpg"
 
@@ -88,9 +88,9 @@ def test_a_photo_that_cannot_be_read_is_a_fault(tmp_path):
 
 
 def test_where_the_data_set_is_is_said_where_its_folder_is_missing(tmp_path):
-    with pytest.raises(UserError, match="no folder of photographs at .*none$"):
+    with pytest.raises(UserError, match="no folder of photos at .*none$"):
         PhotoFinder(str(tmp_path / "none"))
-    with pytest.raises(UserError, match=r"no folder of photographs at .*kaggle\.com"):
+    with pytest.raises(UserError, match=r"no folder of photos at .*kaggle\.com"):
         PhotoFinder(str(tmp_path / "imaterialist/train"))
 
 
@@ -104,7 +104,7 @@ def test_a_relative_folder_above_the_repository_is_searched(tmp_path, monkeypatc
     assert PhotoFinder(written).find("train/a").path.is_file()
 
 
-# Photographs stored turned, and photographs of another size
+# Photos stored turned, and photos of another size
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
@@ -128,7 +128,7 @@ def test_labels_of_resized_copies_are_scaled(size, orientation, tmp_path):
     table = read(write_csv(tmp_path, ["a.jpg", encode_rle(mask), 800, 600, 1]), tmp_path)
     assert table.upright.tolist() == [orientation == 6]
     assert_in_register(table)
-    assert table.lines()[0] == "1 photographs are of another size than their labels, which are scaled to it"
+    assert table.lines()[0] == "1 photos are of another size than their labels, which are scaled to it"
 
 
 def test_rotations_that_the_size_does_not_decide_are_counted_and_labels_taken_as_stored(tmp_path):
@@ -144,7 +144,7 @@ def test_rotations_that_the_size_does_not_decide_are_counted_and_labels_taken_as
     )
     table = read(df_path, tmp_path)
     assert (table.uncertain, table.upright.any()) == (3, False)
-    line = "3 photographs have an EXIF rotation that the size of the labels does not decide; labels are taken as drawn"
+    line = "3 photos have an EXIF rotation that the size of the labels does not decide; labels are taken as drawn"
     assert line in table.lines()[0]
     result = run_here("-m", "data.audit", *flags_of({"image_folder": tmp_path, "df_path": df_path}))
     assert line in result.stdout, result.stderr

@@ -14,7 +14,7 @@ from data.labels.categories import Categories
 from tests.data.labels.drawn import HEIGHT, WIDTH, mask_of, read, save_photo, write_csv
 from tests.data.labels.test_coco import coco
 from tests.data.labels.test_coco_masks import counts_of
-from tests.helpers import ROOT, DataSet, encode_rle, flags_of, run_here, training_flags
+from tests.helpers import ROOT, SMALL, DataSet, encode_rle, flags_of, run_here, training_flags
 
 
 def example(heading: str) -> str:
@@ -56,48 +56,51 @@ def test_the_documented_class_map_is_read(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def three_forms(tmp_path_factory) -> tuple[Path, list[Path]]:
-    """Photographs, the last without clothes, and their labels as table, as COCO file and as folder of label maps."""
+def forms(tmp_path_factory) -> tuple[Path, list[dict]]:
+    """Photos, the last without clothes, and options for their labels: table, COCO, label maps, and LIP's label maps."""
     folder = tmp_path_factory.mktemp("forms")
     rows, images, annotations = [], [], []
-    (folder / "maps").mkdir()
     for i in range(4):
         mask = mask_of(4 + i, 5, 20 + i, 25) if i < 3 else mask_of(0, 0, 0, 0)
         save_photo(folder / f"photos/{i}.jpg", mask)
-        Image.fromarray(mask.astype(np.uint8)).save(folder / f"maps/{i}.jpg.png")
+        for name, label in (("maps", mask * 1), ("lip", np.where(mask, 5, 13))):  # upper-clothes on a face
+            (folder / name).mkdir(exist_ok=True)
+            Image.fromarray(label.astype(np.uint8)).save(folder / name / f"{i}.jpg.png")
         rows.append([f"{i}.jpg", encode_rle(mask), HEIGHT, WIDTH, 0])
         images.append({"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH})
         if mask.any():
             rle = {"size": [HEIGHT, WIDTH], "counts": counts_of(mask)}
             annotations.append({"image_id": i, "segmentation": rle})
     (folder / "labels.json").write_text(json.dumps(coco(*annotations, images=images)))
-    return folder / "photos", [write_csv(folder, *rows), folder / "labels.json", folder / "maps"]
+    files = [write_csv(folder, *rows), folder / "labels.json", folder / "maps", folder / "lip"]
+    maps = [None, None, None, ROOT / "recipes/maps/lip.yml"]
+    return folder / "photos", [{"df_path": f, "class_map": m} for f, m in zip(files, maps, strict=True)]
 
 
-def test_evaluate_and_audit_say_the_same_of_all_forms(three_forms, tiny_checkpoint, tmp_path):
-    photos, forms = three_forms
+def test_evaluate_and_audit_say_the_same_of_all_forms(forms, tiny_checkpoint, tmp_path):
+    photos, forms = forms
     figures, classes = [], []
-    for df_path in forms:
-        options = {"image_folder": photos, "df_path": df_path}
+    for form in forms:
+        options = {"image_folder": photos, **form}
         also = {"checkpoint_path": tiny_checkpoint, "device": "cpu", "json": tmp_path / "figures.json"}
         result = run_here("evaluate.py", *flags_of(options | also))
         assert result.returncode == 0, result.stderr
         figures.append(json.loads((tmp_path / "figures.json").read_text()))
-        alarms = f"false alarms: {100 * figures[-1]['false_alarm']:.2f} % of the pixels of the 1 photographs"
+        alarms = f"false alarms: {100 * figures[-1]['false_alarm']:.2f} % of the pixels of the 1 photo"
         assert alarms in result.stdout
         result = run_here("-m", "data.audit", *flags_of(options | {"report_dir": tmp_path / "report"}))
         assert result.returncode == 0, result.stderr
-        classes.append(result.stdout[result.stdout.index("masks") : result.stdout.index("duplicate")])
-    assert figures[0] == figures[1] == figures[2]
-    assert classes[0] == classes[1] == classes[2]
+        classes.append(result.stdout[result.stdout.index("masks  ") : result.stdout.index("duplicate")])
+    assert all(other == figures[0] for other in figures)
+    assert all(other == classes[0] for other in classes)
 
 
-def test_training_gives_the_same_weights_from_all_forms(three_forms, tmp_path):
-    photos, forms = three_forms
+def test_training_gives_the_same_weights_from_all_forms(forms, tmp_path):
+    photos, forms = forms
     weights = []
-    for i, df_path in enumerate(forms):
-        flags = training_flags(DataSet(photos, df_path), tmp_path / str(i), iter=1, val_df_path=df_path,
-                               val_image_folder=photos, fine_width=32, fine_height=32)  # fmt: skip
+    for i, form in enumerate(forms):
+        flags = training_flags(DataSet(photos, form["df_path"]), tmp_path / str(i), iter=1, val_df_path=form["df_path"],
+                               val_image_folder=photos, class_map=form["class_map"], **SMALL)  # fmt: skip
         result = run_here("train.py", *flags)
         assert result.returncode == 0, result.stderr
         weights.append(torch.load(tmp_path / str(i) / "latest.pth", weights_only=False)["network"])

@@ -101,7 +101,7 @@ def classes_of(table: LabelTable) -> dict[str, list[int]]:
     return {path.name: [value for value, _ in table.masks(i)] for i, path in enumerate(table.files)}
 
 
-def test_rows_make_photographs_whatever_their_order():
+def test_rows_make_photos_whatever_their_order():
     reader = Reader(row(1, "a"), row(2, "b", category=2), row(3, "a", 20, category=3), row(4, "c", category=0))
     table = LabelTable.collect(reader, "the file")
     assert classes_of(table) == {"a": [1, 3], "b": [2], "c": []}  # background rows make a photo, and no mask
@@ -139,7 +139,7 @@ def test_nothing_usable_is_an_error_that_says_why():
 
 
 @pytest.mark.parametrize(("grouped", "taken"), [(True, 4), (False, 6)])
-def test_max_photos_takes_the_first_photographs_and_stops_early_where_rows_are_grouped(grouped, taken):
+def test_max_photos_takes_the_first_photos_and_stops_early_where_rows_are_grouped(grouped, taken):
     given = [row(1, "a"), row(2, "b", fault="odd"), row(3, "c"), row(4, "d"), row(5, "a"), row(6, "e")]
     reader, seen = Reader(*given, grouped=grouped), []
     table = LabelTable.collect(reader, "the file", max_photos=2, on_row=seen.append)
@@ -154,7 +154,7 @@ def private_megabytes() -> float:
     return sum(int(line.split()[1]) for line in text if line.startswith("Private_")) / 1024
 
 
-DRAWN = 4  # every so many photographs: to draw all of these takes long
+DRAWN = 4  # every so many photos: to draw all of these takes long
 
 
 def worker_memory(photos: TrainingPhotos, queue) -> None:

@@ -1,5 +1,6 @@
 """The photographs of a folder: which files are taken, where links lead, names of results."""
 
+import errno
 import os
 from collections import Counter
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.photos.folder import bare_names, find_photos, list_folder, result_names
+from data.photos.folder import bare_names, find_photos, list_photos, result_names
 from utils.errors import UserError
 
 
@@ -39,7 +40,8 @@ def test_files_that_cannot_be_photographs_are_passed_over_and_counted(tmp_path, 
     folder_with_photo(tmp_path)
     for name in (f"x{suffix}", f"y{suffix.upper()}", "README"):
         (tmp_path / name).touch()
-    assert list_folder(tmp_path) == ([Path("a.jpg")], Counter({suffix: 2, "without a suffix": 1}))
+    listing = list_photos([tmp_path])
+    assert (listing.photos, listing.ignored) == ([Path("a.jpg")], Counter({suffix: 2, "without a suffix": 1}))
 
 
 def test_no_folder_and_no_photographs_are_one_line(tmp_path):
@@ -91,8 +93,8 @@ def test_results_below_the_photographs_are_left_out(tmp_path):
     photos = folder_with_photo(tmp_path / "photos")
     folder_with_photo(photos / "results" / "mask_upper")
     folder_with_photo(photos / "results2")
-    found = list_folder(photos, leave_out=photos / "results")
-    assert found == ([Path("a.jpg"), Path("results2/a.jpg")], Counter())
+    listing = list_photos([photos], leave_out=photos / "results")
+    assert (listing.photos, listing.ignored) == ([Path("a.jpg"), Path("results2/a.jpg")], Counter())
     with pytest.raises(UserError, match="no photographs in"):
         find_photos(folder_with_photo(tmp_path / "o" / "i").parent, leave_out=tmp_path / "o" / "i")
 
@@ -102,6 +104,68 @@ def test_results_behind_a_link_are_left_out(tmp_path):
     (photos / "link").symlink_to(results)
     (photos / "link.jpg").symlink_to(results / "a.jpg")
     assert found(photos, leave_out=results) == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "folder", "photos"),
+    [
+        ("a", "a", "1.jpg sub/2.png"),
+        ("a/1.jpg", "a", "1.jpg"),
+        ("notes.txt", ".", "notes.txt"),  # alone, a file is taken whatever its name
+        ("a/1.jpg b/1.jpg", ".", "a/1.jpg b/1.jpg"),
+        ("a/1.jpg a/sub", "a", "1.jpg sub/2.png"),  # as a shell expands a/*
+        ("a a/1.jpg a/../a/sub", "a", "1.jpg sub/2.png"),  # each once
+        ("a/sub b", ".", "a/sub/2.png b/1.jpg"),
+        ("b notes.txt", ".", "b/1.jpg"),
+        ("*/1.jpg", ".", "a/1.jpg b/1.jpg"),  # where no shell expands it
+        ("**/*.png", "a/sub", "2.png"),
+        ("b link", ".", "b/1.jpg link/2.png"),
+    ],
+)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_files_folders_and_wildcards_give_photos_below_their_common_folder(
+    sources, folder, photos, absolute, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/1.jpg", "a/sub/2.png", "b/1.jpg", "notes.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    if "link" in sources:
+        Path("link").symlink_to("a/sub")
+    listing = list_photos([tmp_path / source if absolute else Path(source) for source in sources.split()])
+    assert listing.folder.resolve() == (tmp_path / folder).resolve()
+    assert [path.as_posix() for path in listing.photos] == photos.split()
+    assert all((listing.folder / path).exists() for path in listing.photos)
+
+
+@pytest.mark.parametrize("sources", ["absent", "absent.jpg a", "*.webp", "a/*.png", "a/[x]"])
+def test_a_source_that_is_not_there_is_one_line(sources, tmp_path):
+    folder_with_photo(tmp_path / "a")
+    with pytest.raises(UserError, match=r"there is no folder or photo .*(absent|webp|png|\[x\])"):
+        list_photos([tmp_path / source for source in sources.split()])
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):
+    """The tests may run as root, who may read everything."""
+    for name in ("locked", "sub/locked", "lost+found", "System Volume Information"):
+        folder_with_photo(tmp_path / name)
+    folder_with_photo(tmp_path)
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name in ("locked", "lost+found", "System Volume Information"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    listing = list_photos([tmp_path])
+    assert listing.photos == [Path("a.jpg")]
+    lines = [f"cannot read the folder {tmp_path / name}: Permission denied" for name in ("locked", "sub/locked")]
+    assert sorted(listing.unreadable) == sorted(lines)
+    with pytest.warns(UserWarning, match="cannot read the folder"):
+        find_photos(tmp_path)
+    with pytest.raises(UserError, match="cannot read the folder .*locked: Permission denied"):
+        list_photos([tmp_path / "locked"])
 
 
 def test_no_two_results_have_the_same_name():

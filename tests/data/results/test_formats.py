@@ -96,6 +96,7 @@ def test_how_other_programs_read_the_masks(output, read, how, expected, segmenta
 
 def test_a_cutout_is_the_photo_transparent_but_for_the_clothes(segmentation, labels):
     expected = np.dstack((np.asarray(segmentation.photo), np.where(labels > 0, 255, 0)))
+    expected[labels == 0] = 0  # nothing of the photo is left
     content = encoded(segmentation, "cutout")
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
     assert np.array_equal(opencv(content, cv2.IMREAD_UNCHANGED), expected)
@@ -168,6 +169,7 @@ def test_a_cutout_is_soft_in_a_thin_band_and_takes_no_colour_from_behind(strip_b
     assert np.array_equal(alpha[~band], 255 * labels[~band].astype(int))
     assert ((alpha > 0) & (alpha < 255)).sum() > 100
     assert ((alpha > 127) == (labels > 0)).all()
+    assert not cutout[alpha == 0].any()
     assert cutout[..., 2][alpha > 0].max() < 10 < pixels[..., 2][labels > 0].max()
     white = np.asarray(cutout_image(result, (255, 255, 255))).astype(int)
     assert white.shape == (200, 300, 3)

@@ -14,6 +14,7 @@ from data.classes import CLOTHES
 from data.labels.read import read_labels
 from data.training.samples import EvaluationPhotos
 from networks.engines import choose as engines
+from networks.engines import settings as settings_module
 from networks.engines.choose import choose_engine, load_engine
 from networks.engines.openvino import openvino_precision
 from networks.engines.settings import ENGINES, EngineSettings
@@ -255,6 +256,6 @@ def test_what_cannot_be_done_is_one_line_and_never_a_fallback(settings, words):
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
 def test_an_engine_that_is_not_installed_is_named_with_its_install_line(engine, monkeypatch):
-    monkeypatch.setattr(engines, "is_installed", lambda engine: False)
+    monkeypatch.setattr(settings_module, "is_installed", lambda engine: False)
     with pytest.raises(UserError, match=f"the engine {engine} is not installed: pip install {engine}"):
         choose_engine(EngineSettings(engine))

@@ -26,7 +26,7 @@ def test_weights_beside_an_onnx_graph_are_part_of_what_is_converted(tmp_path):
         (path.parent / "model").mkdir(parents=True)  # a folder whose name the graph contains
         EXPORTERS[".onnx"](network, INFO, path)
         onnx.save(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
-        converted.append(CachedWeights(path).onnx())
+        converted.append(CachedWeights(path).model())
     assert (tmp_path / "a/model.onnx").read_bytes() == (tmp_path / "b/model.onnx").read_bytes()
     assert converted[0] != converted[1]
 

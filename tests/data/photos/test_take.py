@@ -1,0 +1,148 @@
+"""The forms in which a Python program may hand over a photo: each gives the pixels that its file would give."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from data.photos.open import PhotoError, open_photo
+from data.photos.take import TAKES, take_photo
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+RGB = Image.fromarray(PIXELS)
+GREY = np.asarray(RGB.convert("L"))
+
+
+def saved(image: Image.Image, kind: str = "PNG", **settings) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def hidden() -> Image.Image:
+    """Half of its pixels are transparent, and have colours of their own."""
+    image = RGB.convert("RGBA")
+    image.putalpha(Image.fromarray(np.where(np.arange(30) < 15, 0, 255).astype(np.uint8)[None].repeat(20, 0)))
+    return image
+
+
+def turned(orientation: int) -> Image.Image:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return Image.open(io.BytesIO(saved(RGB, exif=exif.tobytes())))
+
+
+IMAGES = {
+    "RGB": RGB, "L": RGB.convert("L"), "1": RGB.convert("1"), "P": RGB.quantize(16), "RGBA": hidden(),
+    "LA": hidden().convert("LA"), "PA": hidden().quantize(16).convert("PA"), "CMYK": RGB.convert("CMYK"),
+    "I;16": Image.fromarray(GREY.astype(np.uint16) * 257), "I": Image.fromarray(GREY.astype(np.int32) * 257),
+    "F": Image.fromarray(GREY.astype(np.float32) / 255), "LAB": ImageCms.profileToProfile(
+        RGB, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", IMAGES)
+def test_an_image_of_any_mode_is_converted_as_its_file_is(mode):
+    image = IMAGES[mode]
+    kind = "TIFF" if mode in ("CMYK", "I", "F", "LAB") else "PNG"
+    file = image.convert("RGBA") if mode == "PA" else image  # no format stores palettes with alpha
+    expected = open_photo(io.BytesIO(saved(file, kind)))
+    found = take_photo(image)
+    assert found.mode == "RGB"
+    assert np.array_equal(found, expected)
+    if mode == "RGBA":
+        assert (np.asarray(found)[:, :15] == 255).all()  # hidden colours are laid over white
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (RGB.convert("YCbCr"), RGB), (RGB.convert("HSV"), RGB), (RGB.convert("RGBX"), RGB),
+        (hidden().convert("RGBa"), take_photo(hidden())),
+        (hidden().convert("LA").convert("La"), take_photo(hidden().convert("LA"))),
+    ],
+    ids=["YCbCr", "HSV", "RGBX", "RGBa", "La"],
+)  # fmt: skip
+def test_modes_that_no_file_has_give_nearly_the_same_colours(image, expected):
+    found = take_photo(image)
+    assert found.mode == "RGB"
+    assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_opened_image_is_turned_upright_unless_told_otherwise(orientation):
+    expected = open_photo(io.BytesIO(saved(turned(orientation), exif=turned(orientation).getexif().tobytes())))
+    assert np.array_equal(take_photo(turned(orientation)), expected)
+    assert (orientation == 1) == np.array_equal(expected, RGB)
+    assert np.array_equal(take_photo(turned(orientation), upright=False), RGB)
+
+
+def test_an_upright_rgb_image_is_taken_as_it_is():
+    assert take_photo(RGB) is RGB
+
+
+ARRAYS = {
+    "RGB": (PIXELS, False, PIXELS), "BGR": (PIXELS[..., ::-1], True, PIXELS),
+    "grey": (GREY, False, np.stack(3 * [GREY], -1)), "mirrored view": (PIXELS[:, ::-1], False, PIXELS[:, ::-1]),
+    "every other": (PIXELS[::2, ::3], False, PIXELS[::2, ::3]),
+    "Fortran order": (np.asfortranarray(PIXELS), False, PIXELS), "1 x 1": (PIXELS[:1, :1], False, PIXELS[:1, :1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_are_rgb_or_greys_or_with_bgr_in_opencvs_order(name):
+    array, bgr, expected = ARRAYS[name]
+    assert np.array_equal(take_photo(array, bgr), expected)
+
+
+def test_bytes_files_and_paths_are_opened(tmp_path, monkeypatch):
+    content = saved(RGB)
+    (tmp_path / "a.png").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "a.png").open("rb") as file:
+        forms = ["a.png", Path("a.png"), content, bytearray(content), memoryview(content), io.BytesIO(content), file]
+        for form in forms:
+            assert np.array_equal(take_photo(form), RGB), form
+
+
+REFUSED = {
+    "None": (None, "a NoneType"), "number": (3, "a int"), "list": ([RGB], "a list"),
+    "tensor": (torch.zeros(3, 8, 8), "a torch.Tensor"), "text file": (io.StringIO("text"), "a _io.StringIO"),
+    "channels first": (np.zeros((3, 8, 8), np.uint8), "an array of 3 x 8 x 8 uint8"),
+    "four channels": (np.zeros((8, 8, 4), np.uint8), "an array of 8 x 8 x 4 uint8"),
+    "one channel": (np.zeros((8, 8, 1), np.uint8), "an array of 8 x 8 x 1 uint8"),
+    "a batch": (np.zeros((2, 8, 8, 3), np.uint8), "an array of 2 x 8 x 8 x 3 uint8"),
+    "floats": (np.zeros((8, 8, 3)), "an array of 8 x 8 x 3 float64"),
+    "16 bits": (np.zeros((8, 8), np.uint16), "an array of 8 x 8 uint16"),
+    "booleans": (np.zeros((8, 8), bool), "an array of 8 x 8 bool"),
+    "no pixels": (np.zeros((0, 8, 3), np.uint8), "an array of 0 x 8 x 3 uint8"),
+    "a number as array": (np.array(3, np.uint8), "an array of no dimensions uint8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_anything_else_is_refused_with_the_types_that_are_taken(name):
+    source, described = REFUSED[name]
+    with pytest.raises(PhotoError) as caught:
+        take_photo(source)
+    assert str(caught.value) == f"cannot take {described} as a photo; {TAKES}"
+
+
+@pytest.mark.parametrize(
+    ("source", "bgr", "words"),
+    [
+        (b"no image", False, "not an image in a format"), (b"", False, "not an image"),
+        ("absent.jpg", False, "no such file"),
+        (saved(RGB)[:300], False, "broken image"), (Image.open(io.BytesIO(saved(RGB)[:300])), False, "broken image"),
+        (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
+        ("a.png", True, "bgr is for arrays, not for a str"), (GREY, True, "bgr is for arrays of H x W x 3"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_opened_says_why(source, bgr, words):
+    with pytest.raises(PhotoError, match=words):
+        take_photo(source, bgr)
