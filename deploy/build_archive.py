@@ -36,7 +36,7 @@ MODULES = (
     ),
     *(f"networks/{name}.py" for name in ("__init__", "folding", "onnx_model", "predictor", "u2net")),
     *(f"utils/{name}.py" for name in ("__init__", "cache", "devices", "errors", "files", "memory", "prefetch")),
-    *(f"utils/{name}.py" for name in ("ranks", "serialization")),
+    *(f"utils/{name}.py" for name in ("once_per_launch", "ranks", "serialization")),
     "deploy/reply.py",
     "deploy/request.py",
 )
