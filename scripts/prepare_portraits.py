@@ -1,0 +1,167 @@
+"""Make the recipe's table of portraits: python scripts/prepare_portraits.py (see --help).
+
+The photographs are official portraits, heads and shoulders, one person each, such as those of
+https://github.com/unitedstates/images (public domain). They have no labels. This script writes
+
+    portraits.csv       a label table in iMaterialist's layout
+    portraits_val.csv   the same of the photographs that --validation names
+
+A pixel is labelled where two methods agree. One is a trained network. The other is a rule: what a
+saliency network finds, below the chin, without the colours of the face's skin (`clothes_by_rule`). Where they do not
+agree, a pixel is `unknown`; a photo on which they hardly agree is left out. All clothes are upper body: a portrait
+does not show more. Better weights give more labels, so run it again with the weights that were trained on the result.
+
+Faces are found by the cascade of local binary patterns that comes with scikit-image: it needs no further file, and
+portraits are what it is good at.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from options.base_options import PredictorOptions, option, refuse_filled
+
+
+@dataclass
+class PreparePortraitsOptions(PredictorOptions):
+    """Turn portraits without labels into tables of the training recipe."""
+
+    portraits: str = option(help="folder of portraits, such as congress/450x550 of the clone")
+    output_dir: str = option(help="folder of the tables, new or empty; the photographs stay where they are")
+    saliency: str = option("prev_checkpoints/u2netp.onnx", "saliency weights of U2NETP: .onnx or .pth")
+    validation: str | None = option(None, "table whose photographs are kept for validation")
+    batchSize: int = option(4, "photographs through the networks at once", at_least=1)
+
+    def resolve(self) -> "PreparePortraitsOptions":
+        super().resolve()
+        refuse_filled(self.output_dir)
+        return self
+
+
+if __name__ == "__main__":
+    options = PreparePortraitsOptions.from_command_line()  # before the imports that take seconds
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data.labels.imaterialist import COLUMNS
+from data.labels.rle import encode_rle
+from data.photos.folder import find_photos
+from data.photos.open import PhotoError, open_photo
+from networks.predictor import Predictor
+from scripts.prepare_products import MEAN, STD, read_names, saliency_engine, sigmoid
+from utils.errors import UserError, run_program
+from utils.files import make_writable_folder, write_csv
+from utils.memory import keep_freed_memory
+
+JACKET = "4"  # the category of all clothes
+SALIENCY_SIZE = 320  # pixels: height and width that the saliency network sees
+SALIENT = 0.5  # probability from which a pixel belongs to the person
+FACE_SIDE = 160  # pixels: the photo's width when a face is looked for
+FACE_SIZES = (40, 130)  # pixels of that width: the side of a face
+CHIN = 1.05  # heights of the face's box from its top to the chin
+SKIN = 3.0  # standard deviations of the face's colours, up to which a pixel is skin
+LEAST_AGREEMENT = 0.5  # IoU of network and rule; photographs with less are left out
+
+Box = tuple[int, int, int, int]  # left, top, width, height
+
+
+def main(options: PreparePortraitsOptions) -> int:
+    keep_freed_memory()
+    folder, output = Path(options.portraits), Path(options.output_dir)
+    photos = find_photos(folder)
+    find_face = face_finder()
+    kept = read_names(options.validation) if options.validation else set()
+    saliency, predictor = saliency_engine(options), Predictor.load(**options.predictor)
+    make_writable_folder(output)
+    print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
+    rows, validation_rows, left_out = [], [], Counter()
+    with ThreadPoolExecutor(2) as pool:
+        results = predictor.predict_stream(
+            photos, lambda photo: open_photo(folder / photo, upright=False), options.batchSize, pool
+        )
+        for photo, result in tqdm(results, total=len(photos), unit="photo"):
+            if isinstance(result, PhotoError):
+                left_out["cannot be read"] += 1
+                continue
+            pixels = np.asarray(result.photo)
+            face = find_face(result.photo)
+            if not face:
+                left_out["no face found"] += 1
+                continue
+            rule = clothes_by_rule(pixels, salient_pixels(saliency, result.photo), face)
+            network = result.labels > 0
+            clothes, unknown = rule & network, rule ^ network
+            if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
+                left_out["network and rule do not agree"] += 1
+                continue
+            table = validation_rows if photo.name in kept else rows
+            table += [
+                (photo.as_posix(), encode_rle(mask), *mask.shape, category)
+                for mask, category in ((clothes, JACKET), (unknown, "unknown"))
+                if mask.any()
+            ]
+    for name, lines in (("portraits", rows), ("portraits_val", validation_rows)):
+        write_csv(output / f"{name}.csv", [COLUMNS, *lines])
+    count, count_kept = (len({row[0] for row in each}) for each in (rows, validation_rows))
+    print(f"wrote {output}: {count} photographs to train on, {count_kept} for validation")
+    print(f"left out: {', '.join(f'{number} {reason}' for reason, number in left_out.most_common()) or 'none'}")
+    return 1 if left_out["cannot be read"] else 0
+
+
+def face_finder():
+    """A function from a photo (RGB) to the box of its largest face, or None. Raises UserError."""
+    try:
+        from skimage.data import lbp_frontal_face_cascade_filename
+        from skimage.feature import Cascade
+    except ImportError:
+        raise UserError("scikit-image finds the faces, and it is not installed: pip install scikit-image") from None
+    cascade = Cascade(lbp_frontal_face_cascade_filename())
+    least, most = ((side, side) for side in FACE_SIZES)
+
+    def find(photo: Image.Image) -> Box | None:
+        scale = photo.width / FACE_SIDE
+        small = np.asarray(photo.resize((FACE_SIDE, max(1, round(photo.height / scale))), Image.Resampling.BILINEAR))
+        faces = cascade.detect_multi_scale(small, scale_factor=1.15, step_ratio=1.3, min_size=least, max_size=most)
+        if not faces:
+            return None
+        face = max(faces, key=lambda face: face["width"])
+        return tuple(round(scale * face[side]) for side in ("c", "r", "width", "height"))
+
+    return find
+
+
+def salient_pixels(saliency, photo: Image.Image) -> np.ndarray:
+    """What the saliency network finds on a photo (RGB): H x W bool."""
+    small = photo.resize((SALIENCY_SIZE, SALIENCY_SIZE), Image.Resampling.BILINEAR)
+    image = ((np.asarray(small, np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1)
+    return cv2.resize(sigmoid(saliency(image[None])[0, 0]), photo.size) > SALIENT
+
+
+def clothes_by_rule(pixels: np.ndarray, person: np.ndarray, face: Box) -> np.ndarray:
+    """The clothes of a portrait: the person below the chin, without what has the colours of the face's skin.
+
+    pixels: H x W x 3 uint8, RGB. person: H x W bool. The skin's colours are a normal distribution, that of the middle
+    of the face, in YCrCb without Y: a neck in some shadow is skin too.
+    """
+    left, top, width, height = face
+    colours = cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(np.float32)
+    middle = colours[top + height // 4 : top + 3 * height // 4, left + width // 4 : left + 3 * width // 4].reshape(
+        -1, 2
+    )
+    centre, spread = middle.mean(0), np.cov(middle.T) + np.eye(2)
+    difference = colours - centre
+    skin = (difference @ np.linalg.inv(spread) * difference).sum(2) < SKIN**2
+    below_chin = np.arange(len(pixels))[:, None] >= top + CHIN * height
+    return person & below_chin & ~skin
+
+
+if __name__ == "__main__":
+    run_program(main, options)
