@@ -18,21 +18,21 @@ from tqdm import tqdm
 
 from data.photos.folder import Listing, list_photos
 from data.photos.open import PhotoError, TooLargeError, open_photo
+from data.results.folder_report import COCO, REPORT, write_summary
 from data.results.formats import OutputLayout, result_path, warning
 from data.results.postprocess import Postprocess
-from data.results.run_report import COCO, REPORT, write_summary
 from data.results.segmentation import Segmentation
-from data.results.tryon import Preset
-from data.results.tryon_checks import findings
+from data.tryon.checks import findings
+from data.tryon.presets import Preset
 from networks.engines.onnx_cache import CachedWeights
 from networks.pose import PoseNetwork, missing_package
 from networks.predictor import Predictor
 from utils.errors import UserError, escape_unprintable, run_program
+from utils.explain_errors import explain_errors
 from utils.files import FullDiskError, make_writable_folder, write_atomically
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 from utils.prefetch import prefetch
 from utils.ranks import Shard, is_launched
-from utils.runtime_errors import explain_errors
 
 SUMMARISED = ("json", "any")  # the result of each photo that report.csv and coco.json are made from
 WARNINGS = {

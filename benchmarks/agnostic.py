@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from data.classes import load_class_table
 from data.labels.read import read_labels
-from data.results.agnostic import REPLACED, SHAPES, Margin, Person, agnostic_mask, elsewhere
-from data.results.body import ARMS, BARE_ARM, BARE_LEG, HANDS, LEGS, body_of_joints, draw_tube, torso_length
 from data.results.segmentation import Segmentation
-from data.training.samples import EvaluationPhotos
+from data.training.datasets import EvaluationPhotos
+from data.tryon.agnostic import REPLACED, SHAPES, Margin, Person, agnostic_mask, elsewhere
+from data.tryon.body import ARMS, BARE_ARM, BARE_LEG, HANDS, LEGS, body_of_joints, draw_tube, torso_length
 from networks.pose import PoseNetwork
 from networks.predictor import Predictor
 from options.base_options import PredictorOptions, TableOptions, option

@@ -47,7 +47,7 @@ from data.photos.folder import find_photos
 from data.photos.open import open_photo
 from infer import find_jobs, segment
 from networks.predictor import Predictor
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 from utils.ranks import Shard
 
 FIRST = 100  # photographs before the first look at the memory

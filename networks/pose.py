@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from networks.engines.openvino import openvino_core
+from networks.engines.openvino_engine import openvino_core
 from utils.errors import UserError
 
 PACKAGE = "mediapipe"

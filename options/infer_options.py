@@ -6,10 +6,10 @@ from pathlib import Path
 from PIL import ImageColor
 
 from data.photos.open import MAX_MEGAPIXELS
-from data.results.agnostic import SHAPES, Margin
-from data.results.body import PARSE_LABELS
 from data.results.formats import FORMATS, OutputLayout
-from data.results.tryon import PRESETS, Fit, ParseMaps, Preset
+from data.tryon.agnostic import SHAPES, Margin
+from data.tryon.body import PARSE_LABELS
+from data.tryon.presets import PRESETS, Fit, ParseMaps, Preset
 from options.base_options import PostprocessOptions, PredictorOptions, option
 from utils.errors import UserError
 from utils.ranks import Shard

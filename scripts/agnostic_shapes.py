@@ -34,9 +34,9 @@ from PIL import Image
 
 from data.photos.folder import find_photos
 from data.photos.open import open_photo
-from data.results.agnostic import SHAPES, Margin, Person, agnostic_mask
 from data.results.formats import jpeg
-from data.results.tryon import greyed
+from data.tryon.agnostic import SHAPES, Margin, Person, agnostic_mask
+from data.tryon.presets import greyed
 from networks.pose import PoseNetwork
 from networks.predictor import Predictor
 from utils.errors import run_program

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from networks.weights.info import MAX_BYTES
-from utils.cache import cache_folder
+from utils.cache_folder import cache_folder
 from utils.errors import UserError, one_line
 from utils.files import FullDiskError, is_disk_full, make_writable_folder
 

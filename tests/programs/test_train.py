@@ -23,7 +23,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from data.training.samples import TrainingPhotos
+from data.training.datasets import TrainingPhotos
 from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions

@@ -16,7 +16,7 @@ from networks.engines.onnx_cache import CachedWeights
 from networks.weights import published
 from networks.weights.checkpoint import read_weights
 from networks.weights.published import MIRROR, PUBLISHED, Published, local_weights
-from utils.cache import cache_folder
+from utils.cache_folder import cache_folder
 from utils.errors import UserError
 from utils.files import FullDiskError
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data.results.agnostic import REPLACED, SHAPES, Margin, Person, agnostic_mask, elsewhere
-from data.results.body import body_of_joints, torso_length
 from data.results.segmentation import Segmentation
+from data.tryon.agnostic import REPLACED, SHAPES, Margin, Person, agnostic_mask, elsewhere
+from data.tryon.body import body_of_joints, torso_length
 from utils.errors import UserError
 
 NAMES = ("background", "upper", "lower", "full")

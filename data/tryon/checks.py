@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from data.photos.open import orientation
-from data.results.loaders import CLOTH_MASK, LOADERS
-from data.results.tryon import GREYED, PRESETS
+from data.tryon.loaders import CLOTH_MASK, LOADERS
+from data.tryon.presets import GREYED, PRESETS
 
 MASKS = {file for kinds in PRESETS.values() for kind in kinds for file in kind.files} - {GREYED}
 FEWEST_WHITE = 122_880  # pixels of a garment's mask: StableVITON takes one with fewer for a broken file

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.results.body import Body, body_of_joints, body_of_parse_map, clothes_of_parse_map
 from data.results.segmentation import Segmentation
+from data.tryon.body import Body, body_of_joints, body_of_parse_map, clothes_of_parse_map
 from utils.errors import UserError
 
 SHAPES = ("garment", "hull", "box")

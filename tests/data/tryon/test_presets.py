@@ -1,4 +1,4 @@
-"""Files of the presets are what each try-on program's loader reads: data/results/loaders.py says what that is."""
+"""Files of the presets are what each try-on program's loader reads: data/tryon/loaders.py says what that is."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.results.agnostic import Margin
-from data.results.loaders import LOADERS, page_table
 from data.results.segmentation import Segmentation
-from data.results.tryon import GREY, PRESETS, Fit, ParseMaps, Preset
+from data.tryon.agnostic import Margin
+from data.tryon.loaders import LOADERS, page_table
+from data.tryon.presets import GREY, PRESETS, Fit, ParseMaps, Preset
 from tests.helpers import ROOT
 from utils.errors import UserError
 
@@ -81,7 +81,7 @@ def test_a_loader_finds_its_files_and_reads_the_right_pixels(tmp_path, loader):
 
 
 def test_the_page_has_the_table_of_loaders():
-    message = 'print it: python -c "from data.results.loaders import page_table; print(page_table())"'
+    message = 'print it: python -c "from data.tryon.loaders import page_table; print(page_table())"'
     assert page_table() in (ROOT / "docs/tryon.md").read_text(encoding="utf-8"), message
 
 

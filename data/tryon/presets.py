@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.results.agnostic import Margin, Person, agnostic_mask
-from data.results.body import PARSE_LABELS
 from data.results.formats import binary_image, encoded, jpeg
-from data.results.loaders import (
+from data.results.postprocess import Postprocess
+from data.results.segmentation import Segmentation
+from data.tryon.agnostic import Margin, Person, agnostic_mask
+from data.tryon.body import PARSE_LABELS
+from data.tryon.loaders import (
     AGNOSTIC_MASK,
     CLOTH_MASK,
     DRESSCODE_AGNOSTIC,
@@ -20,8 +22,6 @@ from data.results.loaders import (
     GP_VTON_MASK,
     GREYED,
 )
-from data.results.postprocess import Postprocess
-from data.results.segmentation import Segmentation
 from utils.errors import UserError
 
 GREY = 128  # Pillow's "gray", in which VITON-HD draws

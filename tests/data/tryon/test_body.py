@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.results.body import PARSE_LABELS, body_of_parse_map, clothes_of_parse_map
+from data.tryon.body import PARSE_LABELS, body_of_parse_map, clothes_of_parse_map
 
 NAMES = ("background", "upper", "lower", "full")
 

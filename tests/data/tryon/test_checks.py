@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.results.loaders import AGNOSTIC_MASK, CLOTH_MASK, GREYED
-from data.results.tryon_checks import findings, missing_files
+from data.tryon.checks import findings, missing_files
+from data.tryon.loaders import AGNOSTIC_MASK, CLOTH_MASK, GREYED
 
 
 def photo(path: Path, size: tuple[int, int] = (400, 600), orientation: int = 1) -> Path:
