@@ -33,7 +33,7 @@ from data.results.formats import FORMATS, blended_image, jpeg, result_path
 from data.results.segmentation import Segmentation
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 
 MEGABYTE = 1_000_000
 VISITORS = 8  # whose photos are kept in memory, for another category or output

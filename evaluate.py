@@ -21,10 +21,10 @@ from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
-from data.training.samples import EvaluationPhotos
+from data.training.datasets import EvaluationPhotos
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program
-from utils.evaluation.compare import Evaluation, Predict, evaluate, pooled_over_ranks
+from utils.evaluation.against_truth import Evaluation, Predict, evaluate, pooled_over_ranks
 from utils.evaluation.metrics import BOUNDARY_TOLERANCE, SplitRate
 from utils.evaluation.pictures import (
     Tile,
@@ -36,7 +36,7 @@ from utils.evaluation.pictures import (
     save_picture,
 )
 from utils.files import make_writable_folder, write_atomically
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 from utils.process_group import PATIENCE, process_group
 from utils.ranks import Shard
 

@@ -21,7 +21,7 @@ from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 from utils.errors import UserError, run_program
 from utils.files import make_writable_folder
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 
 PHOTOS = 20  # that label maps are compared on, at most
 LEAST_AGREEMENT = 0.998  # share of their pixels that must keep their label

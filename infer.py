@@ -9,28 +9,30 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
 
-from data.photos.folder import Listing, bare_names, list_photos, result_names
+from data.photos.folder import Listing, list_photos
 from data.photos.open import PhotoError, TooLargeError, open_photo
+from data.results.folder_report import COCO, REPORT, write_summary
 from data.results.formats import OutputLayout, result_path, warning
 from data.results.postprocess import Postprocess
-from data.results.run_report import COCO, REPORT, write_summary
 from data.results.segmentation import Segmentation
-from data.results.tryon import Preset
+from data.tryon.checks import findings
+from data.tryon.presets import Preset
 from networks.engines.onnx_cache import CachedWeights
+from networks.pose import PoseNetwork, missing_package
 from networks.predictor import Predictor
 from utils.errors import UserError, escape_unprintable, run_program
+from utils.explain_errors import explain_errors
 from utils.files import FullDiskError, make_writable_folder, write_atomically
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 from utils.prefetch import prefetch
 from utils.ranks import Shard, is_launched
-from utils.runtime_errors import explain_errors
 
 SUMMARISED = ("json", "any")  # the result of each photo that report.csv and coco.json are made from
 WARNINGS = {
@@ -94,6 +96,11 @@ def main(options: InferOptions) -> int:
         kinds = ", ".join(f"{count} {escape_unprintable(suffix)}" for suffix, count in listing.ignored.most_common())
         print(f"other files, ignored: {kinds}")
     write_summaries(options, shard, jobs, tally.failed, predictor.class_names)
+    if options.preset:
+        written = [(job.photo, job.results) for job in jobs if job.name not in tally.failed]
+        checked = tqdm(written, desc="checking", unit="photo", leave=False)
+        for line in findings(options.preset, Path(options.result_dir), checked):
+            print(escape_unprintable(line))
     if is_launched():  # an exit code of 1 would end the ranks that are at work
         from utils.process_group import wait_for_ranks  # imports PyTorch
 
@@ -109,16 +116,17 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
         raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
     listing = list_photos(sources, leave_out=result_dir)
     folder, photos = listing.folder, listing.photos
-    if result_dir.resolve() in {each.resolve() for each in (folder, *sources)}:
-        raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
     check_categories(options.category, options.checkpoint_path)
     layout = options.layout
+    apart = layout.has_folders and len(sources) == 1
+    if result_dir.resolve() in {each.resolve() for each in (folder, *sources)} and not apart:
+        raise UserError("--image_dir and --result_dir are the same folder; results would be mixed with photographs")
 
     def results_of(name: Path) -> dict[tuple[str, str], Path]:
         summary = {SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summarised else {}
         return layout.paths(result_dir, name) | summary
 
-    names = bare_names(photos) if options.preset else result_names(photos)
+    names = layout.names(photos)
     check_names(names, results_of, folder, result_dir)
     make_writable_folder(result_dir)
     own = shard.of(list(names.items()))
@@ -165,6 +173,8 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
     Decoding, the network and writing go on at the same time. Raises FullDiskError.
     """
     tally, layout = Tally(), options.layout
+    if isinstance(layout, Preset) and layout.of_people and (network := pose_network(options.pose)):
+        layout = replace(layout, find_joints=network)
 
     def waiting_jobs() -> Iterator[Job]:
         for job in jobs:
@@ -175,7 +185,7 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
                 yield job
 
     def load(job: Job) -> Image.Image:
-        return open_photo(job.photo, max_megapixels=options.max_megapixels)
+        return layout.fitted(open_photo(job.photo, max_megapixels=options.max_megapixels))
 
     with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
         segmented = predictor.predict_stream(waiting_jobs(), load, options.batchSize, pool, layout.needs_photo)
@@ -192,6 +202,21 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
     return tally
 
 
+def pose_network(choice: str | None) -> PoseNetwork | None:
+    """What finds joints, of --pose; says what is missing where that is nothing. Raises UserError."""
+    if choice == "none":
+        return None
+    if choice not in (None, "auto"):
+        return PoseNetwork.load(Path(choice))
+    if (package := missing_package()) is None:
+        return PoseNetwork.load()
+    print(
+        f"{package} is not installed (docs/tryon.md): masks on people are made from the clothes alone, so bare limbs "
+        "stay and hands may be masked"
+    )
+    return None
+
+
 def write_results(
     layout: OutputLayout | Preset, postprocess: Postprocess, segmented: tuple[Job, Segmentation | PhotoError]
 ) -> tuple[list[str], str | None]:
@@ -205,7 +230,10 @@ def write_results(
         advice = ", or raise --max_megapixels" if isinstance(result, TooLargeError) else ""
         return [f"skipped {escape_unprintable(job.photo)}: {result}{advice}"], None
     result = postprocess(result)
-    encode = layout.encoder(result)
+    try:
+        encode = layout.encoder(result, Path(job.name))
+    except UserError as error:
+        return [escape_unprintable(error)], warning(result)
     faults = []
     for (output, category), path in job.results.items():
         try:

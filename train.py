@@ -16,23 +16,23 @@ import torch
 from data.classes import ClassTable, load_class_table
 from data.label_values import PALETTE
 from data.photos.preprocessing import denormalise
+from data.training.datasets import EvaluationPhotos, Sample
 from data.training.loader import LoadedSource, TrainingData, load_table
-from data.training.samples import EvaluationPhotos, Sample
+from networks.distillation import Teacher
 from networks.engines.torch_engine import TorchEngine
 from networks.losses import LossWeights, TrainingLoss
 from networks.predictor import Predictor
-from networks.teacher import Teacher
 from networks.u2net import build_network
 from networks.weights.checkpoint import save_checkpoint
 from networks.weights.info import CheckpointInfo
 from networks.weights.surgery import check_start, start_from
 from utils.devices import describe, resolve_device, resolve_precision
 from utils.errors import UserError, run_program
-from utils.evaluation.compare import validate_all
-from utils.memory import keep_freed_memory
+from utils.evaluation.against_truth import validate_all
+from utils.explain_errors import explain_errors
+from utils.freed_memory import keep_freed_memory
 from utils.process_group import any_rank, average_gradients, log, process_group, rank, share_buffers, world_size
 from utils.ranks import local_rank, local_world_size, share_of_cores
-from utils.runtime_errors import explain_errors
 from utils.training.interruption import Interruption, kill_workers_at_end
 from utils.training.run_folder import RunFolder, newest_record
 from utils.training.state import TrainingState, build_state

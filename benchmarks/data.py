@@ -2,7 +2,7 @@
 
 One photograph with seven rows of labels -> one normalised 768x768 sample, on one core, at each size of the stored
 photograph. "published" is the published way, written afresh: the photo is decoded at full size, each row is drawn at
-full size and resized by itself. "this project" is data.training.samples.TrainingPhotos. Both in turn, medians.
+full size and resized by itself. "this project" is data.training.datasets.TrainingPhotos. Both in turn, medians.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ from data.labels.imaterialist import COLUMNS
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from data.training.augmentation import TrainTransform
+from data.training.datasets import TrainingPhotos
 from data.training.sampler import Draw
-from data.training.samples import TrainingPhotos
 from data.training.sources import Augmentation
 
 CATEGORIES = [1, 6, 10, 13, 23, 31, 33]  # a top, trousers, a dress, and four that are background

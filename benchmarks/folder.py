@@ -47,7 +47,7 @@ from data.photos.folder import find_photos
 from data.photos.open import open_photo
 from infer import find_jobs, segment
 from networks.predictor import Predictor
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 from utils.ranks import Shard
 
 FIRST = 100  # photographs before the first look at the memory
@@ -125,7 +125,7 @@ def processor_time(sample: list[Path], predictor: Predictor, options: InferOptio
         timed("resizing", lambda photo=photo: predictor.prepare(photo))
         result = predictor(photo)
         timed("labels", lambda result=result: result.labels)
-        encode = options.layout.encoder(result)
+        encode = options.layout.encoder(result, Path(photo))
         timed("encoding", lambda encode=encode: encode("mask", "any"))
     return {name: statistics.median(seconds) for name, seconds in spent.items()}
 

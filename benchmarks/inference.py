@@ -61,7 +61,7 @@ def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
     else:
         from networks.engines.choose import load_engine
         from networks.engines.settings import EngineSettings
-        from utils.memory import keep_freed_memory
+        from utils.freed_memory import keep_freed_memory
 
         engine, _ = load_engine(checkpoint, EngineSettings(way, "cpu"), size, size)
         keep_freed_memory()

@@ -48,7 +48,7 @@ from networks.losses import LossWeights, TrainingLoss
 from networks.u2net import build_network
 from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device, resolve_precision
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 from utils.training.state import build_state
 from utils.training.step import train_step
 

@@ -34,9 +34,9 @@ MODULES = (
         f"data/{name}.py"
         for name in ("__init__", "classes", "constants", "label_values", "labels/__init__", "labels/rle")
     ),
-    *(f"networks/{name}.py" for name in ("__init__", "folding", "onnx_model", "predictor", "u2net")),
-    *(f"utils/{name}.py" for name in ("__init__", "cache", "devices", "errors", "files", "memory", "prefetch")),
-    *(f"utils/{name}.py" for name in ("ranks", "serialization")),
+    *(f"networks/{name}.py" for name in ("__init__", "folding", "onnx_graph", "predictor", "u2net")),
+    *(f"utils/{name}.py" for name in ("__init__", "cache_folder", "devices", "errors", "files", "freed_memory")),
+    *(f"utils/{name}.py" for name in ("once_per_launch", "prefetch", "ranks", "serialization")),
     "deploy/reply.py",
     "deploy/request.py",
 )

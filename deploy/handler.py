@@ -10,7 +10,7 @@ from PIL import Image
 from deploy.reply import answer
 from deploy.request import Limits
 from networks.predictor import Predictor
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 from utils.ranks import share_of_cores
 
 

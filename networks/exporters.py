@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from data.constants import IMAGENET_MEAN, IMAGENET_STD
 from networks.engines.choose import Engine
-from networks.engines.onnxruntime import OnnxRuntimeEngine
-from networks.engines.openvino import OpenVinoEngine, openvino_core
+from networks.engines.onnxruntime_engine import OnnxRuntimeEngine
+from networks.engines.openvino_engine import OpenVinoEngine, openvino_core
 from networks.engines.settings import EngineSettings, check_installed, is_installed
 from networks.engines.torch_engine import TorchEngine
-from networks.onnx_model import Fused, onnx_for_engines, onnx_model
+from networks.onnx_graph import Fused, onnx_for_engines, onnx_model
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.info import METADATA_KEY, CheckpointInfo
-from utils.cache import digest
+from utils.cache_folder import digest
 from utils.errors import UserError
 from utils.files import write_atomically
 

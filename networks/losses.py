@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.label_values import SOME_CLOTHES, UNKNOWN
-from data.training.samples import Sample
-from networks.teacher import Teacher
+from data.training.datasets import Sample
+from networks.distillation import Teacher
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ class Predictor:
         """
         if type(flip) is not bool:
             raise UserError(f"flip is {flip!r}; it must be True or False")
+        if not isinstance(path, str | os.PathLike):
+            raise UserError(f"path is {path!r}; it must be the path of a weight file, or the name of published weights")
         path = Path(path).absolute() if Path(path).exists() else path
         settings = EngineSettings(engine, device, precision, threads, compiled)
         predictor = cls(*load_engine(path, settings, height, width), flip)

@@ -379,7 +379,7 @@ def _shown_default(item: Field) -> str:
         return ""
     values = item.default if isinstance(item.default, tuple) else (item.default,)
     shown = " ".join("on" if value is True else str(value).replace(f"{ROOT}{os.sep}", "") for value in values)
-    return f" (default: {shown})"
+    return f" (default: {shown})".replace("%", "%%")  # argparse fills in what follows a single one
 
 
 def _program() -> str:

@@ -1,17 +1,21 @@
 """Options of infer.py."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import ImageColor
 
 from data.photos.open import MAX_MEGAPIXELS
 from data.results.formats import FORMATS, OutputLayout
-from data.results.tryon import Margin, Preset, agnostic, viton
+from data.tryon.agnostic import SHAPES, Margin
+from data.tryon.body import PARSE_LABELS
+from data.tryon.presets import PRESETS, Fit, ParseMaps, Preset
 from options.base_options import PostprocessOptions, PredictorOptions, option
 from utils.errors import UserError
 from utils.ranks import Shard
 
 CROP_MARGIN = 0.05
+OF_PEOPLE = ("agnostic_shape", "agnostic_margin", "pose", "parse_dir", "parse_labels")
 
 
 @dataclass
@@ -51,16 +55,36 @@ class InferOptions(PostprocessOptions, PredictorOptions):
 
     preset: str | None = option(
         None,
-        "files for virtual try-on instead of --outputs: viton masks garments, agnostic masks the room that a new "
-        "garment needs on a person (docs/tryon.md)",
-        ("viton", "agnostic"),
+        "files for virtual try-on instead of --outputs (docs/tryon.md): viton masks garments, agnostic masks the room "
+        "that a new garment needs on a person, dresscode and gp-vton write the files of these data sets",
+        tuple(PRESETS),
         group="try-on",
+    )
+    agnostic_shape: str | None = option(
+        None,
+        "of masks on people: garment (the old one's outline), hull (convex, with the limbs that the new one may cover) "
+        "or box (a rectangle around both); default: hull",
+        SHAPES,
     )
     agnostic_margin: str | None = option(
         None,
-        "how far the agnostic mask reaches beyond the clothes: 20px, or 2%% of the person's height; default: 2%%",
+        "how far such a mask reaches beyond that: 20px, or 2%% of the person's height; default: 2%%",
         metavar="MARGIN",
     )
+    pose: str | None = option(
+        None,
+        "joints for such masks: auto (the package of requirements-tryon.txt, where it is installed), none, or a "
+        "pose_landmarker .task file of MediaPipe; default: auto",
+        metavar="auto|none|FILE",
+    )
+    parse_dir: str | None = option(None, "folder of parse maps of the people (PNG), used instead", metavar="FOLDER")
+    parse_labels: str | None = option(
+        None, "the values of these maps: as the data set they come from; default: atr", tuple(PARSE_LABELS)
+    )
+    size: str | None = option(
+        None, "bring photos and masks to one size, and write the photos as well: 768x1024", metavar="WxH"
+    )
+    fit: str | None = option(None, "how: pad with white, or crop around the middle; default: pad", ("pad", "crop"))
 
     batchSize: int = option(4, "photos per pass of the network", at_least=1, group="machine")
     nThreads: int = option(2, "threads that decode photos and write results", at_least=1)
@@ -71,7 +95,7 @@ class InferOptions(PostprocessOptions, PredictorOptions):
 
     one_garment: bool | None = option(
         None,
-        "one class per connected region, by majority vote; default: only with --preset viton",
+        "one class per connected region, by majority vote; default: only for photos of garments with --preset",
         group="clean up masks (sizes in pixels of the photo)",
     )
 
@@ -81,9 +105,8 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         self.find_defaults("image_dir")
         if self.overlay and "overlay" not in self.outputs:
             self.outputs = [*self.outputs, "overlay"]
-        if self.one_garment is None:
-            self.one_garment = self.preset == "viton"
         own_files = self.outputs != ["mask"] or self.background is not None or self.crop
+        given = [name for name in OF_PEOPLE if getattr(self, name) is not None]
         changes = [name for name, value in self.postprocess.items() if value]
         only_probability = set(self.outputs) == {"probability"} and not (self.report or self.coco)
         for wrong, message in (
@@ -92,9 +115,13 @@ class InferOptions(PostprocessOptions, PredictorOptions):
                 "--preset has files of its own; leave out --outputs, --overlay, --background and --crop",
             ),
             (
-                self.preset != "agnostic" and self.agnostic_margin is not None,
-                "--agnostic_margin needs --preset agnostic",
+                given and not any(kind.of_people for kind in PRESETS.get(self.preset, ())),
+                f"--{' '.join(given[:1])} is about masks on people; add --preset agnostic",
             ),
+            (self.size and not self.preset, "--size needs a --preset"),
+            (self.fit and not self.size, "--fit says how photos are brought to a --size; add one"),
+            (self.parse_labels and not self.parse_dir, "--parse_labels are those of the maps in --parse_dir; add it"),
+            (self.parse_dir and not Path(self.parse_dir).is_dir(), f"there is no folder {self.parse_dir}"),
             (
                 self.background is not None and "cutout" not in self.outputs,
                 "--background is the colour behind cut-outs; add --outputs cutout",
@@ -108,9 +135,10 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         ):
             if wrong:
                 raise UserError(message)
-        if self.preset == "agnostic":
-            self.agnostic_margin = self.agnostic_margin or "2%"
+        if self.agnostic_margin:
             Margin.parse(self.agnostic_margin)
+        if self.size:
+            Fit.parse(self.size)
         if self.background is not None:
             rgb(self.background)
         if self.crop and self.crop_margin is None:
@@ -123,12 +151,24 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         return super().predictor | {"compiled": self.compile}
 
     @property
+    def postprocess(self) -> dict[str, object]:
+        """Arguments of Postprocess, for all photos: with a preset, those of garments have one class anyway."""
+        return super().postprocess | {"one_garment": bool(self.one_garment)}
+
+    @property
     def layout(self) -> OutputLayout | Preset:
         """What is written for each photo, and where."""
-        if self.preset == "viton":
-            return viton(self.category)
-        if self.preset == "agnostic":
-            return agnostic(self.category, Margin.parse(self.agnostic_margin))
+        if self.preset:
+            return Preset(
+                PRESETS[self.preset],
+                list(map(Path, self.image_dir)),
+                self.category,
+                one_garment=self.one_garment is not False,
+                shape=self.agnostic_shape or "hull",
+                margin=Margin.parse(self.agnostic_margin or "2%"),
+                fit=Fit.parse(self.size, self.fit == "crop") if self.size else None,
+                parse_maps=ParseMaps(Path(self.parse_dir), self.parse_labels or "atr") if self.parse_dir else None,
+            )
         background = rgb(self.background) if self.background else None
         return OutputLayout(self.outputs, self.category, background, self.crop_margin)
 

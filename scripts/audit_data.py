@@ -41,7 +41,7 @@ from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
-from data.training.samples import EvaluationPhotos
+from data.training.datasets import EvaluationPhotos
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 from utils.files import make_writable_folder

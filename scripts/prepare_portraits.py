@@ -59,7 +59,7 @@ from networks.predictor import Predictor
 from scripts.prepare_products import MEAN, STD, read_names, saliency_engine, sigmoid
 from utils.errors import UserError, run_program
 from utils.files import make_writable_folder, write_csv
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 
 JACKET = "4"  # the category of all clothes
 SALIENCY_SIZE = 320  # pixels: height and width that the saliency network sees

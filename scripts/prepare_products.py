@@ -65,7 +65,7 @@ from networks.weights.surgery import initialise
 from utils.devices import resolve_device, resolve_precision
 from utils.errors import UserError, one_line, run_program
 from utils.files import make_writable_folder, write_csv
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 from utils.prefetch import prefetch
 
 REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset"

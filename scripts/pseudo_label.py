@@ -58,7 +58,7 @@ from data.photos.open import PhotoError, open_photo
 from networks.predictor import Predictor
 from utils.errors import run_program
 from utils.files import make_writable_folder, write_csv
-from utils.memory import keep_freed_memory
+from utils.freed_memory import keep_freed_memory
 
 LEAST_PRESENT = 0.3  # of the probability must be on classes that can be there, or these say nothing
 

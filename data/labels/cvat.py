@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from data.classes import folded
-from data.labels.map_values import Colour, open_map, read_label_map, values_of_colours
+from data.labels.label_map_values import Colour, open_map, read_label_map, values_of_colours
 from data.labels.rle import LabelError
 from utils.errors import UserError, one_line
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.labels.map_values import read_label_map
+from data.labels.label_map_values import read_label_map
 from data.labels.photo_finder import MISSING_PHOTO, FoundPhoto, PhotoFinder
 
 # task-1-annotation-2-by-me@example.com-tag-Upper body-0.png: of a task, the tag of the label, the label, which of it

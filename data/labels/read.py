@@ -7,7 +7,7 @@ from pathlib import Path
 from data.classes import ClassTable
 from data.labels.coco import CocoFile
 from data.labels.imaterialist import ImaterialistTable
-from data.labels.maps import LabelMaps
+from data.labels.label_maps import LabelMaps
 from data.labels.table import LabelReader, LabelTable, TableRow
 
 

@@ -140,14 +140,3 @@ def result_names(photos: list[Path]) -> dict[Path, Path]:
     taken = Counter(map(key, names.values()))
     taken.update(map(key, photos))  # so that a file called a.jpg.png does not get a's name
     return {photo: name if taken[key(name)] == 1 else photo for photo, name in names.items()}
-
-
-def bare_names(photos: list[Path]) -> dict[Path, Path]:
-    """The photos' own names without their suffixes. Raises UserError where two would be alike."""
-    names = {photo: photo.with_suffix("") for photo in photos}
-    first: dict[str, Path] = {}
-    for photo, name in names.items():
-        other = first.setdefault(str(name).lower(), photo)
-        if other != photo:
-            raise UserError(f"{other} and {photo} would have results of one name; rename or remove one of them")
-    return names

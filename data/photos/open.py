@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from data.photos.strip_metadata import without_metadata
+from data.photos.broken_metadata import without_metadata
 from utils.errors import one_line
 
 try:  # iPhone photographs

@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from data.label_values import PALETTE
+from data.photos.folder import result_names
 from data.results.outlines import polygons
 from data.results.postprocess import nearest_pixels
 from data.results.segmentation import Segmentation
@@ -262,6 +263,7 @@ class OutputLayout:
     categories: list[str]
     background: tuple[int, int, int] | None = None
     crop_margin: float | None = None
+    has_folders = False  # that tell photos from results, as a try-on Preset may have
 
     @property
     def needs_photo(self) -> bool:
@@ -272,8 +274,16 @@ class OutputLayout:
         wanted = [(output, category) for output in self.outputs for category in self.categories]
         return {each: result_path(folder, name, *each) for each in wanted}
 
-    def encoder(self, result: Segmentation) -> Callable[[str, str], bytes]:
-        """A function that makes a photograph's file of a format and category."""
+    def names(self, photos: list[Path]) -> dict[Path, Path]:
+        """The name of each photo's results."""
+        return result_names(photos)
+
+    def fitted(self, photo: Image.Image) -> Image.Image:
+        """The photo as it is segmented."""
+        return photo
+
+    def encoder(self, result: Segmentation, _name: Path) -> Callable[[str, str], bytes]:
+        """A function that makes the file of a format and category for a photo."""
         box = None if self.crop_margin is None else garment_box(self._labels(result), self.crop_margin)
         return lambda output, category: encoded(result.only(category), output, self.background, box)
 

@@ -14,8 +14,8 @@ from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.labels.tags import TagTable, read_tags
 from data.training.augmentation import TrainTransform
+from data.training.datasets import MixedPhotos, Sample, TrainingPhotos
 from data.training.sampler import Draw, MixedSampler
-from data.training.samples import MixedPhotos, Sample, TrainingPhotos
 from data.training.sources import Source
 from utils.errors import UserError
 from utils.process_group import log, rank, world_size

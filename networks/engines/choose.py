@@ -9,8 +9,8 @@ import numpy as np
 from networks.engines.forks import check_not_forked
 from networks.engines.hardware import cpu_has_bf16, may_have_gpu
 from networks.engines.onnx_cache import CachedWeights
-from networks.engines.onnxruntime import OnnxRuntimeEngine
-from networks.engines.openvino import OpenVinoEngine, openvino_precision
+from networks.engines.onnxruntime_engine import OnnxRuntimeEngine
+from networks.engines.openvino_engine import OpenVinoEngine, openvino_precision
 from networks.engines.settings import EngineSettings, check_installed, is_installed
 from networks.weights.info import CheckpointInfo
 from utils.errors import UserError

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from networks.engines.openvino import read_openvino_info
+from networks.engines.openvino_engine import read_openvino_info
 from networks.weights.info import CheckpointInfo
 from networks.weights.published import local_weights
-from utils.cache import cached, digest
+from utils.cache_folder import cached, digest
 from utils.errors import UserError
 
 VERSION = 1  # of the conversion: raise it when the converted file changes
@@ -47,7 +47,7 @@ class CachedWeights:
             return self.path
 
         def convert() -> bytes:
-            from networks.onnx_model import onnx_for_engines
+            from networks.onnx_graph import onnx_for_engines
             from networks.weights.checkpoint import load_network
 
             return onnx_for_engines(*load_network(self.path))

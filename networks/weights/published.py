@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.cache import cache_folder
+from networks.weights.info import MAX_BYTES
+from utils.cache_folder import cache_folder
 from utils.errors import UserError, one_line
 from utils.files import FullDiskError, is_disk_full, make_writable_folder
 
@@ -45,7 +46,7 @@ def local_weights(path: str | Path) -> Path:
         path = download(str(path))
     path = Path(path)
     if path.is_file() and path.stat().st_size == CLOTH_SEG_BYTES:
-        warnings.warn(OFF_BY_ONE, stacklevel=2)
+        warnings.warn(OFF_BY_ONE, stacklevel=1)  # once, whoever calls
     return path
 
 
@@ -105,6 +106,8 @@ def _download(url: str, target: str, _store: object, part: Path) -> None:
         ):
             for block in reply.iter_content(1 << 16):
                 progress.update(file.write(block))
+                if file.tell() > MAX_BYTES:  # its sum will be wrong
+                    break
     if part.stat().st_size < size:
         raise requests.exceptions.ChunkedEncodingError("cut off")
     shutil.move(part, target)

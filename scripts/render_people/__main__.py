@@ -19,8 +19,8 @@ from tqdm import tqdm
 from data.classes import load_class_table
 from options.base_options import CLASS_MAP_HELP, BaseOptions, option
 from scripts.render_people.body import Assets
-from scripts.render_people.folder import is_done, write, write_table
-from scripts.render_people.picture import jpeg, label_map
+from scripts.render_people.encode import jpeg, label_map
+from scripts.render_people.output_folder import is_done, write, write_table
 from scripts.render_people.plan import plan
 from utils.errors import UserError, run_program
 from utils.ranks import Shard

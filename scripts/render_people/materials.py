@@ -9,7 +9,7 @@ from random import Random
 import bpy
 import numpy as np
 
-from scripts.render_people.picture import CODE_HEIGHTS
+from scripts.render_people.encode import CODE_HEIGHTS
 
 
 def _new_material():

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from scripts.render_people.body import Assets, Mesh, pieces, posed
+from scripts.render_people.encode import cropped_backdrop
 from scripts.render_people.garments import BAG, GLASSES, HAT, SCARF, SPLIT, Garment
 from scripts.render_people.materials import code_material, eyeball, surface, woven
-from scripts.render_people.picture import cropped_backdrop
 from scripts.render_people.plan import Person, Plan
 from scripts.render_people.tailoring import Tailor, accessory
 

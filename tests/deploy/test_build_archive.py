@@ -24,10 +24,21 @@ def test_one_command_builds_the_archive(tiny_checkpoint, tmp_path):
         model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
         assert {model["handler"], model["serializedFile"], model["configFile"]} <= names
         assert archive.read(model["serializedFile"]) == tiny_checkpoint.read_bytes()
-        assert {"deploy/request.py", "deploy/reply.py", "networks/predictor.py"} <= names
+        archive.extractall(tmp_path / "server")
         assert not [
             name for name in names if "__pycache__" in name or name.startswith(("train", "tests", "data/audit"))
         ]
+
+    # With the program's packages alone the server finds all that it imports, also what it imports late.
+    alone = (
+        "import ast, importlib, pathlib, handler\n"
+        "for path in pathlib.Path().rglob('*.py'):\n"
+        "    for node in ast.walk(ast.parse(path.read_text())):\n"
+        "        if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] in ('data', 'networks', 'utils'):\n"
+        "            importlib.import_module(node.module)\n"
+    )
+    result = run_script("-c", alone, cwd=tmp_path / "server")
+    assert result.returncode == 0, result.stderr
 
 
 def test_weights_of_another_kind_become_a_pth(tiny_checkpoint, tmp_path):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.label_values import SOME_CLOTHES, UNKNOWN
-from data.training.samples import Sample
+from data.training.datasets import Sample
 from networks.losses import (
     LossWeights,
     absent_class_loss,

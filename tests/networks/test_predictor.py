@@ -83,11 +83,6 @@ def test_a_predictor_is_pickled_and_copied_by_loading_it_again(tiny_checkpoint, 
         pickle.dumps(Predictor(FirstChannels(), CheckpointInfo(NAMES)))
 
 
-def test_a_flip_that_is_neither_true_nor_false_is_refused():
-    with pytest.raises(UserError, match="flip is 'no'; it must be True or False"):
-        Predictor.load(flip="no")
-
-
 FORK = """
 import os, signal, sys
 from networks.engines.settings import ENGINES, is_installed

@@ -14,10 +14,10 @@ import evaluate
 from data.classes import CLOTHES
 from data.labels.read import read_labels
 from data.results.segmentation import Segmentation
-from data.training.samples import EvaluationPhotos
+from data.training.datasets import EvaluationPhotos
 from networks.predictor import Predictor
 from tests.helpers import SHARED, DataSet, Launched, assert_one_line_error, end, make_paper_dolls, run_here
-from utils.evaluation.compare import validate
+from utils.evaluation.against_truth import validate
 from utils.training.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")

@@ -132,12 +132,45 @@ def test_a_preset_writes_into_the_folders_of_a_data_set_and_goes_with_a_report(t
     run = run_here(*command, "--skip_existing", "--report", "--category", "upper", "full")
     assert run.returncode == 0, run.stderr
     assert below(tmp_path / "upper") == below(tmp_path / "full") == {"cloth-mask/1.jpg", "cloth-mask/more/2.jpg"}
-    assert below(tmp_path / "json_any") == {"1.json", "more/2.json"} and set(rows_of(tmp_path)) == {
-        "1.jpg",
-        "more/2.jpg",
-    }
-    photo().save(tmp_path / "cloth" / "1.png")
-    assert_one_line_error(run_here(*command), "1.jpg and 1.png would have results of one name")
+    assert below(tmp_path / "json_any") == {"1.jpg.json", "more/2.jpg.json"}
+    assert set(rows_of(tmp_path)) == {"1.jpg", "more/2.jpg"}
+    assert_one_line_error(run_here(*command, "--preset", "dresscode"), "names that end in _1 or _0")
+
+
+def test_one_command_makes_the_masks_of_a_whole_data_set_and_says_what_it_lacks(tmp_path, folder):
+    *_, command = folder
+    test = tmp_path / "DATA" / "test"
+    for name in ("cloth/1.png", "image/1.jpg", "openpose_img/1.png"):
+        (test / name).parent.mkdir(parents=True)
+        photo().save(test / name)
+    command = [*command, "--image_dir", test, "--preset", "viton", "--pose", "none"]
+    run = run_here(*command, "--result_dir", test)
+    assert run.returncode == 0, run.stderr
+    masks = {"cloth-mask/1.png", "agnostic-mask/1_mask.png", "agnostic-v3.2/1.jpg"}
+    assert below(test) == masks | {"cloth/1.png", "image/1.jpg", "openpose_img/1.png"}
+    assert "2 of 2 photographs" in run.stdout and "test_pairs_unpaired.txt: copy" in run.stdout
+    again = run_here(*command, "--result_dir", test, "--skip_existing")
+    assert "0 of 0 photographs" in again.stdout
+    out = tmp_path / "sized" / "test"
+    run = run_here(*command, "--result_dir", out, "--size", "96x128", "--fit", "crop")
+    assert below(out) == masks | {"cloth/1.png", "image/1.jpg"}
+    assert {Image.open(out / name).size for name in below(out)} == {(96, 128)}
+    assert_one_line_error(run_here(*command, "--result_dir", test, "--size", "96x128"), "replace the photograph")
+
+
+def test_what_is_missing_for_masks_on_people_is_said_once(tmp_path, folder, monkeypatch):
+    photos, *_, command = folder
+    monkeypatch.setattr("networks.pose.package_folder", lambda: None)
+    command = [*command, "--image_dir", photos / "a.jpg", "--preset", "agnostic"]
+    run = run_here(*command, "--result_dir", tmp_path / "a")
+    assert run.stdout.count("mediapipe with BlazePose is not installed") == 1
+    assert "mediapipe" not in run_here(*command, "--result_dir", tmp_path / "b", "--pose", "none").stdout
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    run = run_here(*command, "--result_dir", tmp_path / "c", "--pose", tmp_path / "no.task")
+    assert_one_line_error(run, "cannot read")
+    run = run_here(*command, "--result_dir", tmp_path / "d", "--parse_dir", tmp_path)
+    assert run.returncode == 1
+    assert "no parse map for a.jpg" in run.stderr
 
 
 @pytest.mark.parametrize(
@@ -155,7 +188,14 @@ def test_a_preset_writes_into_the_folders_of_a_data_set_and_goes_with_a_report(t
         ("--preset viton --overlay", "--preset has files of its own"),
         ("--preset agnostic --background white", "--preset has files of its own"),
         ("--preset agnostic --crop", "--preset has files of its own"),
-        ("--agnostic_margin 2%", "needs --preset agnostic"),
+        ("--agnostic_margin 2%", "--agnostic_margin is about masks on people; add --preset agnostic"),
+        ("--preset gp-vton --agnostic_shape box", "--agnostic_shape is about masks on people"),
+        ("--pose none", "--pose is about masks on people"),
+        ("--preset agnostic --parse_labels lip", "add it"),
+        ("--preset agnostic --parse_dir nowhere", "there is no folder nowhere"),
+        ("--size 768x1024", "--size needs a --preset"),
+        ("--preset viton --fit crop", "add one"),
+        ("--preset viton --size 768", "768 is not a size"),
         ("--preset agnostic --agnostic_margin 0.02", "0.02 is not a margin"),
     ],
 )
@@ -166,10 +206,12 @@ def test_options_without_effect_are_refused(flags, words):
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [("", False), ("--preset viton", True), ("--preset viton --no-one_garment", False), ("--preset agnostic", False)],
+    [("--preset viton", True), ("--preset viton --one_garment", True), ("--preset viton --no-one_garment", False)],
 )
-def test_the_garment_preset_turns_one_garment_on_unless_it_is_told_not_to(flags, expected):
-    assert InferOptions.parse(flags.split()).postprocess["one_garment"] is expected
+def test_photos_of_garments_show_one_unless_it_is_told_not_to(flags, expected):
+    options = InferOptions.parse(flags.split())
+    assert options.layout.one_garment is expected
+    assert options.postprocess["one_garment"] is (options.one_garment is True)  # of all photos
 
 
 @pytest.mark.parametrize(

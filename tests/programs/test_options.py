@@ -13,7 +13,7 @@ from options.evaluate_options import EvaluateOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
-from tests.helpers import run_script
+from tests.helpers import ROOT, run_script
 from utils.errors import UserError
 
 # What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
@@ -87,6 +87,18 @@ def test_help_names_every_option_with_its_default(program, capsys):
             continue
         assert f"--{item.name}" in text
         assert item.metadata["help"].split()[0] in text
+    assert not any(words in text for words in ("(default: False)", str(ROOT), " STR", " INT"))
+
+
+def test_help_has_the_programs_own_groups_first_and_says_what_values_are(capsys):
+    with pytest.raises(SystemExit):
+        InferOptions.parse(["--help"])
+    text = capsys.readouterr().out
+    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings[1:5] == ["folders:", "outputs:", "try-on:", "machine:"] and headings[-1] == "weights and engine:"
+    for shown in ("--result_dir FOLDER", "--background COLOUR", "--checkpoint_path FILE", "--min_area N"):
+        assert shown in text
+    assert text.index("outputs:") < text.index("--crop_margin") < text.index("try-on:") < text.index("--preset")
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,11 @@ def test_photographs_kept_for_validation_are_left_out(clone, saliency_onnx, tmp_
     assert second in text and first not in text
 
 
-def test_what_is_not_a_clone_or_not_empty_is_one_line(clone, saliency_onnx, tmp_path):
+def test_what_cannot_be_used_is_one_line(clone, saliency_onnx, tiny_checkpoint, tmp_path):
     result = run_script("scripts/prepare_products.py", "--products", tmp_path, "--output_dir", tmp_path / "out")
     assert_one_line_error(result, "run git clone")
     with pytest.raises(UserError, match="choose another --output_dir"):
         main(options(clone, clone, saliency_onnx))
-
-
-def test_a_network_with_classes_is_not_a_saliency_network(clone, tiny_checkpoint, tmp_path):
     with pytest.raises(UserError, match="is not a saliency network"):
         main(options(clone, tmp_path / "out", tiny_checkpoint))
 
@@ -108,7 +105,10 @@ def saliency_map() -> np.ndarray:
     return probability
 
 
-def test_small_parts_are_dropped_and_small_holes_filled():
+def test_small_parts_are_dropped_small_holes_filled_and_the_second_leg_is_kept():
+    legs = np.zeros((100, 100), np.float32)
+    legs[20:80, 20:40] = legs[20:70, 60:80] = 1
+    assert find_garment(legs)[0][40, 70]
     probability = saliency_map()
     probability[5:8, 5:8] = 1  # a speck
     probability[40:44, 40:44] = 0  # a hole
@@ -117,12 +117,6 @@ def test_small_parts_are_dropped_and_small_holes_filled():
     assert not mask[5:8, 5:8].any() and unsure[5:8, 5:8].all()
     assert mask[40:44, 40:44].all() and not unsure[40:44, 40:44].any()
     assert not mask[50:70, 50:65].any()
-
-
-def test_the_second_leg_is_kept():
-    probability = np.zeros((100, 100), np.float32)
-    probability[20:80, 20:40] = probability[20:70, 60:80] = 1
-    assert find_garment(probability)[0][40, 70]
 
 
 def test_doubtful_masks_are_left_out():

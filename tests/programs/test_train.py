@@ -23,7 +23,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from data.training.samples import TrainingPhotos
+from data.training.datasets import TrainingPhotos
 from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
@@ -52,9 +52,8 @@ RESUMED = {
 
 def run_training(data: DataSet, save_dir: Path, **changes) -> tuple[int, str]:
     """Train in this process: (exit code, what is printed)."""
-    options = TrainOptions.parse(training_flags(data, save_dir, **changes))
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = train.main(options)
+        code = train.main(TrainOptions.parse(training_flags(data, save_dir, **changes)))
     return code, out.getvalue()
 
 

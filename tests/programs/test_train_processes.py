@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import get_worker_info
 
 from data.classes import CLOTHES
+from data.training.datasets import EvaluationPhotos, TrainingPhotos
 from data.training.loader import load_table
-from data.training.samples import EvaluationPhotos, TrainingPhotos
 from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 from tests.helpers import (
@@ -28,7 +28,7 @@ from tests.helpers import (
     training_flags,
     wait_for,
 )  # fmt: skip
-from utils.evaluation.compare import validate
+from utils.evaluation.against_truth import validate
 from utils.training.interruption import Interruption
 
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from data.label_values import SOME_CLOTHES
-from scripts.render_people import folder as output
+from scripts.render_people import output_folder as output
 from scripts.render_people.body import Assets, pieces, posed
+from scripts.render_people.encode import CODE_HEIGHTS, jpeg, label_map
 from scripts.render_people.garments import ASSETS, COAT, DRESS, HELD_OUT, ONE_PIECE, PANTS, SKIRT, SPLIT, TOP, Cut
-from scripts.render_people.picture import CODE_HEIGHTS, jpeg, label_map
 from scripts.render_people.plan import VIEWS, plan
 from scripts.render_people.tailoring import Tailor
 from tests.helpers import ROOT, shared

@@ -5,6 +5,7 @@ import os
 import platform
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -41,30 +42,31 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
 
     def claim(self, resume: bool) -> None:
-        """Keep other processes out for as long as this one lives, and refuse to begin where a run was saved.
+        """Keep other processes out until this object or the process ends, and refuse to begin where a run was saved.
 
         Raises UserError, before anything of a run is written.
         """
         path = self.path / "run.lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = path.open("a+")  # closed, and so unlocked, when the process ends, whatever ends it
+            # Closed, and so unlocked, by whatever ends the process.
+            self._lock = file = open(path, "a+b", buffering=0)  # noqa: PTH123, SIM115
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from None
         try:
-            lock(self._lock.fileno())
+            lock(file.fileno())
         except OSError as error:
             if error.errno in NO_LOCKS:
                 warnings.warn(f"{self.path} is on a file system without locks: start no other run there", stacklevel=2)
             elif error.errno in TAKEN:
-                self._lock.seek(0)
-                owner = self._lock.read(200).strip() or "another process"
+                file.seek(0)
+                owner = file.read(200).decode(errors="replace").strip() or "another process"
                 raise UserError(f"{owner} is training in {self.path}; wait for it, or choose another --name") from None
             else:
                 raise UserError(f"cannot lock {path}: {error.strerror}") from None
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
-        self._lock.flush()
+        with suppress(OSError):  # on a full disk, which what is written next will say
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
         if self.latest.exists() and not resume:
             raise UserError(f"{self.path} holds a run already; continue it with --resume, or choose another --name")
 

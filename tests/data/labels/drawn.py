@@ -12,8 +12,8 @@ from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from data.labels.table import LabelTable
 from data.training.augmentation import TrainTransform
+from data.training.datasets import EvaluationPhotos, TrainingPhotos
 from data.training.sampler import Draw
-from data.training.samples import EvaluationPhotos, TrainingPhotos
 from data.training.sources import Augmentation
 
 HEIGHT, WIDTH = 40, 30

@@ -73,7 +73,7 @@ def forms(tmp_path_factory) -> tuple[Path, list[dict]]:
             annotations.append({"image_id": i, "segmentation": rle})
     (folder / "labels.json").write_text(json.dumps(coco(*annotations, images=images)))
     files = [write_csv(folder, *rows), folder / "labels.json", folder / "maps", folder / "lip"]
-    maps = [None, None, None, ROOT / "recipes/maps/lip.yml"]
+    maps = [None, None, None, ROOT / "recipes/class_maps/lip.yml"]
     return folder / "photos", [{"df_path": f, "class_map": m} for f, m in zip(files, maps, strict=True)]
 
 

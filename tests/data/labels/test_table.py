@@ -13,8 +13,8 @@ from data.labels.photo_finder import Fit, FoundPhoto
 from data.labels.rle import encode_rle, parse_rle, sample_positions
 from data.labels.table import LabelTable, SkippedRows, TableRow
 from data.training.augmentation import TrainTransform
+from data.training.datasets import TrainingPhotos
 from data.training.sampler import Draw
-from data.training.samples import TrainingPhotos
 from data.training.sources import Augmentation
 from utils.errors import UserError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.photos.folder import bare_names, find_photos, list_photos, result_names
+from data.photos.folder import find_photos, list_photos, result_names
 from utils.errors import UserError
 
 
@@ -175,10 +175,3 @@ def test_no_two_results_have_the_same_name():
         "a.jpg": "a.jpg", "A.png": "A.png", "b.jpg": "b", "sub/b.jpg": "sub/b", "c.jpg": "c", "c.jpg.png": "c.jpg.png",
         "d.e.jpg": "d.e",
     }  # fmt: skip
-
-
-def test_bare_names_are_the_photographs_own_or_refused():
-    names = bare_names([Path("a.jpg"), Path("sub/a.png"), Path("d.e.jpg")])
-    assert [str(name) for name in names.values()] == ["a", "sub/a", "d.e"]
-    with pytest.raises(UserError, match="a.jpg and A.png would have results of one name"):
-        bare_names([Path("a.jpg"), Path("A.png")])

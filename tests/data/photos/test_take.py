@@ -141,7 +141,6 @@ def test_anything_else_is_refused_with_the_types_that_are_taken(name):
         (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
         ("a.png", True, "bgr is for arrays, not for a str"), (GREY, True, "bgr is for arrays of H x W x 3"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_what_cannot_be_opened_says_why(source, bgr, words):
     with pytest.raises(PhotoError, match=words):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from data.label_values import PALETTE, SOME_CLOTHES, UNKNOWN
 from data.training.augmentation import TrainTransform, empty_box, paste, portrait_box, turn
-from data.training.samples import close_up
+from data.training.datasets import close_up
 from data.training.sources import Augmentation
 
 

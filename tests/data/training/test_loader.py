@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from data.classes import CLOTHES
+from data.training.datasets import Sample
 from data.training.loader import LoadedSource, TrainingData, load_table
 from data.training.sampler import Draw
-from data.training.samples import Sample
 from data.training.sources import Augmentation, Source
 from tests.helpers import DataSet, make_paper_dolls
 from utils.errors import UserError

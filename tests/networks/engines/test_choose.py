@@ -12,17 +12,17 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from data.labels.read import read_labels
-from data.training.samples import EvaluationPhotos
+from data.training.datasets import EvaluationPhotos
 from networks.engines import choose as engines
 from networks.engines import settings as settings_module
 from networks.engines.choose import choose_engine, load_engine
-from networks.engines.openvino import openvino_precision
+from networks.engines.openvino_engine import openvino_precision
 from networks.engines.settings import ENGINES, EngineSettings
 from networks.predictor import Predictor
 from tests.helpers import ROOT, run_script
-from utils.cache import cache_folder
+from utils.cache_folder import cache_folder
 from utils.errors import UserError
-from utils.evaluation.compare import evaluate
+from utils.evaluation.against_truth import evaluate
 
 OTHERS = [
     pytest.param(name, marks=pytest.mark.skipif(not engines.is_installed(name), reason=f"{name} is not installed"))
@@ -104,7 +104,7 @@ def test_a_network_is_compiled_when_that_is_asked_for_and_by_pytorch_alone(tiny_
 
 @pytest.mark.parametrize("engine", OTHERS[:1])
 def test_openvino_works_on_several_images_at_a_time_where_a_batch_has_them(engine, tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr("networks.engines.openvino.cores", lambda: 3)
+    monkeypatch.setattr("networks.engines.openvino_engine.cores", lambda: 3)
     loaded, _ = load_engine(tiny_checkpoint, EngineSettings(engine, "cpu", "fp32"), 64, 64)
     widths = []
     for count in (1, 2, 4, 2, 1):
@@ -234,6 +234,8 @@ def test_threads_that_share_an_engine_each_get_their_own_logits(engine, tiny_che
         ({"threads": 0}, "threads is 0; it must be a whole number from 1 on"),
         ({"threads": 2.0}, "threads is 2.0; it must be"),
         ({"threads": "2"}, "threads is '2'; it must be"),
+        ({"path": None}, "path is None; it must be the path of a weight file"),
+        ({"flip": "no"}, "flip is 'no'; it must be True or False"),
         ({"height": 97.5}, "height is 97.5; it must be a whole number from 32 to 8192"),
         ({"width": "96"}, "width is '96'; it must be"),
         ({"width": 16}, "width is 16; it must be"),

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import signal
 import time
 
 import pytest
@@ -23,21 +24,34 @@ def claim_and_stay(path: str, claimed) -> None:
     time.sleep(600)
 
 
-def test_a_folder_is_one_process_alone_until_that_is_killed(tmp_path):
+@pytest.fixture
+def other(tmp_path):
+    """(process, its worker's id) that claimed tmp_path / "run"."""
     claimed = fork.Queue()
-    other = fork.Process(target=claim_and_stay, args=(str(tmp_path / "run"), claimed))
-    other.start()
+    process = fork.Process(target=claim_and_stay, args=(str(tmp_path / "run"), claimed))
+    process.start()
     worker = claimed.get(timeout=60)
-    for resume in (False, True):
-        with pytest.raises(UserError, match=f"process {other.pid} on .* is training in .*run; wait for it"):
-            RunFolder(str(tmp_path / "run")).claim(resume)
-    other.kill()
-    other.join()
+    yield process, worker
+    process.kill()
+    os.kill(worker, signal.SIGKILL)
+
+
+def test_a_folder_is_one_process_alone_until_that_is_killed(other, tmp_path):
+    process, _ = other
     run = RunFolder(str(tmp_path / "run"))
+    for resume in (False, True):
+        with pytest.raises(UserError, match=f"process {process.pid} on .* is training in .*run; wait for it"):
+            run.claim(resume)
+    process.kill()
+    process.join()
     run.claim(resume=False)
-    os.kill(worker, 9)
     assert [path.name for path in run.path.iterdir()] == ["run.lock"]
     assert (run.path / "run.lock").read_text().startswith(f"process {os.getpid()} on ")
+    attempt = fork.Process(target=RunFolder(str(run.path)).claim, args=(False,))
+    del run  # as at the end of a training that a Python program called
+    attempt.start()
+    attempt.join()
+    assert attempt.exitcode == 0
 
 
 def test_a_run_that_was_saved_is_resumed_or_left_alone(tmp_path):

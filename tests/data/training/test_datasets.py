@@ -17,8 +17,8 @@ from data.labels.table import LabelTable
 from data.labels.tags import TagTable
 from data.photos.open import PhotoError
 from data.training.augmentation import TrainTransform
+from data.training.datasets import EvaluationPhotos, TrainingPhotos, close_up
 from data.training.sampler import Draw
-from data.training.samples import EvaluationPhotos, TrainingPhotos, close_up
 from data.training.sources import Augmentation
 from utils.errors import UserError
 

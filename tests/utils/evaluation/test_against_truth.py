@@ -12,7 +12,7 @@ from PIL import Image
 from data.label_values import UNKNOWN
 from data.results.segmentation import Segmentation
 from utils.errors import UserError
-from utils.evaluation.compare import evaluate, validate_all
+from utils.evaluation.against_truth import evaluate, validate_all
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.training.interruption import Interruption
 

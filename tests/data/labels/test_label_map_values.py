@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.label_values import PALETTE, UNKNOWN
-from data.labels.map_values import read_label_map
+from data.labels.label_map_values import read_label_map
 from data.labels.rle import LabelError
 from tests.data.labels.test_coco_masks import fuzz
 

@@ -15,7 +15,7 @@ from data.classes import ClassTable
 from data.label_values import UNKNOWN
 from data.labels import cvat, label_studio
 from data.labels.categories import Categories, listed
-from data.labels.map_values import read_label_map
+from data.labels.label_map_values import read_label_map
 from data.labels.photo_finder import MISSING_PHOTO, FoundPhoto, PhotoFinder
 from data.labels.table import TableRow
 from utils.errors import UserError
@@ -141,7 +141,7 @@ class LabelMaps:
                 raise UserError(
                     f"{self.folder / path} has the value {min(unknown)}, but there are {len(names)} classes, 0 to "
                     f"{len(names) - 1}: {', '.join(names)}; for maps with other values give a class map, such as those "
-                    "in recipes/maps"
+                    "in recipes/class_maps"
                 )
             row.place(values.shape, "label map of another shape than its photo", "the label map has")
 

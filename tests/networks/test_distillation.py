@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from networks.teacher import Teacher
+from networks.distillation import Teacher
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.info import CheckpointInfo
 from utils.errors import UserError

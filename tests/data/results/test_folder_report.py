@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.results.run_report import COCO, REPORT, write_coco, write_report, write_summary
+from data.results.folder_report import COCO, REPORT, write_coco, write_report, write_summary
 from utils.errors import UserError
 
 NAMES = ("background", "upper", "lower")

@@ -13,7 +13,7 @@ import numpy as np
 from networks.engines.forks import check_not_forked
 from networks.engines.settings import EngineSettings, check_installed
 from networks.weights.info import METADATA_KEY, CheckpointInfo, description_of
-from utils.cache import cached, digest
+from utils.cache_folder import cached, digest
 from utils.errors import UserError
 from utils.ranks import cores
 

@@ -11,15 +11,15 @@ from PIL import Image
 from data.classes import CLOTHES, ClassTable, load_class_table
 from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.categories import Categories
-from data.labels.maps import runs_of_values
+from data.labels.label_maps import runs_of_values
 from data.labels.rle import rasterise
 from data.labels.table import LabelTable
 from data.photos.folder import result_names
 from data.results.formats import FORMATS, result_path
 from data.results.segmentation import Segmentation
 from data.training.augmentation import TrainTransform
+from data.training.datasets import EvaluationPhotos, TrainingPhotos, close_up
 from data.training.sampler import Draw
-from data.training.samples import EvaluationPhotos, TrainingPhotos, close_up
 from data.training.sources import Augmentation
 from tests.data.labels.drawn import (
     BOX,
@@ -210,7 +210,7 @@ PARSINGS = {
 def test_maps_of_other_parsings_are_read_with_their_recipe(parsing, tmp_path):
     names = dict(enumerate(PARSINGS[parsing].split(), 1))
     label = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % (len(names) + 1)
-    classes = load_class_table(str(ROOT / f"recipes/maps/{parsing}.yml"))
+    classes = load_class_table(str(ROOT / f"recipes/class_maps/{parsing}.yml"))
     table = table_of(tmp_path, label, classes)
     value_of = [0, *(value for _, value in Categories.by_name(CLOTHES, names, parsing).table.values())]
     assert classes.names == CLOTHES.names and max(value_of) == 3

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from utils.errors import UserError
-from utils.runtime_errors import explain_errors
+from utils.explain_errors import explain_errors
 
 # Messages as PyTorch words them.
 BUS_ERROR = (

@@ -1,4 +1,4 @@
-from utils.cache import cache_folder, cached
+from utils.cache_folder import cache_folder, cached
 
 
 def test_content_is_made_once_again_where_it_is_broken_and_without_a_folder_to_keep_it(monkeypatch, tmp_path):

@@ -1,0 +1,1 @@
+"""Masks and folders for virtual try-on."""

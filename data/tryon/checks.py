@@ -1,0 +1,61 @@
+"""What try-on programs will stumble over in a data set, beside the files that infer.py writes."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.photos.open import orientation
+from data.tryon.loaders import CLOTH_MASK, LOADERS
+from data.tryon.presets import GREYED, PRESETS
+
+MASKS = {file for kinds in PRESETS.values() for kind in kinds for file in kind.files} - {GREYED}
+FEWEST_WHITE = 122_880  # pixels of a garment's mask: StableVITON takes one with fewer for a broken file
+
+
+def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tuple[str, str], Path]]]) -> list[str]:
+    """One line for each thing to mend. photos: (photo, its written files), as infer.py's jobs have them."""
+    turned, empty, small, sizes = [], [], [], Counter()
+    for photo, results in photos:
+        masks = [(file, path) for (file, _), path in results.items() if file in MASKS]
+        written = (path for (file, _), path in results.items() if file.endswith("/{name}") and file not in MASKS)
+        try:
+            with Image.open(next(written, photo)) as image:
+                sizes[image.size] += 1
+                if orientation(image) != 1:
+                    turned.append(photo)
+            for file, path in masks:
+                with Image.open(path) as mask:
+                    white = np.count_nonzero(np.asarray(mask) >= 128)
+                if white == 0:
+                    empty.append(path)
+                elif white < FEWEST_WHITE and file == CLOTH_MASK:
+                    small.append(path)
+        except OSError:  # moved meanwhile
+            continue
+    lines = [
+        _line(turned, "photos have an EXIF rotation, which the loaders ignore; --size writes them upright"),
+        _line(empty, "masks are empty: DCI-VTON stops at one, and others paint nothing"),
+        _line(small, f"masks of garments have fewer than {FEWEST_WHITE:,} white pixels: StableVITON ignores them"),
+    ]
+    if len(sizes) > 1:
+        common = ", ".join(f"{count} of {width}x{height}" for (width, height), count in sizes.most_common(3))
+        lines.append(f"photos have {len(sizes)} sizes ({common}): most loaders want one for all; see --size")
+    return [line for line in lines if line] + missing_files(preset, result_dir)
+
+
+def missing_files(preset: str, result_dir: Path) -> list[str]:
+    """What loaders of a preset's masks read as well, and a data set's test folder does not have."""
+    test, lines = result_dir.resolve(), []
+    files = {file for kind in PRESETS[preset] for file in kind.files}
+    for loader in LOADERS if test.name == "test" else ():
+        if any(read and read.path in files for read in (loader.garment, loader.paint)):
+            missing = [((test / name).resolve(), what) for name, what in loader.missing]
+            lines += [f"{loader.project} reads {path}: {what}" for path, what in missing if not path.is_file()]
+    return lines
+
+
+def _line(paths: list[Path], what: str) -> str | None:
+    return f"{len(paths)} {what} (the first: {paths[0]})" if paths else None

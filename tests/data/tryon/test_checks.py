@@ -1,0 +1,82 @@
+"""What infer.py says after a run about a data set for try-on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.tryon.checks import findings, missing_files
+from data.tryon.loaders import AGNOSTIC_MASK, CLOTH_MASK, GREYED
+
+
+def photo(path: Path, size: tuple[int, int] = (400, 600), orientation: int = 1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size).save(path, exif=exif)
+    return path
+
+
+def mask(path: Path, white: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.zeros((400, 600), np.uint8)
+    values.ravel()[:white] = 255
+    Image.fromarray(values).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "white", "settings", "said"),
+    [
+        (CLOTH_MASK, 122_880, {}, []),
+        (CLOTH_MASK, 122_879, {}, ["fewer than 122,880 white pixels"]),
+        (CLOTH_MASK, 0, {}, ["1 masks are empty"]),
+        (AGNOSTIC_MASK, 0, {}, ["1 masks are empty"]),
+        (AGNOSTIC_MASK, 5, {}, []),
+        (CLOTH_MASK, 200_000, {"orientation": 6}, ["EXIF rotation"]),
+        (CLOTH_MASK, 200_000, {"size": (400, 601)}, ["2 sizes (1 of 400x600, 1 of 400x601)"]),
+        (CLOTH_MASK, 0, {"size": (9, 9), "orientation": 3}, ["EXIF", "empty", "sizes"]),
+    ],
+)
+def test_findings(tmp_path, file, white, settings, said):
+    good = (photo(tmp_path / "good.jpg"), {(file, "any"): mask(tmp_path / "m/good.png", 200_000)})
+    looked_at = (photo(tmp_path / "a.jpg", **settings), {(file, "any"): mask(tmp_path / "m/a.png", white)})
+    lines = findings("viton", tmp_path, [good, looked_at])
+    assert len(lines) == len(said)
+    for line, part in zip(lines, said, strict=True):
+        assert part in line
+        assert "good" not in line
+
+
+def test_photos_written_at_one_size_are_what_counts(tmp_path):
+    results = {("cloth/{name}", "any"): photo(tmp_path / "out/cloth/a.jpg")}
+    other = {("cloth/{name}", "any"): photo(tmp_path / "out/cloth/b.jpg")}
+    photos = [(photo(tmp_path / "a.jpg", (9, 9), 6), results), (photo(tmp_path / "b.jpg", (7, 7)), other)]
+    assert findings("viton", tmp_path, photos) == []
+
+
+def test_a_greyed_photo_is_not_a_mask_and_a_photo_that_is_gone_is_passed_over(tmp_path):
+    black = photo(tmp_path / "agnostic-v3.2/a.jpg")
+    assert findings("agnostic", tmp_path, [(photo(tmp_path / "a.jpg"), {(GREYED, "any"): black})]) == []
+    assert findings("viton", tmp_path, [(tmp_path / "gone.jpg", {})]) == []
+
+
+@pytest.mark.parametrize(
+    ("preset", "folder", "there", "said"),
+    [
+        ("viton", "test", [], ["IDM-VTON", "CatVTON"]),
+        ("agnostic", "test", ["test/vitonhd_test_tagged.json"], ["CatVTON"]),
+        ("viton", "test", ["test/vitonhd_test_tagged.json", "test_pairs_unpaired.txt"], []),
+        ("viton", "train", [], []),
+        ("gp-vton", "test", [], []),
+        ("dresscode", "test", [], []),
+    ],
+)
+def test_files_that_a_data_set_lacks(tmp_path, preset, folder, there, said):
+    (tmp_path / folder).mkdir()
+    for name in there:
+        (tmp_path / name).touch()
+    lines = missing_files(preset, tmp_path / folder)
+    assert [line.split(" reads ")[0] for line in lines] == said
+    assert all(str(tmp_path) in line for line in lines)

@@ -1,0 +1,250 @@
+"""Files of the presets are what each try-on program's loader reads: data/tryon/loaders.py says what that is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.results.segmentation import Segmentation
+from data.tryon.agnostic import Margin
+from data.tryon.loaders import LOADERS, page_table
+from data.tryon.presets import GREY, PRESETS, Fit, ParseMaps, Preset
+from tests.helpers import ROOT
+from utils.errors import UserError
+
+NAMES = ("background", "upper", "lower", "full")
+UPPER, LOWER = 1, 2
+HEIGHT, WIDTH = 256, 192
+
+
+def person() -> Segmentation:
+    """A top above trousers, on a photo of coloured noise that is darker than grey."""
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[60:120, 60:130] = UPPER
+    labels[120:220, 60:130] = LOWER
+    photo = np.random.default_rng(0).integers(0, 100, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return Segmentation.from_labels(labels, NAMES, Image.fromarray(photo))
+
+
+def make(preset: str, folder: Path, *photos: str, categories: tuple[str, ...] = ("upper",), **settings) -> Preset:
+    """A preset of a folder with these photos."""
+    for photo in photos:
+        (folder / photo).parent.mkdir(parents=True, exist_ok=True)
+        (folder / photo).touch()
+    settings = {"shape": "garment", "margin": Margin(0, "px"), "one_garment": False, **settings}
+    return Preset(PRESETS[preset], [folder], list(categories), **settings)
+
+
+def write(preset: Preset, result_dir: Path, name: str, result: Segmentation | None = None) -> dict[str, Path]:
+    """The files of a photo by their paths below ``result_dir``, as infer.py writes them."""
+    encode, written = preset.encoder(result or person(), Path(name)), {}
+    for key, path in preset.paths(result_dir, Path(name)).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(*key))
+        written[path.relative_to(result_dir).as_posix()] = path
+    return written
+
+
+PHOTOS = {  # of each preset: a garment and a person
+    "viton": ("cloth/a.jpg", "image/a.jpg"),
+    "agnostic": (None, "image/a.jpg"),
+    "dresscode": ("upper_body/images/a_1.jpg", "upper_body/images/a_0.jpg"),
+    "gp-vton": ("cloth/a.jpg", None),
+}
+
+
+@pytest.mark.parametrize("loader", LOADERS, ids=lambda loader: loader.project)
+def test_a_loader_finds_its_files_and_reads_the_right_pixels(tmp_path, loader):
+    photos = PHOTOS[loader.preset]
+    preset = make(loader.preset, tmp_path, *filter(None, photos))
+    clothes = person().labels
+    for read, photo, white in ((loader.garment, photos[0], clothes > 0), (loader.paint, photos[1], clothes == UPPER)):
+        if not read:
+            continue
+        if loader.preset == "gp-vton":  # a run without people: the category counts
+            white = clothes == UPPER
+        files = write(preset, tmp_path, photo)
+        path = Path(photo)
+        expected = path.parents[1] / read.path.format(name=path.name, stem=path.stem)
+        image = Image.open(files[expected.as_posix()])
+        values = np.asarray(image)
+        assert (image.mode, image.size) == ("L", (WIDTH, HEIGHT))
+        assert np.array_equal(values >= (read.cut or 254), white)
+        assert np.isin(values, (0, 1, 254, 255)).all()  # a JPEG is 1 off
+        if loader.greyed and read == loader.paint:
+            grey = np.asarray(Image.open(tmp_path / loader.greyed.format(stem="a"))).astype(int)
+            assert grey.shape == (HEIGHT, WIDTH, 3)
+            assert abs(grey[70:110, 70:120] - GREY).max() < 8
+            assert grey[clothes != UPPER].mean() < 60
+
+
+def test_the_page_has_the_table_of_loaders():
+    message = 'print it: python -c "from data.tryon.loaders import page_table; print(page_table())"'
+    assert page_table() in (ROOT / "docs/tryon.md").read_text(encoding="utf-8"), message
+
+
+@pytest.mark.parametrize(
+    ("preset", "photos", "name", "expected"),
+    [
+        # A mask has its photo's own name and suffix.
+        ("viton", ["a.jpg"], "a.jpg", ["cloth-mask/a.jpg"]),
+        ("viton", ["d.png"], "d.png", ["cloth-mask/d.png"]),
+        ("viton", ["b.JPG"], "b.JPG", ["cloth-mask/b.JPG"]),
+        ("viton", ["c.jpeg"], "c.jpeg", ["cloth-mask/c.jpeg"]),
+        ("viton", ["sub/e.f.tif"], "sub/e.f.tif", ["cloth-mask/sub/e.f.tif"]),
+        # A whole data set: garments and people in one run, everything else left alone.
+        ("viton", ["cloth/a.jpg", "image/p.jpg"], "cloth/a.jpg", ["cloth-mask/a.jpg"]),
+        (
+            "viton",
+            ["cloth/a.jpg", "image/p.jpg"],
+            "image/p.jpg",
+            ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"],
+        ),
+        ("viton", ["cloth/a.jpg", "openpose_img/a.jpg"], "openpose_img/a.jpg", None),
+        (
+            "viton",
+            ["test/cloth/a.jpg", "train/image/p.jpg"],
+            "train/image/p.jpg",
+            ["train/agnostic-mask/p_mask.png", "train/agnostic-v3.2/p.jpg"],
+        ),
+        ("agnostic", ["p.webp"], "p.webp", ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"]),
+        ("dresscode", ["dresses/images/7_1.jpg"], "dresses/images/7_1.jpg", ["dresses/masks/7_1.png"]),
+        ("dresscode", ["dresses/images/7_0.jpg"], "dresses/images/7_0.jpg", ["dresses/agnostic_masks/7_0.png"]),
+        ("dresscode", ["images/7_0.jpg"], "images/7_0.jpg", ["agnostic_masks/7_0.png"]),
+        ("dresscode", ["7_1.jpg"], "7_1.jpg", ["masks/7_1.png"]),
+        ("dresscode", ["images/7_0.jpg", "images/7_2.jpg"], "images/7_2.jpg", None),
+        ("gp-vton", ["a.jpg"], "a.jpg", ["cloth_mask-bytedance/a.png"]),
+    ],
+)
+def test_where_the_files_of_a_photo_go(tmp_path, preset, photos, name, expected):
+    layout = make(preset, tmp_path, *photos)
+    names = layout.names([Path(photo) for photo in photos])
+    assert (Path(name) in names) == (expected is not None)
+    if expected:
+        assert list(write(layout, tmp_path / "results", name)) == expected
+    assert layout.has_folders == any(kind.folder in Path(photos[0]).parts for kind in PRESETS[preset])
+
+
+def test_folders_may_be_given_one_by_one(tmp_path):
+    preset = make("viton", tmp_path, "cloth/a.jpg", "image/p.jpg")
+    preset = replace(preset, sources=[tmp_path / "cloth", tmp_path / "image"])
+    assert list(write(preset, tmp_path, "cloth/a.jpg")) == ["cloth-mask/a.jpg"]
+    assert list(write(preset, tmp_path, "image/p.jpg")) == ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "photos", "message"),
+    [
+        ("agnostic", ["a.jpg", "a.png"], "a.jpg and a.png would have results of one name"),
+        ("agnostic", ["image/a.jpg", "image/A.jpg"], "results of one name"),
+        ("gp-vton", ["cloth/a.jpg", "cloth/a.png"], "results of one name"),
+        ("viton", ["a.heic"], r"cannot be \.heic"),
+        ("viton", ["a.webp"], r"save the photo as \.jpg or \.png"),
+        ("dresscode", ["a.jpg"], "names that end in _1 or _0"),
+    ],
+)
+def test_photos_that_a_preset_cannot_take(tmp_path, preset, photos, message):
+    with pytest.raises(UserError, match=message):
+        make(preset, tmp_path, *photos).names([Path(photo) for photo in photos])
+
+
+def test_a_garment_of_any_suffix_may_share_its_name_with_another(tmp_path):
+    photos = ["a.jpg", "a.png"]
+    assert len(make("viton", tmp_path, *photos).names([Path(photo) for photo in photos])) == 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "photo", "categories", "expected"),
+    [
+        (".", "upper_body/images/1_0.jpg", ("any",), ["upper"]),
+        (".", "lower_body/images/1_0.jpg", ("any",), ["lower"]),
+        (".", "dresses/images/1_0.jpg", ("any",), ["full"]),
+        ("dresses", "images/1_0.jpg", ("any",), ["full"]),
+        ("dresses", "images/1_1.jpg", ("any",), ["any"]),  # a garment is masked whatever its class
+        (".", "images/1_0.jpg", ("lower",), ["lower"]),
+    ],
+)
+def test_dresscode_says_by_its_folders_what_is_put_on(tmp_path, folder, photo, categories, expected):
+    preset = make("dresscode", tmp_path / folder, photo, categories=categories)
+    assert [category for _, category in preset.paths(tmp_path, Path(photo))] == expected
+
+
+def test_several_categories_have_a_data_set_each(tmp_path):
+    preset = make("viton", tmp_path, "a.jpg", categories=("upper", "lower"))
+    for category, value in (("upper", UPPER), ("lower", LOWER)):
+        path = write(preset, tmp_path, "a.jpg")[f"{category}/cloth-mask/a.jpg"]
+        assert np.array_equal(np.asarray(Image.open(path)) >= 128, person().labels == value)
+
+
+def test_a_photo_of_a_garment_shows_one_and_a_photo_of_a_person_does_not(tmp_path):
+    preset = make("viton", tmp_path, "cloth/a.jpg", "image/a.jpg", one_garment=True, categories=("lower",))
+    garment = Image.open(write(make("viton", tmp_path / "alone", "a.jpg", one_garment=True, categories=("lower",)),
+                               tmp_path / "alone", "a.jpg")["cloth-mask/a.jpg"])  # fmt: skip
+    assert np.array_equal(np.asarray(garment) >= 128, person().labels > 0)  # most of it is lower
+    area = Image.open(write(preset, tmp_path, "image/a.jpg")["agnostic-mask/a_mask.png"])
+    assert np.array_equal(np.asarray(area) > 0, person().labels == LOWER)
+
+
+@pytest.mark.parametrize(("crop", "corner", "middle_row"), [(False, (255, 255, 255), 100), (True, (200, 0, 0), 100)])
+def test_photos_and_masks_are_brought_to_one_size(tmp_path, crop, corner, middle_row):
+    fit = Fit.parse("100x200", crop)
+    preset = make("viton", tmp_path, "cloth/a.png", fit=fit)
+    photo = preset.fitted(Image.new("RGB", (300, 200), (200, 0, 0)))
+    assert photo.size == (100, 200)
+    assert photo.getpixel((0, 0)) == corner
+    assert photo.getpixel((50, middle_row)) == (200, 0, 0)
+    labels = np.zeros((200, 100), np.uint8)
+    labels[80:120] = UPPER
+    files = write(preset, tmp_path / "out", "cloth/a.png", Segmentation.from_labels(labels, NAMES, photo))
+    assert np.array_equal(np.asarray(Image.open(files["cloth/a.png"])), np.asarray(photo))
+    assert Image.open(files["cloth-mask/a.png"]).size == (100, 200)
+
+
+@pytest.mark.parametrize("text", ["768", "768x", "x1024", "0x9", "768*1024", "768x1024px", "-1x5", "99999x9", "٣x٤"])
+def test_a_size_is_width_and_height(text):
+    with pytest.raises(UserError, match="768x1024"):
+        Fit.parse(text)
+
+
+def test_a_parse_map_takes_the_place_of_the_networks_labels(tmp_path):
+    values = np.zeros((HEIGHT, WIDTH), np.uint8)
+    values[30:60, 80:110] = 11  # face
+    values[50:130, 50:140] = 4  # upper-clothes
+    values[130:220, 50:140] = 6  # pants
+    values[60:120, 40:50] = 14  # left-arm
+    Image.fromarray(values).save(tmp_path / "a.png")
+    preset = make("agnostic", tmp_path, "image/a.jpg", parse_maps=ParseMaps(tmp_path, "atr"), shape="hull")
+    area = np.asarray(Image.open(write(preset, tmp_path, "image/a.jpg")["agnostic-mask/a_mask.png"])) > 0
+    assert area[np.isin(values, (4, 14))].all()
+    assert not area[values == 11].any()
+    assert not area[140:, 60:130].any()  # trousers stay but for the overlap
+
+
+@pytest.mark.parametrize(
+    ("content", "labels", "message"),
+    [
+        (None, "atr", "no parse map for a.jpg"),
+        (b"no picture", "atr", "cannot be read"),
+        (np.zeros((9, 9), np.uint8), "atr", "another size than its photo"),
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "atr", "its pixels are colours"),
+        (np.full((HEIGHT, WIDTH), 18, np.uint8), "atr", "value 18, which atr has not; see --parse_labels"),
+        (np.full((HEIGHT, WIDTH), 20, np.uint8), "lip", "value 20, which lip has not"),
+    ],
+)
+def test_parse_maps_that_do_not_fit(tmp_path, content, labels, message):
+    if isinstance(content, bytes):
+        (tmp_path / "a.png").write_bytes(content)
+    elif content is not None:
+        Image.fromarray(content).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=message):
+        ParseMaps(tmp_path, labels).read(Path("a.jpg"), None, (HEIGHT, WIDTH))
+
+
+def test_a_photo_longer_than_a_jpeg_can_be_is_a_user_error(tmp_path):
+    encode = make("viton", tmp_path, "a.jpg").encoder(
+        Segmentation.from_labels(np.zeros((1, 70_000), np.uint8), NAMES), Path("a.jpg")
+    )
+    with pytest.raises(UserError, match="70000 pixels"):
+        encode("cloth-mask/{name}", "any")
