@@ -11,21 +11,19 @@ from utils.training.state import TrainingState, build_state
 from utils.training.step import BadSteps, StepResult, train_step
 
 
-class OneMap(nn.Module):
+class OneMap(nn.Sequential):
     """A network whose outputs are a tuple, as U2NET's are."""
 
     def __init__(self):
-        super().__init__()
         torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
+        super().__init__(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        return (self.layers(images),)
+        return (super().forward(images),)
 
 
 def criterion(outputs: tuple[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
-    _, label = batch
-    loss = (outputs[0] * label).mean()
+    loss = (outputs[0] * batch[1]).mean()
     return loss, [loss]
 
 
@@ -52,17 +50,16 @@ def different(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_step_with_a_bad_batch_leaves_weights_batch_norm_average_and_optimiser_as_they_were(bad, others):
     before = [batch()] * others
-    state = state_of(OneMap().train(), ema_decay=0.5)
+    state = state_of(OneMap(), ema_decay=0.5)
     network, ema = copy.deepcopy(state.network.state_dict()), copy.deepcopy(state.ema.state_dict())
     assert step(state, [*before, batch(label=bad), *before]).bad
-    assert different(network, state.network.state_dict()) == []
-    assert different(ema, state.ema.state_dict()) == []
+    assert different(network, state.network.state_dict()) == different(ema, state.ema.state_dict()) == []
     assert not state.optimizer.state
     assert all(p.grad is None for p in state.network.parameters())
 
     assert not step(state, [batch()]).bad  # and the next is taken as if the bad one had never been
     assert len(different(network, state.network.state_dict())) == len(network)
-    fresh = state_of(OneMap().train(), ema_decay=0.5)
+    fresh = state_of(OneMap(), ema_decay=0.5)
     step(fresh, [batch()])
     assert different(fresh.network.state_dict(), state.network.state_dict()) == []
 
@@ -78,7 +75,7 @@ def test_accumulated_batches_give_the_mean_gradient():
 
 
 def test_the_gradient_norm_is_clipped_and_the_learning_rate_set():
-    state = state_of(OneMap().train())
+    state = state_of(OneMap())
     state.optimizer = torch.optim.SGD(state.network.parameters(), 1.0)
     before = [p.detach().clone() for p in state.network.parameters()]
     step(state, [batch(label=100.0)], clip_grad=0.5, lr=0.1)
@@ -87,12 +84,9 @@ def test_the_gradient_norm_is_clipped_and_the_learning_rate_set():
 
 
 def test_losses_and_the_fused_map_come_back_without_their_graph():
-    result = step(state_of(OneMap().train()), [batch()])
+    result = step(state_of(OneMap()), [batch()])
     assert (result.fused.shape, result.lr) == ((2, 2, 6, 6), 0.1)
     assert not any(t.requires_grad for t in (result.loss, *result.losses, result.fused))
-
-
-# fp16
 
 
 def scaler(scale: float, growth_interval: int = 1000) -> torch.amp.GradScaler:
@@ -100,7 +94,7 @@ def scaler(scale: float, growth_interval: int = 1000) -> torch.amp.GradScaler:
 
 
 def test_gradients_are_unscaled_before_they_are_clipped():
-    plain, scaled = state_of(OneMap().train()), state_of(OneMap().train(), scaler=scaler(2.0**16))
+    plain, scaled = state_of(OneMap()), state_of(OneMap(), scaler=scaler(2.0**16))
     for state in (plain, scaled):
         state.optimizer = torch.optim.SGD(state.network.parameters(), 1.0)
         assert not step(state, [batch(), batch(2)], clip_grad=0.01).bad
@@ -108,7 +102,7 @@ def test_gradients_are_unscaled_before_they_are_clipped():
 
 
 def test_an_overflow_skips_the_step_and_halves_the_scale_but_is_not_a_bad_step():
-    state = state_of(OneMap().train(), scaler=scaler(2.0**127))
+    state = state_of(OneMap(), scaler=scaler(2.0**127))
     before = copy.deepcopy(state.network.state_dict())
     assert not step(state, [batch(label=1e6)]).bad
     assert different(before, state.network.state_dict()) == []
@@ -116,11 +110,8 @@ def test_an_overflow_skips_the_step_and_halves_the_scale_but_is_not_a_bad_step()
 
 
 def test_a_loss_that_is_never_finite_is_bad_once_the_scale_cannot_be_the_reason():
-    state = state_of(OneMap().train(), scaler=scaler(4.0))
+    state = state_of(OneMap(), scaler=scaler(4.0))
     assert [step(state, [batch(label=float("nan"))]).bad for _ in range(4)] == [False, False, True, True]
-
-
-# Bad steps
 
 
 def test_so_many_bad_steps_in_a_row_end_the_run():
