@@ -26,19 +26,18 @@ def claim_and_stay(path: str, claimed) -> None:
 
 
 @pytest.fixture
-def other(tmp_path):
-    """(process, its worker's id) that claimed tmp_path / "run"."""
+def process(tmp_path):
+    """A process that claimed tmp_path / "run"."""
     claimed = fork.Queue()
     process = fork.Process(target=claim_and_stay, args=(str(tmp_path / "run"), claimed))
     process.start()
     worker = claimed.get(timeout=60)
-    yield process, worker
+    yield process
     process.kill()
     os.kill(worker, signal.SIGKILL)
 
 
-def test_a_folder_is_one_process_alone_until_that_is_killed(other, tmp_path):
-    process, _ = other
+def test_a_folder_is_one_process_alone_until_that_is_killed(process, tmp_path):
     run = RunFolder(str(tmp_path / "run"))
     for resume in (False, True):
         with pytest.raises(UserError, match=f"process {process.pid} on .* is training in .*run; wait for it"):

@@ -83,10 +83,8 @@ def test_a_state_of_another_kind_of_run_is_one_line(change, tmp_path):
 
 
 def test_steps_are_counted():
-    state = trained(steps=0)
-    for _ in range(6):
-        state.advance(4)
-    assert (state.iteration, state.samples_seen, state.due(3), state.due(4)) == (6, 24, True, False)
+    state = trained(steps=6)
+    assert (state.iteration, state.samples_seen, state.due(3), state.due(4)) == (6, 48, True, False)
 
 
 def test_buffers_of_every_dtype_are_restored():
@@ -116,11 +114,8 @@ def test_moving_average_grows_slow_and_copies_counters():
         ema.update_parameters(network)
         return ema.module.weight.item()
 
-    assert update(1.0) == 1
-    assert update(0.0) == pytest.approx(2 / 11)
-    assert update(0.0) == pytest.approx(2 / 11 * 3 / 12)
+    assert [update(1.0), update(0.0), update(0.0)] == pytest.approx([1, 2 / 11, 2 / 11 * 3 / 12])
     ema.n_averaged.fill_(1000)
-    update(1.0)
-    before = ema.module.weight.item()
+    before = update(1.0)
     assert update(0.0) == pytest.approx(0.9 * before)
     assert ema.module.num_batches_tracked == network.num_batches_tracked == 5
