@@ -25,9 +25,7 @@ def test_one_command_builds_the_archive(tiny_checkpoint, tmp_path):
         assert {model["handler"], model["serializedFile"], model["configFile"]} <= names
         assert archive.read(model["serializedFile"]) == tiny_checkpoint.read_bytes()
         archive.extractall(tmp_path / "server")
-        assert not [
-            name for name in names if "__pycache__" in name or name.startswith(("train", "tests", "data/audit"))
-        ]
+        assert not [n for n in names if "__pycache__" in n or n.startswith(("train", "tests", "data/audit"))]
 
     # With the program's packages alone the server finds all that it imports, also what it imports late.
     alone = (
