@@ -25,9 +25,7 @@ def test_one_command_builds_the_archive(tiny_checkpoint, tmp_path):
         assert {model["handler"], model["serializedFile"], model["configFile"]} <= names
         assert archive.read(model["serializedFile"]) == tiny_checkpoint.read_bytes()
         archive.extractall(tmp_path / "server")
-        assert not [
-            name for name in names if "__pycache__" in name or name.startswith(("train", "tests", "data/audit"))
-        ]
+        assert not [n for n in names if "__pycache__" in n or n.startswith(("train", "tests", "data/audit"))]
 
     # With the program's packages alone the server finds all that it imports, also what it imports late.
     alone = (
@@ -52,8 +50,7 @@ def test_weights_of_another_kind_become_a_pth(tiny_checkpoint, tmp_path):
     packed, info = load_network(tmp_path / "cloth_seg.pth")
     network, expected = load_network(other)
     assert info == expected
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(packed.state_dict()[name], tensor)
+    assert all(map(torch.equal, packed.state_dict().values(), network.state_dict().values()))
     assert archive(files) == archive(dict(reversed(contents(other, CONFIG).items())))  # the same bytes
 
 
@@ -64,17 +61,13 @@ def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp
     shipped = CONFIG.read_text()
     no_limits = shipped[: shipped.index("limits:")] + "limits: 7"
     for text, words in (
-        ("minWorkers: 1\n", "lack batchSize, handler, maxWorkers; start from"),
-        ("[1]", "lack batchSize, handler"),
+        ("minWorkers: 1\n", "lack batchSize, handler, maxWorkers; start from"), ("[1]", "lack batchSize, handler"),
         ("a: [", "not valid YAML"),
         ("batchSize: 1\nmaxWorkers: 1\nhandler: 7", "section handler .* lacks flip"),
         (shipped.replace("  flip: false", ""), "section handler .* lacks flip"),
-        (
-            shipped.replace("    instances: 16", "    instance: 16"),
-            "limits .* has the unknown instance$",
-        ),
+        (shipped.replace("    instances: 16", "    instance: 16"), "limits .* has the unknown instance$"),
         (no_limits, "limits .* lacks instances, lacks photo_megabytes"),
-    ):
+    ):  # fmt: skip
         config.write_text(text)
         with pytest.raises(UserError, match=words):
             contents(tiny_checkpoint, config)

@@ -1,6 +1,5 @@
 """deployed_infer.py without a real server: what it sends, what it tries again, what it says of errors."""
 
-import base64
 import io
 import json
 import os
@@ -8,16 +7,20 @@ import re
 import socket
 import sys
 import threading
-import types
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import deploy.deployed_infer as client
+from deploy.reply import answer
+from deploy.request import Limits
 from options.deploy_options import ClientOptions
-from tests.helpers import run_script
+from tests.deploy.half_upper import HalfUpper
+from tests.helpers import encoded_photo, run_script
 from utils.errors import UserError
 
 VERTEX = ["--project", "p", "--location", "l", "--project_number", "7", "--endpoint_id", "9"]
@@ -32,40 +35,25 @@ def run_client(*arguments: object) -> int:
 
 
 def write_photo(path: Path, width: int = 40, height: int = 30, noise: bool = False) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 256 if noise else 1, (height, width, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded_photo(width, height, noise=noise))
     return path
 
 
 def left_half_upper(body: bytes) -> bytes:
-    """What the server would answer: a mask, at the size of the photograph in the request, of its left half."""
-    (instance,) = json.loads(body)["instances"]
-    photo = Image.open(io.BytesIO(base64.b64decode(instance["instance_key"])))
-    labels = np.zeros((photo.height, photo.width), np.uint8)
-    labels[:, : photo.width // 2] = 1
-    image = Image.fromarray(labels)
-    image.putpalette([0, 0, 0, 128, 0, 0])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    prediction = {"body": base64.b64encode(buffer.getvalue()).decode(), "content_type": "image/png"}
-    return json.dumps({"predictions": [prediction]}).encode()
+    """What the server answers: a mask, at the size of the photograph in the request, of its left half."""
+    (reply,) = answer([({"body": body}, {})], HalfUpper(), Limits(9, 9, 1, 9), 1)
+    return reply.body
 
 
 def test_a_large_photo_is_shrunk_to_the_limit_and_its_mask_brought_back(tmp_path):
     photo = write_photo(tmp_path / "a.png", 601, 400, noise=True)
     asked = options("--input", photo, "--output", tmp_path, *VERTEX, "--max_request_megabytes", 0.05)
-    sizes = []
-
-    def send(body: bytes) -> bytes:
-        sizes.append(len(body))
-        return left_half_upper(body)
-
-    mask = Image.open(io.BytesIO(client.segment(photo, send, asked)))
+    sent = []
+    mask = Image.open(io.BytesIO(client.segment(photo, lambda body: sent.append(body) or left_half_upper(body), asked)))
     assert mask.size == (601, 400)
-    assert set(np.unique(mask)) == {0, 1}
-    assert 0.5 < np.mean(mask) * 2 < 1.5
-    assert 20_000 < sizes[0] <= 50_000
+    assert set(np.unique(mask)) == {0, 1} and 0.5 < np.mean(mask) * 2 < 1.5
+    assert 20_000 < len(sent[0]) <= 50_000
 
 
 def test_a_small_photo_is_sent_as_it_is_and_one_longer_than_a_jpeg_can_be_is_shrunk(tmp_path):
@@ -84,35 +72,30 @@ def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
 
 
 def test_retryable_errors_are_tried_again_and_others_not(monkeypatch):
-    pauses, answers = [], []
+    pauses, busy = [], client.AnswerError("busy", True)
     monkeypatch.setattr(client.time, "sleep", pauses.append)
-
-    def send(_: bytes) -> bytes:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    busy = client.AnswerError("busy", True)
-    answers[:] = [busy, busy, b"reply"]
-    assert client.send_with_retries(send, b"") == b"reply"
+    assert client.send_with_retries(Mock(side_effect=[busy, busy, b"reply"]), b"") == b"reply"
     assert pauses == [1, 3]
-    for answers[:], words in (([client.AnswerError("bad photo")], "bad photo"), ([busy] * 4, "busy")):
+    for answers, words in (([client.AnswerError("bad photo")], "bad photo"), ([busy] * 4, "busy")):
         with pytest.raises(client.AnswerError, match=words):
-            client.send_with_retries(send, b"")
+            client.send_with_retries(Mock(side_effect=answers), b"")
 
 
-@pytest.mark.parametrize("reply", [b"<html>", b"{}", b'{"predictions": [7]}', b'{"predictions": [{"body": "AAAA"}]}'])
-def test_a_reply_that_is_not_a_mask_is_one_line(reply):
-    with pytest.raises(client.AnswerError, match="not a mask"):
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (b"<html>", "not a mask"), (b"{}", "not a mask"), (b'{"predictions": [7]}', "not a mask"),
+        (b'{"predictions": [{"body": "AAAA"}]}', "not a mask"),
+        (b'{"predictions": [{"error": "broken image"}]}', "broken image"),
+    ],
+)  # fmt: skip
+def test_a_reply_that_is_not_a_mask_is_one_line(reply, words):
+    with pytest.raises(client.AnswerError, match=words):
         client.mask_of(reply)
-    with pytest.raises(client.AnswerError, match="broken image"):
-        client.mask_of(b'{"predictions": [{"error": "broken image"}]}')
 
 
 def test_where_results_go(tmp_path):
     folder = tmp_path / "photos"
-    (folder / "sub").mkdir(parents=True)
     for name in ("a.png", "b.png", "sub/a.png"):
         write_photo(folder / name)
     out = tmp_path / "out"
@@ -121,59 +104,43 @@ def test_where_results_go(tmp_path):
         asked = options("--input", *inputs, "--output", output, "--format", form, *VERTEX)
         return [path.relative_to(tmp_path).as_posix() for path in client.plan(asked).values()]
 
+    photo = folder / "a.png"
     assert targets(folder) == ["out/a.png", "out/b.png", "out/sub/a.png"]
-    assert targets(folder / "a.png", folder / "b.png", form="overlay") == ["out/a.jpg", "out/b.jpg"]
-    assert targets(folder / "a.png") == ["out/a.png"]
-    assert targets(folder / "a.png", output=tmp_path / "mask.png") == ["mask.png"]
-    assert targets(folder / "a.png", output=tmp_path / "results.v2") == ["results.v2/a.png"]
-    assert targets(folder / "a.png", output=tmp_path / "o.JPEG", form="overlay") == ["o.JPEG"]
+    assert targets(photo, folder / "b.png", form="overlay") == ["out/a.jpg", "out/b.jpg"]
+    assert targets(photo) == ["out/a.png"]
+    assert targets(photo, output=tmp_path / "mask.png") == ["mask.png"]
+    assert targets(photo, output=tmp_path / "results.v2") == ["results.v2/a.png"]
+    assert targets(photo, output=tmp_path / "o.JPEG", form="overlay") == ["o.JPEG"]
     (tmp_path / "folder.png").mkdir()
-    assert targets(folder / "a.png", output=tmp_path / "folder.png") == ["folder.png/a.png"]
+    assert targets(photo, output=tmp_path / "folder.png") == ["folder.png/a.png"]
     with pytest.raises(UserError, match="written as .png"):
-        targets(folder / "a.png", output=tmp_path / "mask.jpg")
+        targets(photo, output=tmp_path / "mask.jpg")
     assert targets(folder, output=folder / "sub") == ["photos/sub/a.png", "photos/sub/b.png"]  # results are not sent
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "localhost:7080",
-        "ftp://localhost",
-        "http://",
-        "http://localhost:port",
-        "http://[::1",
-        "http://a b/",
-        "http://a..b",
-    ],
-)
+    "url", ["localhost:7080", "ftp://localhost", "http://", "http://localhost:port", "http://[::1", "http://a b/",
+            "http://a..b"],
+)  # fmt: skip
 def test_what_is_not_a_web_address_is_told(url):
     with pytest.raises(UserError, match="is not a web address such as"):
         client.torchserve(url)
 
 
-@pytest.fixture
-def one_answer():
-    """A function that starts a server on this machine with one raw answer, and gives its address."""
-    listening = []
+def one_answer(answer: bytes) -> str:
+    """The address of a server on this machine that gives one raw answer."""
+    listening = socket.create_server(("127.0.0.1", 0))
 
-    def start(answer: bytes) -> str:
-        socket_ = socket.create_server(("127.0.0.1", 0))
-        listening.append(socket_)
+    def serve() -> None:
+        with listening, listening.accept()[0] as connection:
+            connection.recv(10_000)
+            connection.sendall(answer)
 
-        def serve() -> None:
-            with socket_.accept()[0] as connection:
-                connection.recv(10_000)
-                connection.sendall(answer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        return f"http://localhost:{socket_.getsockname()[1]}"
-
-    yield start
-    for each in listening:
-        each.close()
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://localhost:{listening.getsockname()[1]}"
 
 
-def test_a_proxy_is_asked_for_other_machines_and_not_for_this_one(one_answer, monkeypatch):
+def test_a_proxy_is_asked_for_other_machines_and_not_for_this_one(monkeypatch):
     for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nproxied"
@@ -193,7 +160,7 @@ def test_this_machine_is_told_from_others():
 @pytest.mark.parametrize(
     "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short"]
 )
-def test_an_answer_that_breaks_off_may_be_asked_for_again(one_answer, answer):
+def test_an_answer_that_breaks_off_may_be_asked_for_again(answer):
     with pytest.raises(client.AnswerError, match="no answer from") as error:
         client.torchserve(one_answer(answer))(b"question")
     assert error.value.retryable
@@ -225,7 +192,7 @@ class CallError(Exception):
 
 # The names that the client takes from google.api_core.exceptions and google.auth.exceptions.
 CODES = {"NotFound": 404, "PermissionDenied": 403, "Unauthenticated": 401, "Unavailable": 503}
-FAULTS = types.SimpleNamespace(
+FAULTS = SimpleNamespace(
     GoogleAPICallError=CallError,
     GoogleAuthError=type("GoogleAuthError", (Exception,), {}),
     **{name: type(name, (CallError,), {"code": code}) for name, code in CODES.items()},
@@ -234,46 +201,32 @@ FAULTS = types.SimpleNamespace(
 
 @pytest.fixture
 def google(monkeypatch):
-    """Stand-ins for Google's modules, with the names and signatures that the client uses."""
-    modules = types.SimpleNamespace(requests=[], raises=None, hosts=[])
-
-    class PredictionServiceClient:
-        def __init__(self, *, client_options):
-            modules.hosts.append(client_options["api_endpoint"])
-            if isinstance(modules.raises, FAULTS.GoogleAuthError):
-                raise modules.raises
-
-        def raw_predict(self, *, request, timeout):
-            if modules.raises:
-                raise modules.raises
-            modules.requests.append(request)
-            return types.SimpleNamespace(data=left_half_upper(request.http_body.data))
-
-    v1 = types.ModuleType("aiplatform_v1")
-    v1.PredictionServiceClient, v1.RawPredictRequest = PredictionServiceClient, types.SimpleNamespace
-    body = types.ModuleType("httpbody_pb2")
-    body.HttpBody = types.SimpleNamespace
-    api, cloud = types.ModuleType("google.api"), types.ModuleType("google.cloud")
-    api.httpbody_pb2, cloud.aiplatform_v1 = body, v1
-    for name, module in {
-        "google": types.ModuleType("google"),
-        "google.api": api,
-        "google.cloud": cloud,
-        "google.api_core": types.ModuleType("google.api_core"),
-        "google.auth": types.ModuleType("google.auth"),
-        "google.api_core.exceptions": FAULTS,
-        "google.auth.exceptions": FAULTS,
-    }.items():
-        monkeypatch.setitem(sys.modules, name, module)
+    """A stand-in for Google's class of clients, in modules with the names that the client uses."""
+    modules, client_class = MagicMock(), Mock()
+    modules.api.httpbody_pb2.HttpBody = SimpleNamespace
+    modules.cloud.aiplatform_v1.PredictionServiceClient = client_class
+    modules.cloud.aiplatform_v1.RawPredictRequest = SimpleNamespace
+    client_class.return_value.raw_predict.side_effect = lambda request, timeout: SimpleNamespace(
+        data=left_half_upper(request.http_body.data)
+    )
+    for name in ("google", "google.api", "google.cloud", "google.auth", "google.api_core"):
+        monkeypatch.setitem(sys.modules, name, getattr(modules, name.partition(".")[2], modules))
+    for name in ("google.api_core.exceptions", "google.auth.exceptions"):
+        monkeypatch.setitem(sys.modules, name, FAULTS)
     monkeypatch.setattr(client.time, "sleep", lambda _: None)
-    return modules
+    return client_class
 
 
-def test_vertex_is_asked_as_published(google, monkeypatch, tmp_path):
-    photo = write_photo(tmp_path / "a.png")
-    assert run_client("--input", photo, "--output", tmp_path / "out", *VERTEX) == 0
-    (request,) = google.requests
-    assert google.hosts == ["l-aiplatform.googleapis.com"]
+@pytest.fixture
+def arguments(tmp_path) -> list:
+    """Words that ask Vertex for one photograph."""
+    return ["--input", write_photo(tmp_path / "a.png"), "--output", tmp_path / "out", *VERTEX]
+
+
+def test_vertex_is_asked_as_published(google, arguments, tmp_path):
+    assert run_client(*arguments) == 0
+    google.assert_called_once_with(client_options={"api_endpoint": "l-aiplatform.googleapis.com"})
+    request = google.return_value.raw_predict.call_args.kwargs["request"]
     assert request.endpoint == "projects/7/locations/l/endpoints/9"
     assert request.http_body.content_type == "application/json"
     assert list(json.loads(request.http_body.data)["instances"][0]) == ["instance_key"]
@@ -289,11 +242,16 @@ def test_vertex_is_asked_as_published(google, monkeypatch, tmp_path):
         (FAULTS.PermissionDenied("x"), "roles/aiplatform.user"),
     ],
 )
-def test_vertex_errors_say_which_command_to_run(google, monkeypatch, tmp_path, fault, words):
-    photo = write_photo(tmp_path / "a.png")
-    google.raises = fault
+def test_vertex_errors_say_which_command_to_run(google, arguments, fault, words):
+    (google if isinstance(fault, FAULTS.GoogleAuthError) else google.return_value.raw_predict).side_effect = fault
     with pytest.raises(UserError, match=words):
-        run_client("--input", photo, "--output", tmp_path / "out", *VERTEX)
+        run_client(*arguments)
+
+
+def test_without_googles_library_the_pip_command_is_told(monkeypatch, arguments):
+    monkeypatch.setitem(sys.modules, "google.cloud", None)
+    with pytest.raises(UserError, match="pip install -r deploy/requirements-client.txt"):
+        run_client(*arguments)
 
 
 def test_what_is_not_served_or_cannot_be_written_is_told_and_the_rest_is_done(google, tmp_path, capsys):
@@ -302,17 +260,11 @@ def test_what_is_not_served_or_cannot_be_written_is_told_and_the_rest_is_done(go
         write_photo(folder / name)
     (folder / "b.png").write_bytes(b"hello")
     (tmp_path / "out/c.png").mkdir(parents=True)
-    assert run_client("--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
+    arguments = "--input", folder, "--output", tmp_path / "out", *VERTEX
+    assert run_client(*arguments) == 1
     assert (tmp_path / "out/a.png").is_file()
     said = capsys.readouterr()
     assert "b.png: not an image" in said.err and "cannot write" in said.err and "1 of 3 photographs" in said.out
-    google.raises = FAULTS.Unavailable("try later")
-    assert run_client("--input", folder, "--output", tmp_path / "out", *VERTEX) == 1
+    google.return_value.raw_predict.side_effect = FAULTS.Unavailable("try later")
+    assert run_client(*arguments) == 1
     assert "a.png: try later" in capsys.readouterr().err
-
-
-def test_without_googles_library_the_pip_command_is_told(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "google.cloud", None)
-    photo = write_photo(tmp_path / "a.png")
-    with pytest.raises(UserError, match="pip install -r deploy/requirements-client.txt"):
-        run_client("--input", photo, "--output", tmp_path / "out", *VERTEX)

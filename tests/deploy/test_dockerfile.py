@@ -22,9 +22,8 @@ DOCKERFILE = ROOT / "deploy/Dockerfile"
 def instructions(stage: int) -> list[tuple[str, str]]:
     """(keyword, rest) of a build stage, in order."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
-    lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
-    starts = [i for i, (keyword, _) in enumerate(lines) if keyword == "FROM"] + [len(lines)]
-    return [(keyword, " ".join(rest.split())) for keyword, rest in lines[starts[stage] : starts[stage + 1]]]
+    lines = re.split(r"^(?=FROM )", text, flags=re.MULTILINE)[1:][stage].splitlines()
+    return [(keyword, " ".join(rest)) for keyword, *rest in map(str.split, filter(str.strip, lines))]
 
 
 def only(keyword: str, stage: int) -> str:

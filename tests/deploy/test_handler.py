@@ -3,7 +3,8 @@
 import io
 import json
 import os
-import types
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -35,21 +36,23 @@ class Context:
         self.content_types[index] = value
 
 
-@pytest.fixture
-def threads(monkeypatch):
-    """The numbers of threads that are set, without setting them."""
-    numbers = []
-    monkeypatch.setattr(torch, "set_num_threads", numbers.append)
+def initialized(context: Context) -> handler.ClothSegmentationHandler:
+    served = handler.ClothSegmentationHandler()
+    served.initialize(context)
+    return served
+
+
+@pytest.fixture(autouse=True)
+def eight_cores(monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
     monkeypatch.setattr(handler, "keep_freed_memory", lambda: None)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    return numbers
 
 
-def test_a_batch_is_answered_with_status_and_type_of_each(tiny_checkpoint, threads):
+def test_a_batch_is_answered_with_status_and_type_of_each(tiny_checkpoint):
     context = Context(tiny_checkpoint, [{"X-Format": "json"}, {}, {"Content-Type": "image/png"}])
-    served = handler.ClothSegmentationHandler()
-    served.initialize(context)
+    served = initialized(context)
     report, refused, mask = served.handle(
         [{"body": encoded_photo()}, {"body": bytearray(b"hello")}, {"body": encoded_photo(20, 10)}], context
     )
@@ -60,42 +63,26 @@ def test_a_batch_is_answered_with_status_and_type_of_each(tiny_checkpoint, threa
     assert np.asarray(Image.open(io.BytesIO(mask))).shape == (10, 20)
 
 
-def test_the_workers_share_the_cores_unless_the_user_says_how_many_threads(tiny_checkpoint, threads, monkeypatch):
-    handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint))
-    assert threads == [4]  # of eight, for the two workers of the shipped settings
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint))
-    assert threads == [4]
-
-
-def test_a_server_runs_the_engine_of_its_settings(tiny_checkpoint, threads, monkeypatch):
-    pytest.importorskip("onnxruntime")
-    context = Context(tiny_checkpoint)
-    context.model_yaml_config["handler"]["engine"] = "onnxruntime"
-    served = handler.ClothSegmentationHandler()
-    served.initialize(context)
-    assert served.predictor.name == "cpu, fp32, ONNX Runtime"
-
-
 @pytest.mark.parametrize(
     ("system", "gpu", "device"), [("linux", None, "cpu"), ("linux", 1, "cuda:1"), ("win32", 0, "cuda:0"),
                                   ("darwin", None, "cpu"), ("darwin", 0, "mps")],
 )  # fmt: skip
-def test_torchserves_number_of_a_gpu_is_the_systems_device(tiny_checkpoint, threads, monkeypatch, system, gpu, device):
-    asked = []
-    monkeypatch.setattr(handler, "sys", types.SimpleNamespace(platform=system))
-
-    def load(*given, **chosen):
-        asked.append((*given, chosen))
-        return lambda photo: None
-
-    monkeypatch.setattr(handler.Predictor, "load", load)
-    handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint, gpu=gpu))
-    settings = {"engine": "torch", "precision": "auto", "height": None, "width": None, "flip": False}
-    assert asked == [(tiny_checkpoint, device, settings | {"threads": 4})]
+@pytest.mark.parametrize(("said", "threads"), [(None, 4), ("3", None)])  # of 8, for the 2 workers of the settings
+def test_the_settings_torchserves_gpu_and_the_threads_are_taken(
+    tiny_checkpoint, monkeypatch, system, gpu, device, said, threads
+):
+    monkeypatch.setattr(handler, "sys", SimpleNamespace(platform=system))
+    monkeypatch.setattr(handler.Predictor, "load", load := Mock())
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    context = Context(tiny_checkpoint, gpu=gpu)
+    settings = {"engine": "onnxruntime", "precision": "bf16", "height": 32, "width": 64, "flip": True}
+    context.model_yaml_config["handler"].update(settings)
+    initialized(context)
+    load.assert_called_once_with(tiny_checkpoint, device, threads=threads, **settings)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_gpu_that_pytorch_cannot_use_is_not_replaced_by_the_cpu(tiny_checkpoint, threads):
+def test_a_gpu_that_pytorch_cannot_use_is_not_replaced_by_the_cpu(tiny_checkpoint):
     with pytest.raises(UserError, match="PyTorch finds no CUDA"):
         handler.ClothSegmentationHandler().initialize(Context(tiny_checkpoint, gpu=0))

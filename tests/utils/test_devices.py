@@ -9,12 +9,6 @@ from utils.errors import UserError
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def two_gpus(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
 def test_cuda_without_cuda_is_an_error_never_a_fallback(name):
@@ -22,49 +16,45 @@ def test_cuda_without_cuda_is_an_error_never_a_fallback(name):
         resolve_device(name)
 
 
-@pytest.mark.parametrize("name", ["gpu", "xpu", "", "cuda:x", "meta"])
-def test_unknown_devices_are_refused(name):
-    with pytest.raises(UserError, match="unknown device"):
-        resolve_device(name)
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        *(((name, rank, 2), rank) for name in ("auto", "cuda") for rank in (0, 1)),  # each process has its own
+        *(((name, 2, 3), "GPU 2 does not exist.*there are 2") for name in ("auto", "cuda")),
+        *((("cuda:0", rank, 2), "device cuda:0 puts all 2 processes on one GPU; use cuda") for rank in (0, 1)),
+        (("cuda:1",), 1), (("cuda:1", 0, 1), 1), (("cuda:5",), "GPU 5 does not exist"),
+        *(((name,), "unknown device") for name in ("gpu", "xpu", "", "cuda:x", "meta")),
+    ],
+)  # fmt: skip
+def test_the_gpu_of_a_process_or_why_it_has_none(asked, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    if isinstance(expected, int):
+        assert resolve_device(*asked) == torch.device("cuda", expected)
+    else:
+        with pytest.raises(UserError, match=expected):
+            resolve_device(*asked)
 
 
-@pytest.mark.parametrize("name", ["auto", "cuda"])
-def test_each_process_of_a_machine_has_a_gpu_of_its_own(name, two_gpus):
-    assert [resolve_device(name, rank, 2) for rank in (0, 1)] == [torch.device("cuda", 0), torch.device("cuda", 1)]
-    with pytest.raises(UserError, match="GPU 2 does not exist.*there are 2"):
-        resolve_device(name, 2, 3)
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_one_gpu_for_all_processes_is_refused_by_each(rank, two_gpus):
-    with pytest.raises(UserError, match="device cuda:0 puts all 2 processes on one GPU; use cuda"):
-        resolve_device("cuda:0", rank, 2)
-
-
-def test_a_single_process_may_choose_its_gpu(two_gpus):
-    assert resolve_device("cuda:1") == torch.device("cuda", 1)
-    assert resolve_device("cuda:1", 0, 1) == torch.device("cuda", 1)
-    with pytest.raises(UserError, match="GPU 5 does not exist"):
-        resolve_device("cuda:5")
-
-
-def test_precision_is_what_was_asked_for():
-    assert resolve_precision("auto", CPU) in ("fp32", "bf16")
-    a = torch.ones(4, 4)
-    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        with autocast(CPU, resolve_precision(precision, CPU)):
-            assert (a @ a).dtype == dtype
-
-
-def test_fp16_is_for_gpus():
-    assert resolve_precision("fp16", torch.device("cuda", 0)) == "fp16"
-    with pytest.raises(UserError, match="precision fp16 is for GPUs; use bf16 or fp32 on the CPU"):
-        resolve_precision("fp16", CPU)
-    with autocast(CPU, "fp16"):  # the CPU's autocast stands for the GPU's here
-        assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == torch.float16
-
-
-def test_auto_never_picks_fp16(monkeypatch):
-    """An old GPU keeps fp32, which needs no scaler: the published recipe."""
+@pytest.mark.parametrize(
+    ("asked", "device", "expected"),
+    [("fp32", "cpu", "fp32"), ("bf16", "cpu", "bf16"), ("fp16", "cuda:0", "fp16"),
+     ("auto", "cuda:0", "fp32"),  # an old GPU needs no scaler then: the published recipe
+     ("fp16", "cpu", "precision fp16 is for GPUs; use bf16 or fp32 on the CPU")],
+)  # fmt: skip
+def test_precision_is_what_was_asked_for(asked, device, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert resolve_precision("auto", torch.device("cuda", 0)) == "fp32"
+    if " " in expected:
+        with pytest.raises(UserError, match=expected):
+            resolve_precision(asked, torch.device(device))
+    else:
+        assert resolve_precision(asked, torch.device(device)) == expected
+    assert resolve_precision("auto", CPU) in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_autocast_computes_in_the_precision(precision, dtype):
+    with autocast(CPU, precision):  # the CPU's stands for the GPU's where that is fp16
+        assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == dtype

@@ -5,26 +5,16 @@ import pytest
 from utils.once_per_launch import first_to_say
 
 
-@pytest.fixture
-def rank(tmp_path, monkeypatch):
-    """Makes this process one of a torchrun: rank(local rank, attempt)."""
-
-    def become(local_rank: int, attempt: int = 0) -> None:
+def test_the_first_rank_says_it_and_the_others_what_is_different(tmp_path, monkeypatch):
+    def said(local_rank: int, text: str, attempt: int = 0) -> bool:
         folder = tmp_path / f"attempt_{attempt}" / str(local_rank)
         folder.mkdir(parents=True, exist_ok=True)
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(folder / "error.json"))
+        return first_to_say(text)
 
-    return become
-
-
-def test_the_first_rank_says_it_and_the_others_what_is_different(rank):
-    said = []
-    for local_rank, text in [(1, "error: a"), (0, "error: a"), (2, "error: b"), (3, "error: \udcff"), (4, "error: b")]:
-        rank(local_rank)
-        said.append(first_to_say(text))
-    assert said == [True, False, True, True, False]
-    rank(0, attempt=1)  # torchrun has restarted them
-    assert first_to_say("error: a")
+    texts = [(1, "error: a"), (0, "error: a"), (2, "error: b"), (3, "error: \udcff"), (4, "error: b")]
+    assert [said(*each) for each in texts] == [True, False, True, True, False]
+    assert said(0, "error: a", attempt=1)  # torchrun has restarted them
 
 
 @pytest.mark.parametrize("value", [None, "", "/dev/null", "/no/such/folder/error.json", "/proc/1/x/error.json"])

@@ -13,8 +13,9 @@ CPU = torch.device("cpu")
 
 
 def test_without_a_launcher_there_is_one_process_and_no_group(launched):
-    launched()
     assert (rank(), world_size(), gather("mine")) == (0, 1, ["mine"])
+    assert any_rank(True, CPU) and not any_rank(False, CPU)
+    assert sum_over_ranks(np.array([3]), CPU).tolist() == [3]
     with process_group(CPU):
         assert not dist.is_initialized()
     with pytest.raises(UserError, match="torchrun"), process_group(CPU, launched=True):
@@ -46,8 +47,3 @@ def test_rank_0_alone_talks(monkeypatch, capsys):
         monkeypatch.setattr("utils.process_group.rank", lambda number=number: number)
         log(f"from rank {number}")
     assert capsys.readouterr().out == "from rank 0\n"
-
-
-def test_alone_everything_is_asked_of_this_process(launched):
-    assert any_rank(True, CPU) and not any_rank(False, CPU)
-    assert sum_over_ranks(np.array([3]), CPU).tolist() == [3]

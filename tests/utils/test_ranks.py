@@ -51,28 +51,24 @@ def test_processes_of_a_machine_share_its_cores(launched, machine, monkeypatch):
     assert share_of_cores(processes=2) == 4
 
 
+def version_1(group: str, quota: int) -> dict[str, str]:
+    """Files of a limit: microseconds of 100000."""
+    return {f"cgroup/{group}/cpu.cfs_quota_us": str(quota), f"cgroup/{group}/cpu.cfs_period_us": "100000"}
+
+
 QUOTAS = {  # files -> cores of the 12 that are seen
     "version 2, a container's own root": ({"own": "0::/\n", "cgroup/cpu.max": "200000 100000\n"}, 2),
     "version 2, a group below": ({"own": "0::/pod/a\n", "cgroup/pod/a/cpu.max": "50000 10000"}, 5),
-    "version 2, the parent has less": (
-        {"own": "0::/pod/a", "cgroup/pod/a/cpu.max": "max 100000", "cgroup/pod/cpu.max": "300000 100000"}, 3,
-    ),
+    "version 2, the parent has less":
+        ({"own": "0::/pod/a", "cgroup/pod/a/cpu.max": "max 100000", "cgroup/pod/cpu.max": "300000 100000"}, 3),
     "version 2, no limit": ({"own": "0::/", "cgroup/cpu.max": "max 100000"}, 12),
     "version 2, a part of a core more": ({"own": "0::/", "cgroup/cpu.max": "150000 100000"}, 2),
     "version 2, less than a core": ({"own": "0::/", "cgroup/cpu.max": "5000 100000"}, 1),
     "version 2, more than there is": ({"own": "0::/", "cgroup/cpu.max": "9900000 100000"}, 12),
-    "version 1 by the host's path": (
-        {"own": "3:cpuset:/\n2:cpu,cpuacct:/docker/1f\n0::/\n",
-         "cgroup/cpu,cpuacct/docker/1f/cpu.cfs_quota_us": "400000",
-         "cgroup/cpu,cpuacct/docker/1f/cpu.cfs_period_us": "100000"}, 4,
-    ),
-    "version 1 within a container": (
-        {"own": "4:cpuacct,cpu:/docker/1f", "cgroup/cpu/cpu.cfs_quota_us": "100000",
-         "cgroup/cpu/cpu.cfs_period_us": "50000"}, 2,
-    ),
-    "version 1, no limit": (
-        {"own": "2:cpu:/", "cgroup/cpu/cpu.cfs_quota_us": "-1", "cgroup/cpu/cpu.cfs_period_us": "100000"}, 12,
-    ),
+    "version 1 by the host's path":
+        ({"own": "3:cpuset:/\n2:cpu,cpuacct:/docker/1f\n0::/\n", **version_1("cpu,cpuacct/docker/1f", 400000)}, 4),
+    "version 1 within a container": ({"own": "4:cpuacct,cpu:/docker/1f", **version_1("cpu", 200000)}, 2),
+    "version 1, no limit": ({"own": "2:cpu:/", **version_1("cpu", -1)}, 12),
     "another controller's": ({"own": "2:cpuset:/", "cgroup/cpuset/cpu.cfs_quota_us": "1"}, 12),
     "both versions, the limit is of 2": ({"own": "2:cpu:/\n0::/", "cgroup/unified/cpu.max": "100000 100000"}, 1),
     "nonsense": ({"own": "what\n0::/", "cgroup/cpu.max": "0 0"}, 12),
@@ -80,31 +76,26 @@ QUOTAS = {  # files -> cores of the 12 that are seen
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", QUOTAS)
-def test_a_containers_quota_counts(case, machine, launched):
-    files, expected = QUOTAS[case]
+@pytest.mark.parametrize(("files", "expected"), QUOTAS.values(), ids=QUOTAS)
+def test_a_containers_quota_counts(files, expected, machine, launched):
     machine(12, files)
-    launched()
     assert cores() == expected
     assert share_of_cores() == (None if expected == 12 else expected)  # an engine would take all that it sees
     launched(RANK=0, WORLD_SIZE=2, LOCAL_RANK=0, LOCAL_WORLD_SIZE=2)
     assert share_of_cores() == max(1, expected // 2)
 
 
-def test_shards_are_disjoint_and_together_the_whole(launched):
-    items = list(range(10))
-    parts = [Shard.parse(f"{i}/3").of(items) for i in (1, 2, 3)]
-    assert parts == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
-    assert Shard.parse("11/11").of(items) == []
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1/3", [0, 3, 6, 9]), ("2/3", [1, 4, 7]), ("3/3", [2, 5, 8]), ("11/11", [])]
+)
+def test_shards_are_disjoint_and_together_the_whole(text, expected, launched):
+    assert Shard.parse(text).of(list(range(10))) == expected
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "/4", "-1/4", "a/b", "1/0", "", "1/2/3", "1.0/2"])
-def test_a_shard_that_is_none_is_refused(text, launched):
+def test_a_shard_that_is_none_and_one_beside_a_launcher_are_refused(text, launched):
     with pytest.raises(UserError, match="must be I/N with I from 1 to N, such as 1/4"):
         Shard.parse(text)
-
-
-def test_a_shard_beside_a_launcher_is_refused(launched):
     launched(RANK=0, WORLD_SIZE=2)
     with pytest.raises(UserError, match="leave it out"):
         Shard.parse("1/2")

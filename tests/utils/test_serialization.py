@@ -1,5 +1,6 @@
 """What load_safely makes of the things that stand beside tensors, (what it refuses: test_foreign)."""
 
+import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -8,25 +9,20 @@ import torch
 
 from utils.serialization import load_safely
 
-
-def after_a_file(value: object, path: Path) -> object:
-    torch.save(value, path)
-    return load_safely(path)
+PURE = PureWindowsPath if os.name == "nt" else PurePosixPath
 
 
 @pytest.mark.parametrize(
-    "number",
-    [np.float64(0.1), np.float32(0.25), np.float16(2), np.int64(-3), np.uint8(255), np.bool_(True), np.str_("é")],
-)
-def test_numpy_numbers_become_pythons_own(number, tmp_path):
-    found = after_a_file({"x": number}, tmp_path / "a.pth")["x"]
-    assert found == number.item() and type(found) is type(number.item())
-
-
-def test_paths_of_any_system_are_read_on_every_other(tmp_path):
-    here = Path("a") / "b"
-    pure = PureWindowsPath if type(here).__name__.startswith("Windows") else PurePosixPath
-    assert after_a_file({"path": here}, tmp_path / "a.pth")["path"] == pure("a/b")
+    ("saved", "expected"),
+    [
+        *((x, x.item()) for x in (np.float64(0.1), np.float32(0.25), np.float16(2), np.int64(-3), np.uint8(255))),
+        (np.bool_(True), True), (np.str_("é"), "é"), (Path("a") / "b", PURE("a/b")),
+    ],
+)  # fmt: skip
+def test_numpys_numbers_become_pythons_own_and_paths_readable_on_every_system(saved, expected, tmp_path):
+    torch.save({"x": saved}, tmp_path / "a.pth")
+    found = load_safely(tmp_path / "a.pth")["x"]
+    assert found == expected and type(found) is type(expected)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

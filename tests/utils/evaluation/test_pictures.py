@@ -13,7 +13,6 @@ from utils.evaluation.pictures import (
     contact_sheet,
     label_panel,
     photo_panel,
-    save_picture,
 )
 
 COLOURS = bright(PALETTE)
@@ -24,23 +23,15 @@ def test_bright_colours_keep_their_hue():
     assert COLOURS[:4].tolist() == [[0, 0, 0], [255, 0, 0], [0, 255, 0], [255, 255, 0]]
 
 
-def test_labels_are_drawn_in_their_colours_over_the_photo_in_grey():
-    photo = Image.new("RGB", PANEL, (200, 100, 50))
+def test_labels_are_drawn_in_their_colours_over_the_photo_in_grey_and_unknown_pixels_in_that_of_no_class():
     labels = np.zeros(PANEL[::-1], np.uint8)
-    labels[:, :100] = 1
-    panel = np.asarray(label_panel(photo, labels, COLOURS))
-    bare, tinted = panel[50, 150], panel[50, 50]
+    labels[:, :100], labels[:, 100:120], labels[:, 120:140] = 1, UNKNOWN, 3
+    panel = np.asarray(label_panel(Image.new("RGB", PANEL, (200, 100, 50)), labels, COLOURS))
+    tinted, unknown, full, bare = panel[50, [50, 110, 130, 150]]
     assert bare[0] == bare[1] == bare[2]
     assert tinted[0] > bare[0] and tinted[1] == tinted[2] < bare[1]
+    assert len({tuple(colour.tolist()) for colour in (tinted, unknown, full, bare)}) == 4
     assert (panel[50, 99] == 255).all()  # the edge of what is labelled
-
-
-def test_unknown_pixels_are_drawn_in_the_colour_of_no_class():
-    photo, labels = Image.new("RGB", PANEL), np.zeros(PANEL[::-1], np.uint8)
-    labels[:, :50], labels[:, 50:100] = UNKNOWN, 3
-    panel = np.asarray(label_panel(photo, labels, COLOURS))
-    seen = {tuple(panel[50, x].tolist()) for x in (25, 75, 150)}
-    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (37, 91), (2000, 1500)])
@@ -61,22 +52,10 @@ def test_a_contact_sheet_holds_every_tile_and_grows_with_its_rows():
     assert page.height > contact_sheet({"worst": tiles(3), "best": tiles(1), "none": []}, columns=3).height
 
 
-def test_a_confusion_matrix_is_shaded_by_the_share_of_each_true_class():
-    right, wrong = (
-        np.asarray(confusion_picture(counts, ("background", "upper")).convert("L"))
-        for counts in (np.array([[5, 0], [0, 9]]), np.array([[5, 0], [9, 0]]))
+def test_a_confusion_matrix_is_shaded_by_the_share_of_each_true_class_and_one_that_is_not_there_keeps_an_empty_row():
+    right, wrong, absent = (
+        np.asarray(confusion_picture(np.array(counts), ("background", "upper")))
+        for counts in ([[5, 0], [0, 9]], [[5, 0], [9, 0]], [[5, 0], [0, 0]])
     )
-    assert right.shape == wrong.shape
-    assert not np.array_equal(right, wrong)
-
-
-def test_a_class_that_the_truth_does_not_have_keeps_an_empty_row():
-    picture = np.asarray(confusion_picture(np.array([[5, 0], [0, 0]]), ("background", "upper")))
-    cell = picture[-60:-40, 150:200]  # in its row
-    assert (cell == 255).all()
-
-
-def test_pictures_are_saved_whole(tmp_path):
-    save_picture(Image.new("RGB", (3, 2), "red"), tmp_path / "deep" / "picture.png")
-    assert Image.open(tmp_path / "deep" / "picture.png").size == (3, 2)
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["picture.png"]
+    assert right.shape == wrong.shape and not np.array_equal(right, wrong)
+    assert (absent[-60:-40, 150:200] == 255).all()  # a cell of its row

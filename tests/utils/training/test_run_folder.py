@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from unittest.mock import Mock
 
 import pytest
 
@@ -25,19 +26,18 @@ def claim_and_stay(path: str, claimed) -> None:
 
 
 @pytest.fixture
-def other(tmp_path):
-    """(process, its worker's id) that claimed tmp_path / "run"."""
+def process(tmp_path):
+    """A process that claimed tmp_path / "run"."""
     claimed = fork.Queue()
     process = fork.Process(target=claim_and_stay, args=(str(tmp_path / "run"), claimed))
     process.start()
     worker = claimed.get(timeout=60)
-    yield process, worker
+    yield process
     process.kill()
     os.kill(worker, signal.SIGKILL)
 
 
-def test_a_folder_is_one_process_alone_until_that_is_killed(other, tmp_path):
-    process, _ = other
+def test_a_folder_is_one_process_alone_until_that_is_killed(process, tmp_path):
     run = RunFolder(str(tmp_path / "run"))
     for resume in (False, True):
         with pytest.raises(UserError, match=f"process {process.pid} on .* is training in .*run; wait for it"):
@@ -61,29 +61,22 @@ def test_a_run_that_was_saved_is_resumed_or_left_alone(tmp_path):
         RunFolder(str(tmp_path)).claim(resume=False)
 
 
+WITHOUT_LOCKS = "file system without locks: start no other run there"
+
+
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("number", "told"),
     [
-        (errno.EACCES, "another process is training in"),
-        (errno.EAGAIN, "another process is training in"),
-        (errno.EIO, "cannot lock .*run.lock: Input/output error"),
-        (errno.ESTALE, "cannot lock .*run.lock: Stale file handle"),
-        (errno.ENOLCK, None),
-        (errno.EOPNOTSUPP, None),
-        (errno.ENOSYS, None),
+        *((n, pytest.raises(UserError, match="another process is training in")) for n in (errno.EACCES, errno.EAGAIN)),
+        (errno.EIO, pytest.raises(UserError, match="cannot lock .*run.lock: Input/output error")),
+        (errno.ESTALE, pytest.raises(UserError, match="cannot lock .*run.lock: Stale file handle")),
+        *((n, pytest.warns(UserWarning, match=WITHOUT_LOCKS)) for n in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)),
     ],
 )
-def test_a_lock_that_fails_is_refused_and_a_file_system_without_locks_is_told(number, words, tmp_path, monkeypatch):
-    def fail(file: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(run_folder, "lock", fail)
-    if words:
-        with pytest.raises(UserError, match=words):
-            RunFolder(str(tmp_path)).claim(resume=False)
-    else:
-        with pytest.warns(UserWarning, match="file system without locks: start no other run there"):
-            RunFolder(str(tmp_path)).claim(resume=False)
+def test_a_lock_that_fails_is_refused_and_a_file_system_without_locks_is_told(number, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "lock", Mock(side_effect=OSError(number, os.strerror(number))))
+    with told:
+        RunFolder(str(tmp_path)).claim(resume=False)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
@@ -93,22 +86,18 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("there", "record", "expected"),
+    ("there", "expected"),
     [
-        ([], False, "logs"),
-        (["logs/other.txt"], False, "logs"),
-        (["logs/events.1"], False, "logs_2"),
-        (["logs/events.1", "logs_2/events.1", "logs_3/notes"], False, "logs_3"),
-        (["logs/events.1"], True, "logs"),  # of this run, which was killed before it saved a state
+        ([], "logs"), (["logs/other.txt"], "logs"), (["logs/events.1"], "logs_2"),
+        (["logs/events.1", "logs_2/events.1", "logs_3/notes"], "logs_3"),
+        (["logs/events.1", "run/training_options.yml"], "logs"),  # of this run, killed before it saved a state
     ],
-)
-def test_logs_of_another_run_are_left_alone(there, record, expected, tmp_path):
-    for name in [*there, *(["run/training_options.yml"] if record else [])]:
+)  # fmt: skip
+def test_logs_of_another_run_are_left_alone(there, expected, tmp_path):
+    for name in there:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert RunFolder(str(tmp_path / "run")).own_logs(f"{tmp_path}/logs/") in (
-        f"{tmp_path}/{expected}", f"{tmp_path}/{expected}/",
-    )  # fmt: skip
+    assert RunFolder(str(tmp_path / "run")).own_logs(f"{tmp_path}/logs/").rstrip("/") == f"{tmp_path}/{expected}"
 
 
 def test_the_newest_record_is_that_of_the_part_that_was_resumed_last(tmp_path):

@@ -1,5 +1,8 @@
 """The state of a run: saved, loaded, and told apart from another run's."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -8,10 +11,10 @@ from utils.errors import UserError
 from utils.training.state import TrainingState, build_state, moving_average
 
 
-def trained(ema_decay: float = 0.9, optimizer: str = "adamw", precision: str = "fp32", steps: int = 2) -> TrainingState:
+def trained(ema_decay: float = 0.9, precision: str = "fp32", steps: int = 2) -> TrainingState:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    state = build_state(network, optimizer, 0.1, 0.01, ema_decay, precision)
+    state = build_state(network, "adamw", 0.1, 0.01, ema_decay, precision)
     for _ in range(steps):
         advance(state)
     return state
@@ -33,6 +36,12 @@ def tensors(state: TrainingState) -> list[torch.Tensor]:
     return [*state.network.state_dict().values(), *(state.ema.state_dict().values() if state.ema else ()), *moments]
 
 
+def change_saved(folder: Path, change: Callable[[dict], object]) -> None:
+    saved = torch.load(folder / "latest.pth", weights_only=True)
+    change(saved)
+    torch.save(saved, folder / "latest.pth")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_a_loaded_state_goes_on_exactly_as_the_saved_one(ema_decay, precision, tmp_path):
@@ -44,58 +53,48 @@ def test_a_loaded_state_goes_on_exactly_as_the_saved_one(ema_decay, precision, t
     assert (loaded.iteration, loaded.samples_seen, loaded.best_miou) == (2, 16, 0.5)
     for x in (state, loaded):
         advance(x)
-    assert all(torch.equal(a, b) for a, b in zip(tensors(state), tensors(loaded), strict=True))
+    assert len(tensors(state)) == len(tensors(loaded)) and all(map(torch.equal, tensors(state), tensors(loaded)))
     assert state.scaler.state_dict() == loaded.scaler.state_dict()
 
 
 def test_states_of_earlier_versions_are_loaded(tmp_path):
     """Theirs have a random_state, which nothing needs, and no scaler."""
-    state = trained()
-    state.save(tmp_path / "new.pth")
-    old = torch.load(tmp_path / "new.pth", weights_only=True) | {"random_state": torch.get_rng_state()}
-    del old["scaler"]
-    torch.save(old, tmp_path / "latest.pth")
-    loaded = trained(steps=0)
+    state, loaded = trained(), trained(steps=0)
+    state.save(tmp_path / "latest.pth")
+    change_saved(tmp_path, lambda old: old.update(random_state=torch.get_rng_state()) or old.pop("scaler"))
     loaded.load(tmp_path / "latest.pth")
-    assert all(torch.equal(a, b) for a, b in zip(tensors(state), tensors(loaded), strict=True))
+    assert all(map(torch.equal, tensors(state), tensors(loaded)))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda saved: saved.pop("ema"),
-        lambda saved: saved.update(ema=None),
-        lambda saved: saved["network"].pop("0.weight"),
-        lambda saved: saved["optimizer"]["param_groups"].clear(),
-        lambda saved: saved.update(optimizer=3),
-        lambda saved: saved.update(network=[1]),
+        lambda saved: saved.pop("ema"), lambda saved: saved.update(ema=None),
+        lambda saved: saved["network"].pop("0.weight"), lambda saved: saved.update(network=[1]),
+        lambda saved: saved["optimizer"]["param_groups"].clear(), lambda saved: saved.update(optimizer=3),
     ],
-)
+)  # fmt: skip
 def test_a_state_of_another_kind_of_run_is_one_line(change, tmp_path):
     trained().save(tmp_path / "latest.pth")
-    saved = torch.load(tmp_path / "latest.pth", weights_only=True)
-    change(saved)
-    torch.save(saved, tmp_path / "latest.pth")
+    change_saved(tmp_path, change)
     with pytest.raises(UserError, match="does not fit the options in .*training_options.yml") as caught:
         trained(steps=0).load(tmp_path / "latest.pth")
     assert "\n" not in str(caught.value)
 
 
 def test_steps_are_counted():
-    state = trained(steps=0)
-    for _ in range(6):
-        state.advance(4)
-    assert (state.iteration, state.samples_seen, state.due(3), state.due(4)) == (6, 24, True, False)
+    state = trained(steps=6)
+    assert (state.iteration, state.samples_seen, state.due(3), state.due(4)) == (6, 48, True, False)
 
 
 def test_buffers_of_every_dtype_are_restored():
     state = trained(steps=1)
     state.buffers.save()
-    before = {name: buffer.clone() for name, buffer in state.network.named_buffers()}
+    before = [buffer.clone() for buffer in state.network.buffers()]
     state.network(torch.randn(8, 3))
-    assert not any(torch.equal(before[name], buffer) for name, buffer in state.network.named_buffers())
+    assert not any(map(torch.equal, before, state.network.buffers()))
     state.buffers.restore()
-    assert all(torch.equal(before[name], buffer) for name, buffer in state.network.named_buffers())
+    assert all(map(torch.equal, before, state.network.buffers()))
 
 
 def test_the_weights_to_keep_are_the_moving_average_where_there_is_one():
@@ -105,7 +104,7 @@ def test_the_weights_to_keep_are_the_moving_average_where_there_is_one():
 
 
 def test_moving_average_grows_slow_and_copies_counters():
-    """The first decay is that of a count of 1, (1 + 1) / (10 + 1): AveragedModel copies the first weights."""
+    """Decays are (1 + count) / (10 + count); AveragedModel copies the first weights."""
     network = nn.BatchNorm1d(1)
     ema = moving_average(network, 0.9)
 
@@ -115,11 +114,8 @@ def test_moving_average_grows_slow_and_copies_counters():
         ema.update_parameters(network)
         return ema.module.weight.item()
 
-    assert update(1.0) == 1
-    assert update(0.0) == pytest.approx(2 / 11)
-    assert update(0.0) == pytest.approx(2 / 11 * 3 / 12)
+    assert [update(1.0), update(0.0), update(0.0)] == pytest.approx([1, 2 / 11, 2 / 11 * 3 / 12])
     ema.n_averaged.fill_(1000)
-    update(1.0)
-    before = ema.module.weight.item()
+    before = update(1.0)
     assert update(0.0) == pytest.approx(0.9 * before)
     assert ema.module.num_batches_tracked == network.num_batches_tracked == 5

@@ -5,33 +5,34 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from utils.errors import UserError
 from utils.training.state import TrainingState, build_state
 from utils.training.step import BadSteps, StepResult, train_step
 
 
-class OneMap(nn.Module):
+class OneMap(nn.Sequential):
     """A network whose outputs are a tuple, as U2NET's are."""
 
     def __init__(self):
-        super().__init__()
         torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
+        super().__init__(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        return (self.layers(images),)
+        return (super().forward(images),)
 
 
 def criterion(outputs: tuple[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
-    _, label = batch
-    loss = (outputs[0] * label).mean()
+    loss = (outputs[0] * batch[1]).mean()
     return loss, [loss]
 
 
-def state_of(network: nn.Module, ema_decay: float = 0.0, scaler: torch.amp.GradScaler | None = None) -> TrainingState:
-    state = build_state(network, "adam", 0.1, 0.0, ema_decay, "fp32")
-    state.scaler = scaler or state.scaler
+def state_of(ema_decay: float = 0.0, scale: float | None = None) -> TrainingState:
+    """scale: what fp16's scaler begins with; None: no scaler."""
+    state = build_state(OneMap(), "adam", 0.1, 0.0, ema_decay, "fp32")
+    if scale:
+        state.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)
     return state
 
 
@@ -52,63 +53,48 @@ def different(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_step_with_a_bad_batch_leaves_weights_batch_norm_average_and_optimiser_as_they_were(bad, others):
     before = [batch()] * others
-    state = state_of(OneMap().train(), ema_decay=0.5)
+    state = state_of(ema_decay=0.5)
     network, ema = copy.deepcopy(state.network.state_dict()), copy.deepcopy(state.ema.state_dict())
     assert step(state, [*before, batch(label=bad), *before]).bad
-    assert different(network, state.network.state_dict()) == []
-    assert different(ema, state.ema.state_dict()) == []
+    assert different(network, state.network.state_dict()) == different(ema, state.ema.state_dict()) == []
     assert not state.optimizer.state
     assert all(p.grad is None for p in state.network.parameters())
 
     assert not step(state, [batch()]).bad  # and the next is taken as if the bad one had never been
     assert len(different(network, state.network.state_dict())) == len(network)
-    fresh = state_of(OneMap().train(), ema_decay=0.5)
+    fresh = state_of(ema_decay=0.5)
     step(fresh, [batch()])
     assert different(fresh.network.state_dict(), state.network.state_dict()) == []
 
 
 def test_accumulated_batches_give_the_mean_gradient():
-    network = OneMap().eval()  # batch norm would see other batches
-    whole, parts = state_of(copy.deepcopy(network)), state_of(copy.deepcopy(network))
+    whole, parts = state_of(), state_of()
     (a, label), (b, _) = batch(1), batch(2)
-    step(whole, [(torch.cat((a, b)), torch.cat((label, label)))])
-    step(parts, [(a, label), (b, label)])
+    for state, batches in ((whole, [(torch.cat((a, b)), label.repeat(2, 1, 1, 1))]), (parts, [batch(1), batch(2)])):
+        state.network.eval()  # batch norm would see other batches
+        step(state, batches)
     for x, y in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
         assert torch.allclose(x, y, atol=1e-6)
 
 
-def test_the_gradient_norm_is_clipped_and_the_learning_rate_set():
-    state = state_of(OneMap().train())
+@pytest.mark.parametrize("scale", [None, 2.0**16])
+def test_the_gradient_norm_is_clipped_after_it_is_unscaled_and_the_learning_rate_set(scale):
+    state = state_of(scale=scale)
     state.optimizer = torch.optim.SGD(state.network.parameters(), 1.0)
-    before = [p.detach().clone() for p in state.network.parameters()]
+    before = parameters_to_vector(state.network.parameters()).detach()
     step(state, [batch(label=100.0)], clip_grad=0.5, lr=0.1)
-    moved = [p - b for p, b in zip(state.network.parameters(), before, strict=True)]
-    assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(0.1 * 0.5, rel=1e-3)
+    moved = parameters_to_vector(state.network.parameters()) - before
+    assert moved.norm().item() == pytest.approx(0.1 * 0.5, rel=1e-3)
 
 
 def test_losses_and_the_fused_map_come_back_without_their_graph():
-    result = step(state_of(OneMap().train()), [batch()])
+    result = step(state_of(), [batch()])
     assert (result.fused.shape, result.lr) == ((2, 2, 6, 6), 0.1)
     assert not any(t.requires_grad for t in (result.loss, *result.losses, result.fused))
 
 
-# fp16
-
-
-def scaler(scale: float, growth_interval: int = 1000) -> torch.amp.GradScaler:
-    return torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=growth_interval)
-
-
-def test_gradients_are_unscaled_before_they_are_clipped():
-    plain, scaled = state_of(OneMap().train()), state_of(OneMap().train(), scaler=scaler(2.0**16))
-    for state in (plain, scaled):
-        state.optimizer = torch.optim.SGD(state.network.parameters(), 1.0)
-        assert not step(state, [batch(), batch(2)], clip_grad=0.01).bad
-    assert different(plain.network.state_dict(), scaled.network.state_dict()) == []  # a power of 2 rounds nothing
-
-
 def test_an_overflow_skips_the_step_and_halves_the_scale_but_is_not_a_bad_step():
-    state = state_of(OneMap().train(), scaler=scaler(2.0**127))
+    state = state_of(scale=2.0**127)
     before = copy.deepcopy(state.network.state_dict())
     assert not step(state, [batch(label=1e6)]).bad
     assert different(before, state.network.state_dict()) == []
@@ -116,11 +102,8 @@ def test_an_overflow_skips_the_step_and_halves_the_scale_but_is_not_a_bad_step()
 
 
 def test_a_loss_that_is_never_finite_is_bad_once_the_scale_cannot_be_the_reason():
-    state = state_of(OneMap().train(), scaler=scaler(4.0))
+    state = state_of(scale=4.0)
     assert [step(state, [batch(label=float("nan"))]).bad for _ in range(4)] == [False, False, True, True]
-
-
-# Bad steps
 
 
 def test_so_many_bad_steps_in_a_row_end_the_run():
