@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.agnostic import COLUMNS, measure, measured_areas
-from tests.data.results.test_agnostic import FULL, JOINTS, LOWER, NAMES, ROW, TWO_PIECES, UPPER, dressed
+from tests.data.tryon.test_agnostic import FULL, JOINTS, LOWER, NAMES, ROW, TWO_PIECES, UPPER, dressed
 
 
 @pytest.mark.parametrize("category", ["upper", "lower", "full"])

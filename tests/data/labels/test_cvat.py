@@ -8,7 +8,7 @@ from PIL import Image
 
 from data.classes import CLOTHES, ClassTable
 from tests.data.labels.drawn import assert_in_register, read, save_photo
-from tests.data.labels.test_maps import LABEL
+from tests.data.labels.test_label_maps import LABEL
 from utils.errors import UserError
 
 LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\n{0}:250,50,83::\n{1}:36,179,83::\n"

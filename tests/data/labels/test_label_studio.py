@@ -9,7 +9,7 @@ from PIL import Image
 
 from data.classes import CLOTHES, ClassTable
 from tests.data.labels.drawn import assert_in_register, read, save_photo
-from tests.data.labels.test_maps import LABEL
+from tests.data.labels.test_label_maps import LABEL
 from utils.errors import UserError
 
 
