@@ -201,7 +201,7 @@ MHP = """
     watch wristband tie other-accessary other-upper-body-clothes other-lower-body-clothes
 """
 PARSINGS = {
-    "lip": LIP, "schp": LIP, "cihp": LIP.replace("jumpsuits", "torso-skin"), "mhp": MHP, "mhp_v1": MHP_V1,
+    "lip": LIP, "schp": LIP, "cihp": LIP.replace("jumpsuits", "torso-skin"), "mhp_v2": MHP, "mhp_v1": MHP_V1,
     "atr": MHP_V1.replace("torso-skin", ""),
 }  # fmt: skip
 
