@@ -37,6 +37,12 @@ SECONDS = 60  # for a training to end after a failure: it takes two or three, an
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
 
 
+def mount_tmpfs(path: Path, settings: str) -> None:
+    """Mount a file system in memory; the test is skipped where that is not allowed."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", settings, "tmpfs", path], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+
+
 class DataSet(NamedTuple):
     image_folder: Path
     df_path: Path

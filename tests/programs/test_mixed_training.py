@@ -110,11 +110,6 @@ def test_the_command_line_beside_a_recipe(recipe, flags, words, tmp_path):
         assert not TrainOptions.parse(["--options", str(path), *flags]).resume
 
 
-def test_a_root_of_paths_that_nothing_starts_at_is_refused():
-    with pytest.raises(UserError, match="--data_root"):
-        TrainOptions.parse(["--data_root", "/data"])
-
-
 def test_the_recipe_of_the_included_weights_can_be_read():
     options = TrainOptions.parse(["--options", str(ROOT / "recipes/included_weights.yml"), "--data_root", "data"])
     sources = {source.name: source for source in options.training_sources()}

@@ -5,7 +5,6 @@ import os
 from dataclasses import fields
 
 import pytest
-import yaml
 
 from options.app_options import AppOptions
 from options.base_options import check_limits, option
@@ -17,25 +16,9 @@ from tests.helpers import ROOT, run_script
 from utils.errors import UserError
 
 # What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
-OLD_RECORD = """
-name: old
-distributed: false
-image_folder: dolls
-df_path: dolls.csv
-class_map: null
-fine_width: 64
-fine_height: 64
-smaller_first: ['0.5:0.75']
-mean: 0.5
-std: 0.5
-max_dataset_size: .inf
-class_weights: null
-clip_grad: 5.0
-precision: fp32
-iter: 8
-resume: false
-save_dir: results/old
-logs_dir: logs/old
+OLD_RECORD = """{name: old, distributed: false, image_folder: dolls, df_path: dolls.csv, class_map: null,
+fine_width: 64, fine_height: 64, smaller_first: ['0.5:0.75'], mean: 0.5, std: 0.5, max_dataset_size: .inf,
+class_weights: null, clip_grad: 5.0, precision: fp32, iter: 8, resume: false, save_dir: results/old, logs_dir: logs/old}
 """
 
 
@@ -124,7 +107,8 @@ def test_values_out_of_their_limits_are_refused(limits, value, words):
 @pytest.mark.parametrize(
     "arguments",
     [
-        "--lr nan", "--val_df_path x.csv", "--close_ups 0.3", "--augment full --close_ups 0.3 --min_crop_area 0.03",
+        "--lr nan", "--data_root /data", "--val_df_path x.csv", "--close_ups 0.3",
+        "--augment full --close_ups 0.3 --min_crop_area 0.03",
         "--seed 99999999999999999999", "--batchSize 1 --fine_width 32 --fine_height 32",
         *(f"--smaller_first {sizes}" for sizes in ["0.5", "a:b", "2:0.5", "0.5:1", "0:0.5", "0.5:nan"]),
         "--smaller_first 0.5:0.6 0.7:0.6",
@@ -133,14 +117,6 @@ def test_values_out_of_their_limits_are_refused(limits, value, words):
 def test_values_that_no_run_can_use_are_refused(arguments):
     with pytest.raises(UserError, match="SCALE:UNTIL" if "smaller_first" in arguments else "--"):
         TrainOptions.parse(arguments.split())
-
-
-@pytest.mark.parametrize("arguments", ["--batchSize many", "--optimizer sgd", "--batch 4"])
-def test_unknown_options_and_choices_exit_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as end:
-        TrainOptions.parse(arguments.split())
-    assert end.value.code == 2
-    assert "error:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
@@ -173,13 +149,6 @@ def test_defaults_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatc
     (tmp_path / "prev_checkpoints").mkdir()
     (tmp_path / "prev_checkpoints/cloth_segm_unet_surgery.pth").touch()  # the working directory comes first
     assert TrainOptions.parse([]).unet_checkpoint == "prev_checkpoints/cloth_segm_unet_surgery.pth"
-
-
-def test_resolved_options_are_saved_as_yaml(tmp_path):
-    options = TrainOptions.parse(["--name", "x", "--iter", "7"])
-    options.save(tmp_path / "run" / "training_options.yml")
-    saved = yaml.safe_load((tmp_path / "run" / "training_options.yml").read_text())
-    assert saved == vars(options)
 
 
 @pytest.mark.parametrize("flag", ["--local-rank=1", "--local_rank=1"])
@@ -222,10 +191,7 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
     [
         ("no_such: 1", "unknown option no_such"),
         ("batchSize: many", "--batchSize: invalid int value: 'many'"),
-        ("batchSize: 2.0", "invalid int value"),
-        ("batchSize: true", "invalid int value"),
-        ("batchSize: null", "invalid int value"),
-        ("batchSize: [2]", "invalid int value"),
+        *((f"batchSize: {value}", "invalid int value") for value in ("2.0", "true", "null", "[2]")),
         ("batchSize: 0", "--batchSize 0 is too small"),
         ("lr: .nan", "--lr is not a number"),
         ("lr: fast", "--lr: invalid float value: 'fast'"),
@@ -330,15 +296,11 @@ def test_what_another_number_of_iterations_changes_is_said(flags, iterations, ex
     assert said is None or said.startswith(f"--iter {iterations} instead of 100: from iteration 60 on, ")
 
 
-def test_what_is_missing_is_one_line(run_dir, tmp_path):
-    for flags, words in (
-        (["--options", "none.yml"], "cannot read the options file none.yml"),
-        (["--options", "."], "cannot read the options file"),
-        (["--resume", "--name", "exp"], "cannot read the options file results/exp/training_options.yml"),
-    ):
-        (run_dir / "training_options.yml").unlink(missing_ok=True)
-        with pytest.raises(UserError, match=words):
-            TrainOptions.parse(flags)
+def test_what_is_missing_is_one_line(run_dir):
+    (run_dir / "training_options.yml").unlink()
+    for flags in ("--options none.yml", "--options .", "--resume --name exp"):
+        with pytest.raises(UserError, match="cannot read the options file "):
+            TrainOptions.parse(flags.split())
 
 
 def test_records_of_earlier_versions_are_accepted(tmp_path, monkeypatch):
