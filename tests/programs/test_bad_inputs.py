@@ -10,9 +10,7 @@ import itertools
 import json
 import os
 import re
-import struct
 import subprocess
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,28 +141,16 @@ def encoded(form: str, image: Image.Image | None = None, **settings) -> bytes:
     return buffer.getvalue()
 
 
-def png(width: int, height: int, *extra: tuple[bytes, bytes], pixels: bytes = b"") -> bytes:
-    """A greyscale PNG with chunks (type, content) of one's own."""
-    header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    chunks = [header, *extra, (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
-    parts = [struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
 BROKEN = {
-    "empty.jpg": b"", "cut.jpg": encoded("JPEG", noise(200, 200))[:3000], "header.jpg": encoded("JPEG")[:30],
-    "cut.png": encoded("PNG", noise(200, 200))[:3000], "cut.webp": encoded("WEBP", noise(200, 200))[:300],
-    "cut.tif": encoded("TIFF")[:100], "text.jpg": b"no image", "page.png": b"<!DOCTYPE html><html>404</html>",
-    "pdf.jpg": b"%PDF-1.7\n%%EOF", "lfs.png": b"version https://git-lfs.github.com/spec/v1\n",
-    "random.webp": np.random.default_rng(0).bytes(5000), "zeros.bmp": bytes(5000), "no_size.png": png(0, 0),
-    "no_pixels.png": png(9, 9), "bomb.png": png(60_000, 60_000), "two\nlines.jpg": b"", os.fsdecode(b"\xff.jpg"): b"",
+    "empty.jpg": b"", "cut.jpg": encoded("JPEG", noise(200, 200))[:3000], "text.jpg": b"no image",
+    "zeros.bmp": bytes(5000), "bomb.jpg": b"P5 60000 60000 255\n", "page.png": b"<!DOCTYPE html><html>404</html>",
+    "two\nlines.jpg": b"", os.fsdecode(b"\xff.jpg"): b"",
 }  # fmt: skip
 ODD = {
     "one.png": encoded("PNG", noise(1, 1)), "narrow.png": encoded("PNG", noise(20_000, 1)),
     "low.png": encoded("PNG", noise(1, 20_000)), "png.jpg": encoded("PNG"), "capitals.JPG": encoded("JPEG"),
     "moving.gif": encoded("GIF", save_all=True, append_images=[noise(), noise()]),
     "exif.jpg": encoded("JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"),
-    "text.png": png(8, 8, (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000))), pixels=bytes(9 * 8)),
     **dict.fromkeys(
         (
             "läuft 服 한국 عربى 👗.jpg", "a\nb.jpg", os.fsdecode(b"\xff\xfe.jpg"), "x" * 251 + ".jpg",
@@ -329,8 +315,9 @@ for name, words, command in (
     ("deployed_infer.py: two photographs of one name", "two photographs .*a.png",
      lambda g: client_flags(g, input=[g.write(f"{folder}/a.png", encoded("PNG")) for folder in "xy"])),
     ("infer.py: a sub-folder named like a result folder", "a sub-folder .*name of a result folder.*rename",
-     lambda g: infer_flags(g, image_dir=g.write("p/binary_any/a.jpg", encoded("JPEG")).parents[1],
-                           outputs=["mask", "binary"])),
+     lambda g: infer_flags(
+         g, image_dir=[g.write(f"p/{name}", encoded("JPEG")) for name in ("a.jpg", "binary_any/a.jpg")][0].parent,
+         outputs=["mask", "binary"])),
     ("train.py: a run folder that is a file", "run", lambda g: train_flags(g, g.write("run").parent)),
     ("train.py: options that run code", "is not valid YAML",
      lambda g: train_flags(g, options=g.write("o.yml", "name: !!python/object/apply:os.mkdir [marker]"))),

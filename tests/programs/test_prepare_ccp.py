@@ -1,22 +1,19 @@
-"""Tests of scripts/prepare_ccp.py on clones made here: one of blank drawings, one of the real photographs."""
+"""scripts/prepare_ccp.py on a clone drawn here, and what the recipe was made with on the real photographs."""
 
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
-from data.labels.rle import parse_rle
 from scripts.prepare_ccp import (
-    CATEGORIES,
     CATEGORY_OF,
-    TOP,
     WITHOUT_CATEGORY,
     PrepareCcpOptions,
     categories,
+    comparison,
     file_name,
     main,
     split,
@@ -40,11 +37,14 @@ def savemat():
 
 @pytest.fixture(scope="module")
 def drawn_clone(tmp_path_factory, savemat) -> Path:
-    """A whole clone whose photographs are all the same 6 x 4 (height x width) one: a dress above skin."""
-    clone = make_clone(tmp_path_factory.mktemp("drawn"), savemat)
+    """A whole clone whose photographs are all the same 6 x 4 (height x width) one: a dress above skin, beside jeans."""
+    clone = tmp_path_factory.mktemp("drawn")
+    for name in ("photos", "annotations/pixel-level", "annotations/image-level"):
+        (clone / name).mkdir(parents=True)
+    savemat(clone / "label_list.mat", {"label_list": np.array([LABELS], object)})
     Image.new("RGB", (4, 6)).save(clone / "photo.jpg")
-    label_map = np.zeros((6, 4), np.uint8)
-    label_map[1:3, 1:3], label_map[3:, 1:3] = LABELS.index("dress"), LABELS.index("skin")
+    label_map = np.full((6, 4), LABELS.index("skin"), np.uint8)
+    label_map[:, 2:], label_map[1:3, :2] = LABELS.index("jeans"), LABELS.index("dress")
     savemat(clone / "pixel.mat", {"groundtruth": label_map})
     savemat(clone / "image.mat", {"tags": np.array([[LABELS.index("skin")], [LABELS.index("dress")]], float)})
     for part, numbers in split().items():
@@ -55,82 +55,19 @@ def drawn_clone(tmp_path_factory, savemat) -> Path:
     return clone
 
 
-@pytest.fixture(scope="module")
-def real_clone(tmp_path_factory, savemat) -> Path:
-    """The clone that the tables in ../shared came from, as far as they tell; skips where ../shared is absent."""
-    data = shared("data/ccp")
-    clone = make_clone(tmp_path_factory.mktemp("real"), savemat)
-    rows = {}
-    for part in ("train", "val"):
-        for row in read_table(data / f"{part}.csv"):
-            rows.setdefault(row["ImageId"], []).append(row)
-    tags = {row["ImageId"]: row["Tags"].split(" ") for row in read_table(data / "tagged.csv")}
-    for part, numbers in split().items():
-        for number in numbers:
-            source = data / part / file_name(number)
-            (clone / f"photos/{number:04d}.jpg").symlink_to(source)
-            if part == "tagged":
-                numbers_of_tags = np.array([[LABELS.index(tag)] for tag in tags[source.name]], float)
-                savemat(clone / f"annotations/image-level/{number:04d}.mat", {"tags": numbers_of_tags})
-            else:
-                label_map = {"groundtruth": draw(rows.get(source.name, []), source)}
-                savemat(clone / f"annotations/pixel-level/{number:04d}.mat", label_map, do_compression=True)
-    return clone
-
-
-def make_clone(folder: Path, savemat) -> Path:
-    for name in ("photos", "annotations/pixel-level", "annotations/image-level"):
-        (folder / name).mkdir(parents=True)
-    savemat(folder / "label_list.mat", {"label_list": np.array([LABELS], object)})
-    return folder
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
-
-
-def draw(rows: list[dict[str, str]], photo: Path) -> np.ndarray:
-    """A label map that has these rows: H x W uint8."""
-    with Image.open(photo) as image:
-        width, height = image.size
-    chosen = increasing_labels([int(row["ClassId"]) for row in rows])
-    flat = np.full(height * width, LABELS.index("skin"), np.uint8)  # skin is in no row
-    for row, label in zip(rows, chosen, strict=True):
-        for begin, end in parse_rle(row["EncodedPixels"], height, width).tolist():
-            flat[begin:end] = label
-    return flat.reshape(width, height).T
-
-
-def increasing_labels(of_rows: list[int]) -> list[int]:
-    """Label numbers that give rows of these categories in this order: of each category, the next that can follow."""
-    chosen = []
-    lower = {6, 7, 8} & set(of_rows)
-    for category in of_rows:
-        names = {*CATEGORIES[category], *(["bodysuit"] if category == TOP and lower else [])}
-        names -= {"bodysuit"} if category != TOP and lower else set()
-        after = chosen[-1] if chosen else 0
-        chosen.append(min(number for number in map(LABELS.index, names) if number > after))
-    return chosen
-
-
-def test_real_clone_gives_the_shared_tables_and_photographs(real_clone, tmp_path):
-    result = run_script(SCRIPT, "--ccp", real_clone, "--output_dir", tmp_path / "ccp")
-    assert result.returncode == 0, result.stderr
-    same = "table and photographs are the recipe's"
-    assert f"train: 784 photographs (1 without a row), 3874 rows; {same}" in result.stdout
-    assert f"val: 110 photographs, 544 rows; {same}" in result.stdout
-    assert f"tagged: 1093 photographs, 1093 rows; {same}" in result.stdout
-    for part in split():
-        assert (tmp_path / f"ccp/{part}.csv").read_bytes() == shared(f"data/ccp/{part}.csv").read_bytes()
-        names = sorted(path.name for path in (tmp_path / "ccp" / part).iterdir())
-        assert names == sorted(path.name for path in shared(f"data/ccp/{part}").iterdir())
+@pytest.mark.parametrize("part", split())
+def test_the_shared_tables_and_photographs_are_the_recipes(part):
+    shared(f"data/ccp/{part}")
+    assert comparison(shared("data/ccp"), part) == "table and photographs are the recipe's"
 
 
 def test_a_row_a_label_counted_down_the_columns_from_one(drawn_clone, tmp_path, capsys):
     prepare(drawn_clone, tmp_path / "ccp")
-    assert capsys.readouterr().out.count("not the recipe's: table and photographs") == 3
-    first = (tmp_path / "ccp/train.csv").read_text().splitlines()[1]
-    assert first == f"{file_name(1)},8 2 14 2,6,4,10"
+    said = capsys.readouterr().out
+    assert said.count("not the recipe's: table and photographs") == 3
+    assert "train: 784 photographs, 1568 rows; " in said and "tagged: 1093 photographs, 1093 rows; " in said
+    rows = (tmp_path / "ccp/train.csv").read_text().splitlines()[1:3]
+    assert rows == [f"{file_name(1)},2 2 8 2,6,4,10", f"{file_name(1)},13 12,6,4,6"]
     assert set((tmp_path / "ccp/tagged.csv").read_text().splitlines()[1:]) == {
         f"{file_name(number)},dress skin" for number in split()["tagged"]
     }

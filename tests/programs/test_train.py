@@ -28,21 +28,10 @@ from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
 from scripts import training_curve
-from tests.helpers import (
-    SECONDS,
-    SMALL,
-    DataSet,
-    assert_one_line_error,
-    children_of,
-    end,
-    flags_of,
-    make_paper_dolls,
-    mount_tmpfs,
-    needs_proc,
-    start_script,
-    state_of,
-    training_flags,
-    wait_for,
+
+from tests.helpers import (  # isort: skip
+    SECONDS, SMALL, DataSet, assert_one_line_error, children_of, end, flags_of, make_paper_dolls, mount_tmpfs,
+    needs_proc, start_script, state_of, training_flags, wait_for,
 )  # fmt: skip
 from utils.errors import UserError
 
@@ -227,16 +216,11 @@ def test_one_command_begins_a_run_and_goes_on_with_it_after_an_interruption(numb
     record = (tmp_path / "run/training_options.yml").read_bytes()
     code, out = run_training(dolls, tmp_path / "run", **command, resume=True, iter=6)
     assert code == 0
-    assert (
-        "--iter 6 instead of 10000: from iteration 5 on, the learning rate is 3.99e-05 instead of 0.0002, and images "
-        "are 64x32 instead of 32x32"
-    ) in out
+    assert "--iter 6 instead of 10000: from iteration 5 on, the learning rate is 3.99e-05 instead of 0.0002" in out
     assert (tmp_path / "run/checkpoints/itr_00000006_u2netp.pth").exists()
     assert (tmp_path / "run/training_options.yml").read_bytes() == record
     second = yaml.safe_load((tmp_path / "run/training_options_from_00000005.yml").read_text())
-    assert (second["iter"], second["resume"], second["save_freq"], second["logs_dir"]) == (
-        6, True, 100, str(tmp_path / "run/logs"),
-    )  # fmt: skip
+    assert second == yaml.safe_load(record) | {"iter": 6, "resume": True}
     code, out = resume(tmp_path / "run", iter=6)
     assert (code, "is at iteration 6 of 6 already; raise --iter" in out) == (0, True)
 

@@ -13,20 +13,10 @@ from data.training.datasets import EvaluationPhotos, TrainingPhotos
 from data.training.loader import load_table
 from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
-from tests.helpers import (
-    SECONDS,
-    SMALL,
-    DataSet,
-    Launched,
-    children_of,
-    end,
-    make_paper_dolls,
-    needs_proc,
-    run_script,
-    state_of,
-    torchrun,
-    training_flags,
-    wait_for,
+
+from tests.helpers import (  # isort: skip
+    SECONDS, SMALL, DataSet, Launched, children_of, end, make_paper_dolls, needs_proc, run_script, state_of,
+    torchrun, training_flags, wait_for,
 )  # fmt: skip
 from utils.evaluation.against_truth import validate
 from utils.training.interruption import Interruption
