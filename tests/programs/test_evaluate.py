@@ -121,9 +121,7 @@ def test_post_processed_masks_are_what_is_measured(dolls, tiny_checkpoint, tmp_p
     assert voted["clothes_iou"] == plain["clothes_iou"]
 
 
-def test_close_ups_and_pictures_without_clothes_are_compared_and_the_figures_and_pictures_written(
-    dolls, tiny_checkpoint, tmp_path
-):
+def test_close_ups_and_photos_without_clothes_are_measured_and_drawn(dolls, tiny_checkpoint, tmp_path):
     flags = ["--close_ups", "--json", tmp_path / "near.json", "--report_dir", tmp_path / "report"]
     near = run(dolls, tiny_checkpoint, *flags)
     assert f"12 close-ups from the photographs of {dolls.df_path}" in near.stdout

@@ -38,9 +38,7 @@ def test_another_size_drops_the_figures_that_belong_to_the_old_one(photos, tmp_p
     assert (exported.height, exported.width, exported.metrics) == (64, 96, None)
 
 
-def test_an_export_that_labels_photographs_differently_is_refused_and_leaves_nothing(
-    tiny_checkpoint, photos, tmp_path, monkeypatch
-):
+def test_an_export_that_labels_photos_differently_is_refused(tiny_checkpoint, photos, tmp_path, monkeypatch):
     def broken(network, info, target):
         with torch.no_grad():
             network.outconv.bias[3] += 100

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.prepare_ccp import (
-    CATEGORY_OF,
-    WITHOUT_CATEGORY,
-    PrepareCcpOptions,
-    categories,
-    comparison,
-    file_name,
-    main,
-    split,
-)
+from scripts.prepare_ccp import (  # isort: skip
+    CATEGORY_OF, WITHOUT_CATEGORY, PrepareCcpOptions, categories, comparison, file_name, main, split,
+)  # fmt: skip
 from tests.helpers import assert_one_line_error, run_here, run_script, shared
 from utils.errors import UserError
 

@@ -8,15 +8,10 @@ import pytest
 from data.classes import CLOTHES
 from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.read import read_labels
-from scripts.prepare_products import (
-    CATEGORIES,
-    PrepareProductsOptions,
-    doubt,
-    find_garment,
-    for_validation,
-    main,
-    rows_of,
-)
+
+from scripts.prepare_products import (  # isort: skip
+    CATEGORIES, PrepareProductsOptions, doubt, find_garment, for_validation, main, rows_of,
+)  # fmt: skip
 from tests.helpers import assert_one_line_error, run_script, shared
 from utils.errors import UserError
 
