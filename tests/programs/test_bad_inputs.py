@@ -267,11 +267,8 @@ def write_odd_photos(given: Given) -> dict:
         given.write(f"odd/{name}", encoded("TIFF", Image.new("RGB", (width, height)).convert("L").convert(mode)))
         rows += f"{name},1 {width * height},{height},{width},0\n"
     return {
-        "image_folder": given.folder / "odd",
-        "df_path": given.write("rows.csv", rows),
-        "iter": 4,
-        "augment": "full",
-    }
+        "image_folder": given.folder / "odd", "df_path": given.write("rows.csv", rows), "iter": 4, "augment": "full",
+    }  # fmt: skip
 
 
 def pngs(given: Given, *names: str) -> list[Path]:
