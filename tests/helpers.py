@@ -37,6 +37,12 @@ SECONDS = 60  # for a training to end after a failure: it takes two or three, an
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
 
 
+def mount_tmpfs(path: Path, settings: str) -> None:
+    """Mount a file system in memory; the test is skipped where that is not allowed."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", settings, "tmpfs", path], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+
+
 class DataSet(NamedTuple):
     image_folder: Path
     df_path: Path
@@ -79,12 +85,10 @@ def state_of(save_dir: Path) -> dict:
     return torch.load(save_dir / "latest.pth", weights_only=True)
 
 
-def run_script(*command: object, timeout: float = 300, **kwargs) -> subprocess.CompletedProcess:
+def run_script(*command: object, timeout: float = 300, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedProcess:
     """Run ``python <command>`` in the repository's root as a user would; output as text."""
-    return subprocess.run(
-        [sys.executable, *map(str, command)], cwd=kwargs.pop("cwd", ROOT), capture_output=True, text=True,
-        timeout=timeout, **kwargs,
-    )  # fmt: skip
+    words = [sys.executable, *map(str, command)]
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=timeout, **kwargs)
 
 
 def run_here(*command: object) -> subprocess.CompletedProcess:
@@ -101,20 +105,15 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
         raise SystemExit(code)
 
     os._exit = leave
-    with (
-        contextlib.redirect_stdout(streams[0]),
-        contextlib.redirect_stderr(streams[1]),
-        warnings.catch_warnings(),
-    ):
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]), warnings.catch_warnings():
         os.chdir(ROOT)
         warnings.simplefilter("default")
         warnings.showwarning = lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4]))
         try:
+            sys.argv = words[words[0] == "-m" :]
             if words[0] == "-m":
-                sys.argv = words[1:]
                 runpy.run_module(words[1], run_name="__main__", alter_sys=True)
             else:
-                sys.argv = words
                 runpy.run_path(words[0], run_name="__main__")
             code = 0
         except SystemExit as end:
@@ -133,10 +132,8 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
 
 def start_script(*command: object) -> subprocess.Popen:
     """Start ``python <command>`` as the leader of a process group of its own, as a terminal does."""
-    return subprocess.Popen(
-        [sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    words, pipe = [sys.executable, *map(str, command)], subprocess.PIPE
+    return subprocess.Popen(words, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 class Launched:
@@ -154,15 +151,12 @@ class Launched:
         self._process.start()
         self.pid = self._process.pid
 
-    def poll(self) -> int | None:
-        return self._process.exitcode
-
     @property
     def returncode(self) -> int | None:
-        return self.poll()
+        return self._process.exitcode
 
-    def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+    def poll(self) -> int | None:
+        return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         self._process.join(timeout)
@@ -170,8 +164,7 @@ class Launched:
             raise subprocess.TimeoutExpired("launched program", timeout)
         for stream in self._streams:
             stream.seek(0)
-        out, err = (stream.read().decode() for stream in self._streams)
-        return out, err
+        return tuple(stream.read().decode() for stream in self._streams)
 
     def _launch(self, words: list[str], setup: Callable[[], None]) -> None:
         """In the launcher: what ``torchrun --nproc_per_node=2`` does."""

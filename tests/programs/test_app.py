@@ -46,21 +46,18 @@ def folder(tmp_path_factory) -> Path:
 def page(folder, tiny_checkpoint):
     """Address of the page, served behind a proxy that does not answer."""
     (folder / "sitecustomize.py").write_text(LOOK_UPS)
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    changes = proxies | {"PYTHONPATH": str(folder), "LOOK_UPS": str(folder / "look_ups"), "TMPDIR": str(folder)}
+    changes = {"PYTHONPATH": str(folder), "LOOK_UPS": str(folder / "look_ups"), "TMPDIR": str(folder)}
+    changes |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in changes.items():
+        for name, value in (changes | {"NO_PROXY": "", "no_proxy": ""}).items():
             patch.setenv(name, value)
-        patch.delenv("NO_PROXY", raising=False)
-        patch.delenv("no_proxy", raising=False)
         flags = ["--checkpoint_path", str(tiny_checkpoint), "--max_photos", "3", "--max_megabytes", "2"]
         serving = served_page(free_port(), *flags, "--device", "cpu", "--engine", "torch", "--precision", "fp32")
         address = serving.__enter__()
     yield address
     serving.__exit__(None, None, None)
     assert not list(folder.glob("cloth-segmentation-page-*"))  # SIGTERM ends it with its folder removed
-    looked_up = set((folder / "look_ups").read_text().split())
-    assert looked_up <= {"127.0.0.1", "localhost", "None", socket.gethostname()}
+    assert set((folder / "look_ups").read_text().split()) <= {"127.0.0.1", "localhost", "None", socket.gethostname()}
 
 
 @pytest.fixture(scope="module")
@@ -103,18 +100,12 @@ def test_several_give_a_zip(ask, predictor):
 
 
 @needs_gradio
-@pytest.mark.parametrize(
-    ("photos", "settings", "words"),
-    [
-        ({}, (), "no photos"),
-        ({"a.jpg": b"no image"}, (), "a.jpg: not an image"),
-        ({"a.png": encoded_photo(), "b.jpg": SHIRT.read_bytes()[:2000]}, (), "b.jpg: broken image"),
-        ({"large.jpg": bytes(2_200_000)}, (), "large.jpg: over the limit of 2 MB"),
-        ({f"{i}.png": encoded_photo(30, 40 + i) for i in range(4)}, (), "3.png: left out: the limit is 3 photos"),
-        ({"a.png": encoded_photo()}, ("hat", "mask"), "hat"),
-        ({"a.png": encoded_photo()}, ("any", "gif"), "gif"),
-    ],
-)
+@pytest.mark.parametrize(("photos", "settings", "words"), [
+    ({}, (), "no photos"), ({"a.png": encoded_photo(), "b.jpg": SHIRT.read_bytes()[:2000]}, (), "b.jpg: broken image"),
+    ({"large.jpg": bytes(2_200_000)}, (), "large.jpg: over the limit of 2 MB"),
+    ({f"{i}.png": encoded_photo(30, 40 + i) for i in range(4)}, (), "3.png: left out: the limit is 3 photos"),
+    ({"a.png": encoded_photo()}, ("hat", "mask"), "hat"), ({"a.png": encoded_photo()}, ("any", "gif"), "gif"),
+])  # fmt: skip
 def test_what_is_refused_is_an_error_that_says_why(ask, photos, settings, words):
     with pytest.raises(Exception, match=words):
         ask(photos, *settings)
@@ -178,9 +169,8 @@ def test_a_place_that_is_taken_or_does_not_exist_is_one_line(host, tiny_checkpoi
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        run = run_script(
-            "app.py", "--port", port, "--host", host, "--engine", "torch", "--checkpoint_path", tiny_checkpoint
-        )
+        flags = ["--port", port, "--host", host, "--engine", "torch", "--checkpoint_path", tiny_checkpoint]
+        run = run_script("app.py", *flags)
     assert_one_line_error(run, f"cannot listen at {host}:{port}; choose another --port or --host")
 
 
@@ -191,41 +181,36 @@ def test_without_gradio_the_install_command_is_said(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def downloads(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(downloads):
+def browser(tmp_path_factory):
+    """(Chromium, where its downloads go)"""
+    downloads = tmp_path_factory.mktemp("downloads")
     with chromium(downloads) as browser:
-        yield browser
+        yield browser, downloads
 
 
 @needs_gradio
 @needs_chromium
-def test_in_a_browser_photos_are_dropped_seen_and_downloaded(page, browser, downloads, predictor, tmp_path):
+def test_in_a_browser_photos_are_dropped_seen_and_downloaded(page, browser, predictor, tmp_path):
+    browser, downloads = browser
     (tmp_path / "broken.jpg").write_bytes(SHIRT.read_bytes()[:2000])
-    browser.get(page)
     (tmp_path / "large.jpg").write_bytes(bytes(2_200_000))
+    browser.get(page)
     drop(browser, [SHIRT, tmp_path / "broken.jpg", tmp_path / "large.jpg"])
     good, broken, large = wait_for_cards(browser, 3)
-    widths = [
-        browser.execute_script("return arguments[0].naturalWidth", i) for i in good.find_elements("tag name", "img")
-    ]
-    assert widths == [533, 533]
+    pictures = good.find_elements("tag name", "img")
+    assert [browser.execute_script("return arguments[0].naturalWidth", each) for each in pictures] == [533, 533]
     assert "broken.jpg" in broken.text and "broken image" in broken.text
     assert "large.jpg" in large.text and "over the limit of 2 MB" in large.text
     assert download(browser, downloads, "mask_any.zip").read_bytes()[:2] == b"PK"
-
     browser.find_element("css selector", "input[type=radio][value=lower]").click()  # of the same photographs
-    zip_file = download(browser, downloads, "mask_lower.zip")
-    with ZipFile(zip_file) as file:
+    with ZipFile(download(browser, downloads, "mask_lower.zip")) as file:
         assert file.read("mask_lower/shirt.png") == FORMATS["mask"].encode(predictor(SHIRT).only("lower"))
 
 
 @needs_gradio
 @needs_chromium
-def test_in_a_browser_a_photo_of_100_megapixels(page, browser, downloads, tmp_path):
+def test_in_a_browser_a_photo_of_100_megapixels(page, browser, tmp_path):
+    browser, downloads = browser
     Image.new("L", (10_000, 10_000), 120).save(tmp_path / "huge.png")
     browser.get(page)
     drop(browser, [tmp_path / "huge.png"])
@@ -244,8 +229,7 @@ def download(browser, downloads: Path, name: str) -> Path:
 
 def wait_for(found, seconds: float = 120):
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if result := found():
-            return result
+    while not (result := found()):
+        assert time.monotonic() < end, "it did not come"
         time.sleep(0.1)
-    raise AssertionError("it did not come")
+    return result

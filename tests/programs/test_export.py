@@ -32,16 +32,13 @@ def run(*arguments: object, photos) -> None:
 def test_another_size_drops_the_figures_that_belong_to_the_old_one(photos, tmp_path):
     info = CheckpointInfo(("background", "upper", "lower", "full"), 64, 64, metrics={"miou": 0.5})
     save_checkpoint(tmp_path / "a.pth", trained_like("u2netp", 4), info)
-    run(
-        "--checkpoint_path", tmp_path / "a.pth", "--output", tmp_path / "b.pth", "--fine_width", 96, photos=photos
-    )  # fmt: skip
+    flags = ["--checkpoint_path", tmp_path / "a.pth", "--output", tmp_path / "b.pth", "--fine_width", 96]
+    run(*flags, photos=photos)
     exported = load_network(tmp_path / "b.pth")[1]
     assert (exported.height, exported.width, exported.metrics) == (64, 96, None)
 
 
-def test_an_export_that_labels_photographs_differently_is_refused_and_leaves_nothing(
-    tiny_checkpoint, photos, tmp_path, monkeypatch
-):
+def test_an_export_that_labels_photos_differently_is_refused(tiny_checkpoint, photos, tmp_path, monkeypatch):
     def broken(network, info, target):
         with torch.no_grad():
             network.outconv.bias[3] += 100
@@ -88,11 +85,9 @@ def test_what_is_missing_or_there_already_is_one_line(tiny_checkpoint, tmp_path)
     (tmp_path / "pytorch_model.bin").touch()
     (tmp_path / "a.json").touch()
     for output, words in (
-        (tiny_checkpoint, "exists"),
-        (tmp_path / "pytorch_model.xml", "pytorch_model.bin exists"),
-        (tmp_path / "a.onnx", "a.json exists"),
-        (tmp_path / "a.h5", "must end in .pth, .safetensors, .onnx"),
-    ):
+        (tiny_checkpoint, "exists"), (tmp_path / "pytorch_model.xml", "pytorch_model.bin exists"),
+        (tmp_path / "a.onnx", "a.json exists"), (tmp_path / "a.h5", "must end in .pth, .safetensors, .onnx"),
+    ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             ExportOptions.parse(["--checkpoint_path", str(tiny_checkpoint), "--output", str(output)])
 

@@ -15,10 +15,8 @@ def label_map(value: int, rows: int) -> np.ndarray:
 
 
 def test_a_mask_is_right_by_the_iou_of_the_garments_class():
-    assert compare(label_map(2, 5), label_map(2, 5), NAMES) == (
-        True,
-        "lower, 50.0 % of the photo. Found: lower 50.0 %. IoU 1.00.",
-    )
+    right = (True, "lower, 50.0 % of the photo. Found: lower 50.0 %. IoU 1.00.")
+    assert compare(label_map(2, 5), label_map(2, 5), NAMES) == right
     assert not compare(label_map(1, 5), label_map(2, 5), NAMES)[0]  # the right place, another class
     assert not compare(label_map(2, 7), label_map(2, 5), NAMES)[0]
 
@@ -30,9 +28,8 @@ def test_a_photo_without_clothes_is_right_if_next_to_none_are_found():
 
 def test_no_garment_of_the_samples_is_trained_on():
     left_out = set((ROOT / "recipes/validation_garments.csv").read_text().split())
-    garments = [
-        source["source"].rpartition("/")[2] for source in read_sources() if "clothing-dataset" in source["source"]
-    ]
+    sources = [source["source"] for source in read_sources()]
+    garments = [source.rpartition("/")[2] for source in sources if "clothing-dataset" in source]
     assert len(garments) == 17 and set(garments) <= left_out
 
 

@@ -5,7 +5,6 @@ import os
 from dataclasses import fields
 
 import pytest
-import yaml
 
 from options.app_options import AppOptions
 from options.base_options import check_limits, option
@@ -17,25 +16,9 @@ from tests.helpers import ROOT, run_script
 from utils.errors import UserError
 
 # What a run of an earlier version recorded: 8e8a5ad, before options files could be read.
-OLD_RECORD = """
-name: old
-distributed: false
-image_folder: dolls
-df_path: dolls.csv
-class_map: null
-fine_width: 64
-fine_height: 64
-smaller_first: ['0.5:0.75']
-mean: 0.5
-std: 0.5
-max_dataset_size: .inf
-class_weights: null
-clip_grad: 5.0
-precision: fp32
-iter: 8
-resume: false
-save_dir: results/old
-logs_dir: logs/old
+OLD_RECORD = """{name: old, distributed: false, image_folder: dolls, df_path: dolls.csv, class_map: null,
+fine_width: 64, fine_height: 64, smaller_first: ['0.5:0.75'], mean: 0.5, std: 0.5, max_dataset_size: .inf,
+class_weights: null, clip_grad: 5.0, precision: fp32, iter: 8, resume: false, save_dir: results/old, logs_dir: logs/old}
 """
 
 
@@ -67,12 +50,9 @@ def test_published_training_defaults_stand():
     assert {key: getattr(options, key) for key in published} == published
 
 
-def test_every_option_is_on_the_command_line_and_booleans_go_both_ways():
-    options = TrainOptions.parse(
-        ["--batchSize", "4", "--no-continue_train", "--serial_batches", "--lr", "1e-3", "--class_weights", "1", "2"]
-    )
-    assert (options.batchSize, options.continue_train, options.serial_batches) == (4, False, True)
-    assert (options.lr, options.class_weights) == (1e-3, [1.0, 2.0])
+def test_booleans_go_both_ways_and_what_differs_from_the_defaults_is_told():
+    options = TrainOptions.parse(["--batchSize", "4", "--no-continue_train", "--serial_batches", "--lr", "1e-3"])
+    assert (options.batchSize, options.continue_train, options.serial_batches, options.lr) == (4, False, True, 1e-3)
     assert options.changed().startswith("batchSize=4")
 
 
@@ -101,18 +81,13 @@ def test_help_has_the_programs_own_groups_first_and_says_what_values_are(capsys)
     assert text.index("outputs:") < text.index("--crop_margin") < text.index("try-on:") < text.index("--preset")
 
 
-@pytest.mark.parametrize(
-    ("limits", "value", "words"),
-    [
-        ({"at_least": 1}, 0, "--x 0 is too small, it must be at least 1"),
-        ({"at_most": 4}, 4.5, "--x 4.5 is too large, it must be at most 4"),
-        ({"below": 1}, 1.0, "--x 1.0 is too large, it must be below 1"),
-        ({}, float("nan"), "--x is not a number"),
-        ({}, float("inf"), "--x inf must be finite"),
-        ({}, -float("inf"), "--x -inf must be finite"),
-        ({"at_least": 0}, [1.0, -1.0], "--x -1.0 is too small"),
-    ],
-)
+@pytest.mark.parametrize(("limits", "value", "words"), [
+    ({"at_least": 1}, 0, "--x 0 is too small, it must be at least 1"),
+    ({"at_most": 4}, 4.5, "--x 4.5 is too large, it must be at most 4"),
+    ({"below": 1}, 1.0, "--x 1.0 is too large, it must be below 1"), ({}, float("nan"), "--x is not a number"),
+    ({}, float("inf"), "--x inf must be finite"), ({}, -float("inf"), "--x -inf must be finite"),
+    ({"at_least": 0}, [1.0, -1.0], "--x -1.0 is too small"),
+])  # fmt: skip
 def test_values_out_of_their_limits_are_refused(limits, value, words):
     (item,) = fields(dataclasses.make_dataclass("Limited", [("x", float, option(2.0, **limits))]))
     with pytest.raises(UserError, match=words):
@@ -124,7 +99,8 @@ def test_values_out_of_their_limits_are_refused(limits, value, words):
 @pytest.mark.parametrize(
     "arguments",
     [
-        "--lr nan", "--val_df_path x.csv", "--close_ups 0.3", "--augment full --close_ups 0.3 --min_crop_area 0.03",
+        "--lr nan", "--data_root /data", "--val_df_path x.csv", "--close_ups 0.3",
+        "--augment full --close_ups 0.3 --min_crop_area 0.03",
         "--seed 99999999999999999999", "--batchSize 1 --fine_width 32 --fine_height 32",
         *(f"--smaller_first {sizes}" for sizes in ["0.5", "a:b", "2:0.5", "0.5:1", "0:0.5", "0.5:nan"]),
         "--smaller_first 0.5:0.6 0.7:0.6",
@@ -133,14 +109,6 @@ def test_values_out_of_their_limits_are_refused(limits, value, words):
 def test_values_that_no_run_can_use_are_refused(arguments):
     with pytest.raises(UserError, match="SCALE:UNTIL" if "smaller_first" in arguments else "--"):
         TrainOptions.parse(arguments.split())
-
-
-@pytest.mark.parametrize("arguments", ["--batchSize many", "--optimizer sgd", "--batch 4"])
-def test_unknown_options_and_choices_exit_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as end:
-        TrainOptions.parse(arguments.split())
-    assert end.value.code == 2
-    assert "error:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
@@ -166,20 +134,11 @@ def test_the_threads_of_the_network_can_be_set(program):
 def test_defaults_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("options.base_options.ROOT", tmp_path / "repository")
-    path = tmp_path / "repository/prev_checkpoints/cloth_segm_unet_surgery.pth"
-    path.parent.mkdir(parents=True)
-    path.touch()
-    assert TrainOptions.parse([]).unet_checkpoint == str(path)
-    (tmp_path / "prev_checkpoints").mkdir()
-    (tmp_path / "prev_checkpoints/cloth_segm_unet_surgery.pth").touch()  # the working directory comes first
-    assert TrainOptions.parse([]).unet_checkpoint == "prev_checkpoints/cloth_segm_unet_surgery.pth"
-
-
-def test_resolved_options_are_saved_as_yaml(tmp_path):
-    options = TrainOptions.parse(["--name", "x", "--iter", "7"])
-    options.save(tmp_path / "run" / "training_options.yml")
-    saved = yaml.safe_load((tmp_path / "run" / "training_options.yml").read_text())
-    assert saved == vars(options)
+    name = "prev_checkpoints/cloth_segm_unet_surgery.pth"
+    for folder, found in (("repository", str(tmp_path / "repository" / name)), ("", name)):  # first: where one works
+        (tmp_path / folder / name).parent.mkdir(parents=True)
+        (tmp_path / folder / name).touch()
+        assert TrainOptions.parse([]).unet_checkpoint == found
 
 
 @pytest.mark.parametrize("flag", ["--local-rank=1", "--local_rank=1"])
@@ -217,25 +176,14 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
     assert (options.batchSize, options.augment, options.lr) == (8, "none", 1e-3)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("no_such: 1", "unknown option no_such"),
-        ("batchSize: many", "--batchSize: invalid int value: 'many'"),
-        ("batchSize: 2.0", "invalid int value"),
-        ("batchSize: true", "invalid int value"),
-        ("batchSize: null", "invalid int value"),
-        ("batchSize: [2]", "invalid int value"),
-        ("batchSize: 0", "--batchSize 0 is too small"),
-        ("lr: .nan", "--lr is not a number"),
-        ("lr: fast", "--lr: invalid float value: 'fast'"),
-        ("name: 2024", "in quotes"),
-        ("continue_train: 'yes'", "true or false"),
-        ("optimizer: sgd", "--optimizer: invalid choice: 'sgd'"),
-        ("class_weights: []", "--class_weights: expected at least one argument"),
-        ("sources: 5", "sources is 5; it must be a mapping"),
-    ],
-)
+@pytest.mark.parametrize(("content", "words"), [
+    ("no_such: 1", "unknown option no_such"), ("batchSize: many", "--batchSize: invalid int value: 'many'"),
+    *((f"batchSize: {value}", "invalid int value") for value in ("2.0", "true", "null", "[2]")),
+    ("batchSize: 0", "--batchSize 0 is too small"), ("lr: .nan", "--lr is not a number"), ("name: 2024", "in quotes"),
+    ("continue_train: 'yes'", "true or false"), ("optimizer: sgd", "--optimizer: invalid choice: 'sgd'"),
+    ("class_weights: []", "--class_weights: expected at least one argument"),
+    ("sources: 5", "sources is 5; it must be a mapping"),
+])  # fmt: skip
 def test_mistakes_in_an_options_file_are_one_line_that_names_it(content, words, tmp_path):
     with pytest.raises(UserError) as caught:
         parse_file(tmp_path / "recipe.yml", content)
@@ -259,15 +207,11 @@ def test_a_resumed_run_takes_its_options_from_its_folder_and_a_new_one_may_take_
     assert (new.lr, new.class_weights, new.save_dir, new.logs_dir) == (0.01, [1, 2], "results/new", "logs/new")
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--lr", "0.02"], "--lr 0.02 contradicts the run in results/exp, which has 0.01"),
-        (["--batchSize", "4"], "--batchSize 4 contradicts"),
-        (["--class_weights", "1", "3"], "--class_weights"),
-        (["--no-continue_train"], "--continue_train False contradicts"),
-    ],
-)
+@pytest.mark.parametrize(("flags", "words"), [
+    (["--lr", "0.02"], "--lr 0.02 contradicts the run in results/exp, which has 0.01"),
+    (["--batchSize", "4"], "--batchSize 4 contradicts"), (["--class_weights", "1", "3"], "--class_weights"),
+    (["--no-continue_train"], "--continue_train False contradicts"),
+])  # fmt: skip
 def test_contradictions_are_refused_by_name(flags, words, run_dir):
     with pytest.raises(UserError) as caught:
         TrainOptions.parse(["--name", "exp", "--resume", *flags])
@@ -291,9 +235,8 @@ def test_a_moved_run_is_resumed_where_it_is(run_dir, tmp_path):
 
 
 def test_what_belongs_to_the_machine_or_the_end_may_change_and_the_last_part_says_how_it_goes_on(run_dir):
-    flags = ["--name", "exp", "--resume", "--iter", "90", "--device", "cpu"]
-    flags += ["--image_folder", "moved", "--nThreads", "7"]
-    options = TrainOptions.parse(flags)
+    flags = "--name exp --resume --iter 90 --device cpu --image_folder moved --nThreads 7"
+    options = TrainOptions.parse(flags.split())
     changed = (options.iter, options.device, options.image_folder, options.nThreads, options.lr)
     assert changed == (90, "cpu", "moved", 7, 0.01)
     options.save(run_dir / "training_options_from_00000010.yml")
@@ -309,18 +252,13 @@ def test_a_run_that_is_not_there_is_begun_and_the_first_process_says_so(tmp_path
         assert capsys.readouterr().out == said
 
 
-@pytest.mark.parametrize(
-    ("flags", "iterations", "expected"),
-    [
-        ([], 100, None),
-        (["--schedule", "poly"], 200, "learning rate is 0.145 instead of 0.0877, and images are 64x32 as before"),
-        (["--schedule", "cosine"], 200, "learning rate is 0.159 instead of 0.0691, and images are 64x32 as before"),
-        (["--warmup_iter", "100"], 200, "learning rate is 0.122 as before, and images are 64x32 as before"),
-        (["--smaller_first", "0.5:0.5"], 200, "is 0.2 as before, and images are 32x32 instead of 64x32"),
-        (["--smaller_first", "0.5:0.5"], 110, "is 0.2 as before, and images are 64x32 as before"),
-        (["--schedule", "poly"], 61, "learning rate is 0.00495 instead of 0.0877"),
-    ],
-)
+@pytest.mark.parametrize(("flags", "iterations", "expected"), [
+    ([], 100, None),
+    (["--schedule", "poly"], 200, "learning rate is 0.145 instead of 0.0877, and images are 64x32 as before"),
+    (["--warmup_iter", "100"], 200, "learning rate is 0.122 as before, and images are 64x32 as before"),
+    (["--smaller_first", "0.5:0.5"], 200, "is 0.2 as before, and images are 32x32 instead of 64x32"),
+    (["--schedule", "poly"], 61, "learning rate is 0.00495 instead of 0.0877"),
+])  # fmt: skip
 def test_what_another_number_of_iterations_changes_is_said(flags, iterations, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     common = ["--lr", "0.2", "--fine_width", "64", "--fine_height", "32", *flags]
@@ -330,15 +268,11 @@ def test_what_another_number_of_iterations_changes_is_said(flags, iterations, ex
     assert said is None or said.startswith(f"--iter {iterations} instead of 100: from iteration 60 on, ")
 
 
-def test_what_is_missing_is_one_line(run_dir, tmp_path):
-    for flags, words in (
-        (["--options", "none.yml"], "cannot read the options file none.yml"),
-        (["--options", "."], "cannot read the options file"),
-        (["--resume", "--name", "exp"], "cannot read the options file results/exp/training_options.yml"),
-    ):
-        (run_dir / "training_options.yml").unlink(missing_ok=True)
-        with pytest.raises(UserError, match=words):
-            TrainOptions.parse(flags)
+def test_what_is_missing_is_one_line(run_dir):
+    (run_dir / "training_options.yml").unlink()
+    for flags in ("--options none.yml", "--options .", "--resume --name exp"):
+        with pytest.raises(UserError, match="cannot read the options file "):
+            TrainOptions.parse(flags.split())
 
 
 def test_records_of_earlier_versions_are_accepted(tmp_path, monkeypatch):

@@ -8,15 +8,10 @@ import pytest
 from data.classes import CLOTHES
 from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.read import read_labels
-from scripts.prepare_products import (
-    CATEGORIES,
-    PrepareProductsOptions,
-    doubt,
-    find_garment,
-    for_validation,
-    main,
-    rows_of,
-)
+
+from scripts.prepare_products import (  # isort: skip
+    CATEGORIES, PrepareProductsOptions, doubt, find_garment, for_validation, main, rows_of,
+)  # fmt: skip
 from tests.helpers import assert_one_line_error, run_script, shared
 from utils.errors import UserError
 
@@ -57,14 +52,11 @@ def test_real_photographs_give_tables_that_training_reads(clone, saliency_onnx, 
     assert "13 photographs with a label that is known here" in said
     assert "1 no such file" in said
     folder = str(clone / "images")
-    products = read_labels(str(tmp_path / "out/products.csv"), folder, CLOTHES)
-    full = read_labels(str(tmp_path / "out/products_full.csv"), folder, CLOTHES)
-    others = read_labels(str(tmp_path / "out/products_others.csv"), folder, CLOTHES)
-    kept = read_labels(str(tmp_path / "out/products_val.csv"), folder, CLOTHES)
+    tables = [f"out/products{end}.csv" for end in ("", "_full", "_others", "_val")]
+    products, full, others, kept = (read_labels(str(tmp_path / table), folder, CLOTHES) for table in tables)
     assert not products.skipped.count and not full.skipped.count
     assert len(products) + len(full) + len(others) + len(kept) >= 10  # at most two are doubtful
-    assert len(kept) == 1 and all(for_validation(path.name) for path in kept.files)
-    assert not any(for_validation(path.name) for path in full.files)
+    assert len(kept) == 1 and [for_validation(path.name) for path in (*kept.files, *full.files)].count(True) == 1
     with (clone / "images.csv").open(newline="") as file:
         label_of = {f"{row['image']}.jpg": row["label"] for row in csv.DictReader(file)}
     expected = {"T-Shirt": 1, "Pants": 2, "Dress": 3, "Body": 3, "Outwear": SOME_CLOTHES}

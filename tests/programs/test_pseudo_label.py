@@ -54,10 +54,8 @@ def test_a_known_class_wins_over_words(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg")
     everything = encode_rle(np.ones((2, 2), bool))
     rows = [
-        ("a.jpg", everything, 2, 2, "unknown"),
-        ("a.jpg", everything, 2, 2, "clothes"),
-        ("a.jpg", "1 2", 2, 2, "10"),
-    ]
+        ("a.jpg", everything, 2, 2, "unknown"), ("a.jpg", everything, 2, 2, "clothes"), ("a.jpg", "1 2", 2, 2, "10"),
+    ]  # fmt: skip
     write_csv(tmp_path / "labels.csv", [COLUMNS, *rows])
     table = read_labels(str(tmp_path / "labels.csv"), str(tmp_path), CLOTHES)
     assert table.label_map(0).tolist() == [[3, SOME_CLOTHES], [3, SOME_CLOTHES]]

@@ -103,22 +103,15 @@ def test_sound_weights_arrive_whole_under_their_name_alone(serve, published, tmp
 
 
 # As gdown words it: the reason stands below a heading, in lines of its own.
-QUOTA = """Failed to retrieve file url:
-
-\tToo many users have viewed or downloaded this file recently. Please
-\ttry accessing the file again later.
-
-You may still be able to access the file from the browser:
-
-\thttps://drive.google.com/uc?id=some_id
-
+QUOTA = """Failed to retrieve file url:\n
+\tToo many users have viewed or downloaded this file recently. Please\n\ttry accessing the file again later.\n
+You may still be able to access the file from the browser:\n\n\thttps://drive.google.com/uc?id=some_id\n
 but Gdown can't. Please check connections and permissions."""
 FAULTS = {
     "web page": (lambda content: (b"<!DOCTYPE html><html>Quota exceeded</html>",), "is a web page"),
     "cut short": (lambda content: (content[:100_000], 200, len(content)), "failed"),
     "half a file": (lambda content: (content[: len(content) // 2],), "is not a checkpoint"),
     "not found": (lambda content: (b"gone", 404), "failed"),
-    "empty": (lambda content: (b"",), "is empty"),
     "quota": (gdown.exceptions.FileURLRetrievalError(QUOTA), "Too many users have viewed or downloaded this file"),
     "endless": (OSError("words " * 10_000), "words words"),
 }
