@@ -10,16 +10,11 @@ from data.audit.duplicates import LARGEST_DISTANCE, _close_hashes, correlation, 
 from tests.helpers import scene, write_scenes
 
 
-@pytest.mark.parametrize(
-    "alter",
-    [
-        lambda picture: picture.resize((130, 195), Image.Resampling.LANCZOS),
-        lambda picture: picture.resize((400, 600), Image.Resampling.BICUBIC),
-        lambda picture: picture.crop((3, 3, 197, 297)),
-        lambda picture: ImageEnhance.Brightness(picture).enhance(0.8),
-    ],
-    ids=["shrunk", "enlarged", "cropped a little", "darkened"],
-)
+@pytest.mark.parametrize("alter", [
+    lambda picture: picture.resize((130, 195), Image.Resampling.LANCZOS),
+    lambda picture: picture.resize((400, 600), Image.Resampling.BICUBIC),
+    lambda picture: picture.crop((3, 3, 197, 297)), lambda picture: ImageEnhance.Brightness(picture).enhance(0.8),
+], ids=["shrunk", "enlarged", "cropped a little", "darkened"])  # fmt: skip
 def test_an_altered_copy_is_a_near_duplicate(alter, tmp_path):
     image_folder, _ = write_scenes(tmp_path, {f"{i}.png": scene(i) for i in range(8)})
     alter(scene(5)).save(image_folder / "copy.jpg", quality=50)

@@ -34,34 +34,14 @@ HALVES = [
 COMPRESSED = library.encode(np.asfortranarray(BOX))["counts"].decode()
 
 
-@pytest.mark.parametrize(
-    "segmentation",
-    [
-        [RECTANGLE],
-        RECTANGLE,
-        [RECTANGLE, [1, 1, 2, 2]],
-        [RECTANGLE, [7, 6, 9, 6, 9, 9]],
-        [list(map(str, RECTANGLE))],
-        [list(map(float, RECTANGLE))],
-        [PAIRS],
-        PAIRS,
-        [[PAIRS]],
-        [[{"x": x, "y": str(y)} for x, y in PAIRS]],
-        json.dumps([RECTANGLE]),
-        RLE,
-        RLE | {"counts": COMPRESSED},
-        RLE | {"counts": f"b'{COMPRESSED}'"},
-        RLE | {"counts": list(map(float, RLE["counts"]))},
-        RLE | {"counts": list(map(str, RLE["counts"]))},
-        RLE | {"counts": " ".join(map(str, RLE["counts"]))},
-        RLE | {"counts": str(RLE["counts"])},
-        RLE | {"size": [float(HEIGHT), str(WIDTH)]},
-        {"counts": RLE["counts"]},
-        [RLE],
-        HALVES,
-        json.dumps(RLE),
-    ],
-)
+@pytest.mark.parametrize("segmentation", [
+    [RECTANGLE], RECTANGLE, [RECTANGLE, [1, 1, 2, 2]], [RECTANGLE, [7, 6, 9, 6, 9, 9]], [list(map(str, RECTANGLE))],
+    [list(map(float, RECTANGLE))], [PAIRS], PAIRS, [[PAIRS]], [[{"x": x, "y": str(y)} for x, y in PAIRS]],
+    json.dumps([RECTANGLE]), RLE, RLE | {"counts": COMPRESSED}, RLE | {"counts": f"b'{COMPRESSED}'"},
+    RLE | {"counts": list(map(float, RLE["counts"]))}, RLE | {"counts": list(map(str, RLE["counts"]))},
+    RLE | {"counts": " ".join(map(str, RLE["counts"]))}, RLE | {"counts": str(RLE["counts"])},
+    RLE | {"size": [float(HEIGHT), str(WIDTH)]}, {"counts": RLE["counts"]}, [RLE], HALVES, json.dumps(RLE),
+])  # fmt: skip
 def test_run_lengths_and_polygons_are_read_in_every_spelling(segmentation):
     assert np.array_equal(drawn(segmentation), BOX)
 
@@ -72,41 +52,26 @@ def test_polygons_may_reach_over_the_rim():
 
 BAD = [
     ([[6, 5, 20, 5, float("nan"), 25]], "far outside"),  # would hang the library
-    ([[6, 5, 20, 5, float("inf"), 25]], "far outside"),
-    ([[6, 5, 20, 5, 1e9, 25]], "far outside"),  # would crash it
-    ([[6, 5, 20, 5, 10**400, 25]], "not a list of numbers"),
-    ([[6, 5, 20, 25]], "fewer than three points"),
-    ([[]], "fewer than three points"),
-    ([[6, 5, 20, 5, 20, 25, 6]], "odd count"),
+    ([[6, 5, 20, 5, float("inf"), 25]], "far outside"), ([[6, 5, 20, 5, 1e9, 25]], "far outside"),  # would crash it
+    ([[6, 5, 20, 5, 10**400, 25]], "not a list of numbers"), ([[6, 5, 20, 25]], "fewer than three points"),
+    ([[]], "fewer than three points"), ([[6, 5, 20, 5, 20, 25, 6]], "odd count"),
     ([["6", "5", "x", "5", "20", "25"]], "not a list of numbers"),
-    ([[[[[[[6, 5], [20, 5], [20, 25]]]]]]], "not a list of numbers"),
-    ([None], "far outside|not a list|odd count"),
+    ([[[[[[[6, 5], [20, 5], [20, 25]]]]]]], "not a list of numbers"), ([None], "far outside|not a list|odd count"),
     ([[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "shares of the image"),
-    ([[0, 0, 1.01, 0, 1.01, 1, -0.01, 1]], "shares of the image"),
-    ([[31, 5, 40, 5, 40, 25, 31, 25]], "mostly outside"),
-    ([[10, -30, 20, -30, 20, 5]], "mostly outside"),
-    ([0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000, "outline"),
-    (None, "without a segmentation"),
-    ([], "without a segmentation"),
-    ({}, "without a segmentation"),
+    ([[0, 0, 1.01, 0, 1.01, 1, -0.01, 1]], "shares of the image"), ([[31, 5, 40, 5, 40, 25, 31, 25]], "mostly outside"),
+    ([[10, -30, 20, -30, 20, 5]], "mostly outside"), ([0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000, "outline"),
+    (None, "without a segmentation"), ([], "without a segmentation"), ({}, "without a segmentation"),
     ("mask.png", "neither polygons nor run-lengths"),
     (RLE | {"counts": RLE["counts"][:-2]}, "do not make up the image"),  # the library would read foreign memory
-    (RLE | {"counts": [*RLE["counts"], 5]}, "do not make up the image"),
-    (RLE | {"counts": [-5, 1205]}, "not numbers"),
-    (RLE | {"counts": [1199.5, 0.5]}, "not numbers"),
-    (RLE | {"counts": [True, 1199]}, "not numbers"),
-    (RLE | {"counts": "600 x"}, "not numbers"),
-    ([RLE, RLE | {"counts": [1199]}], "do not make up the image"),
-    (RLE | {"counts": [2**70]}, "do not make up the image"),
-    (RLE | {"counts": None}, "not numbers"),
-    (RLE | {"size": [WIDTH, HEIGHT]}, "another size"),
-    (RLE | {"counts": "Y12"}, "do not make up the image"),
-    (RLE | {"counts": ""}, "cannot be unpacked"),
-    (RLE | {"counts": "Y12V1P"}, "cannot be unpacked"),
-    (RLE | {"counts": "~~~~"}, "cannot be unpacked"),
-    (RLE | {"counts": "ünï"}, "cannot be unpacked"),
+    (RLE | {"counts": [*RLE["counts"], 5]}, "do not make up the image"), (RLE | {"counts": [-5, 1205]}, "not numbers"),
+    (RLE | {"counts": [1199.5, 0.5]}, "not numbers"), (RLE | {"counts": [True, 1199]}, "not numbers"),
+    (RLE | {"counts": "600 x"}, "not numbers"), ([RLE, RLE | {"counts": [1199]}], "do not make up the image"),
+    (RLE | {"counts": [2**70]}, "do not make up the image"), (RLE | {"counts": None}, "not numbers"),
+    (RLE | {"size": [WIDTH, HEIGHT]}, "another size"), (RLE | {"counts": "Y12"}, "do not make up the image"),
+    (RLE | {"counts": ""}, "cannot be unpacked"), (RLE | {"counts": "Y12V1P"}, "cannot be unpacked"),
+    (RLE | {"counts": "~~~~"}, "cannot be unpacked"), (RLE | {"counts": "ünï"}, "cannot be unpacked"),
     (RLE | {"counts": "oooooooooooooooo1"}, "cannot be unpacked"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("segmentation", "fault"), BAD)

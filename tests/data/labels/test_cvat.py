@@ -8,7 +8,7 @@ from PIL import Image
 
 from data.classes import CLOTHES, ClassTable
 from tests.data.labels.drawn import assert_in_register, read, save_photo
-from tests.data.labels.test_maps import LABEL
+from tests.data.labels.test_label_maps import LABEL
 from utils.errors import UserError
 
 LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\n{0}:250,50,83::\n{1}:36,179,83::\n"
@@ -37,15 +37,10 @@ def palette_map(label: np.ndarray) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize(
-    "picture",
-    [
-        Image.fromarray(COLOURS[LABEL]),
-        Image.fromarray(COLOURS[LABEL]).convert("RGBA"),
-        Image.fromarray(LABEL),
-        palette_map(LABEL),
-    ],
-)
+@pytest.mark.parametrize("picture", [
+    Image.fromarray(COLOURS[LABEL]), Image.fromarray(COLOURS[LABEL]).convert("RGBA"), Image.fromarray(LABEL),
+    palette_map(LABEL),
+])  # fmt: skip
 @pytest.mark.parametrize("below", ["", "SegmentationClass"])
 def test_maps_are_read_in_the_colours_of_labelmap(picture, below, export, tmp_path):
     folder = export(LABELMAP.format("T-Shirt", "dress"), picture)
@@ -64,20 +59,13 @@ def test_background_may_have_a_colour_and_a_class_map_may_name_labels(export, tm
     assert np.array_equal(table.label_map(0), LABEL)
 
 
-@pytest.mark.parametrize(
-    ("labelmap", "classes", "words"),
-    [
-        (LABELMAP.format("top", "frock"), CLOTHES, r"masks of unknown categories: frock \(1 masks\)"),
-        (
-            LABELMAP.format("top", "skirt"),
-            ClassTable(("top", "x"), (("top",), ("frock",))),
-            "names frock, .* not skirt",
-        ),
-        ("background:0,0,0::\ntop:1,2,3::\n", CLOTHES, r"colour that stands for no class.*\(36, 179, 83\)"),
-        ("background\ntop", CLOTHES, "is not CVAT's list of labels and colours"),
-        ("top:red::", CLOTHES, "is not CVAT's list of labels and colours"),
-    ],
-)
+@pytest.mark.parametrize(("labelmap", "classes", "words"), [
+    (LABELMAP.format("top", "frock"), CLOTHES, r"masks of unknown categories: frock \(1 masks\)"),
+    (LABELMAP.format("top", "skirt"), ClassTable(("top", "x"), (("top",), ("frock",))), "names frock, .* not skirt"),
+    ("background:0,0,0::\ntop:1,2,3::\n", CLOTHES, r"colour that stands for no class.*\(36, 179, 83\)"),
+    ("background\ntop", CLOTHES, "is not CVAT's list of labels and colours"),
+    ("top:red::", CLOTHES, "is not CVAT's list of labels and colours"),
+])  # fmt: skip
 def test_what_labelmap_does_not_explain_is_refused(labelmap, classes, words, export, tmp_path):
     with pytest.raises(UserError, match=words):
         read(export(labelmap, Image.fromarray(COLOURS[LABEL])), tmp_path / "photos", classes)

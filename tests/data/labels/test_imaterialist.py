@@ -41,38 +41,25 @@ def test_the_2020_edition_is_read(folder):
     assert np.array_equal(table.label_map(1), BOX * 2)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        ["a.jpg", RLE, 40.0, 30.0, "1.0"],
-        ["a.jpg", RLE, "40,0", "30,00", "1,0"],
-        ["a.jpg", RLE, "4E+01", "30.", "1."],
-        [" a.jpg ", f"  {RLE}" + " " * 5000, " 40 ", "30 " + " " * 3000, " 1 "],
-        ["a.jpg", RLE, 40, 30, "1.0_93_101"],
-        ["a.jpg", RLE, 40, 30, "1 _93"],
-        ["a.jpg", RLE.replace(" ", "\t", 3).replace(" ", "\r\n", 3).replace(" ", "   ", 3), 40, 30, 1],
-    ],
-)
+@pytest.mark.parametrize("row", [
+    ["a.jpg", RLE, 40.0, 30.0, "1.0"], ["a.jpg", RLE, "40,0", "30,00", "1,0"], ["a.jpg", RLE, "4E+01", "30.", "1."],
+    [" a.jpg ", f"  {RLE}" + " " * 5000, " 40 ", "30 " + " " * 3000, " 1 "], ["a.jpg", RLE, 40, 30, "1.0_93_101"],
+    ["a.jpg", RLE, 40, 30, "1 _93"],
+    ["a.jpg", RLE.replace(" ", "\t", 3).replace(" ", "\r\n", 3).replace(" ", "   ", 3), 40, 30, 1],
+])  # fmt: skip
 def test_numbers_are_understood_as_spreadsheets_and_pandas_write_them(row, folder):
     assert_box(read(write_csv(folder, row), folder))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-@pytest.mark.parametrize(
-    "content",
-    [
-        *(TABLE.replace(",", separator) for separator in SEPARATORS),
-        "sep=;\r\n" + TABLE.replace(",", ";"),
-        "\n\n" + TABLE,
-        TABLE.replace("\n", "\r\n"),
-        TABLE.replace("\n", "\r"),
-        TABLE + "\n\n,,,,\n , ,,,\n",
-        TABLE.replace("ImageId", " imageID ").replace("Height", "HEIGHT").replace("ClassId", "class_id"),
-        TABLE.replace("ImageId", ",ImageId").replace("a.jpg", "0,a.jpg"),  # pandas' index
-        '"' + TABLE.strip().replace(",", '","').replace("\n", '"\n"') + '"\n',
-        TABLE.replace("ClassId", "ClassId,AttributesId,").replace(",1\n", ",1,,,,,\n"),
-    ],
-)
+@pytest.mark.parametrize("content", [
+    *(TABLE.replace(",", separator) for separator in SEPARATORS), "sep=;\r\n" + TABLE.replace(",", ";"), "\n\n" + TABLE,
+    TABLE.replace("\n", "\r\n"), TABLE.replace("\n", "\r"), TABLE + "\n\n,,,,\n , ,,,\n",
+    TABLE.replace("ImageId", " imageID ").replace("Height", "HEIGHT").replace("ClassId", "class_id"),
+    TABLE.replace("ImageId", ",ImageId").replace("a.jpg", "0,a.jpg"),  # pandas' index
+    '"' + TABLE.strip().replace(",", '","').replace("\n", '"\n"') + '"\n',
+    TABLE.replace("ClassId", "ClassId,AttributesId,").replace(",1\n", ",1,,,,,\n"),
+])  # fmt: skip
 def test_separators_headers_line_ends_and_encodings_are_recognised(content, encoding, folder):
     (folder / "table.csv").write_bytes(content.encode(encoding))
     assert_box(read(folder / "table.csv", folder))
@@ -151,11 +138,10 @@ def test_a_class_map_may_name_categories(folder):
         read(write_csv(folder, ["a.jpg", *ROW], ["a.jpg", *ROW[:3], 10]), folder, classes)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("dress", 3), ("Shirt, Blouse", 1), ("T-shirts", 1), ("upper", 1), ("Lower body", 2), ("trousers", 2),
-     ("jeans_3", 2), ("sling dress_93_101", 3), ("shoe", 0), ("left-arm", 0)],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "value"), [
+    ("dress", 3), ("Shirt, Blouse", 1), ("T-shirts", 1), ("upper", 1), ("Lower body", 2), ("trousers", 2),
+    ("jeans_3", 2), ("sling dress_93_101", 3), ("shoe", 0), ("left-arm", 0),
+])  # fmt: skip
 def test_names_of_categories_are_read_in_place_of_numbers(name, value, folder):
     assert_box(read(write_csv(folder, ["a.jpg", *ROW[:3], name]), folder), value)
 

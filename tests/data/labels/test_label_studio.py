@@ -9,7 +9,7 @@ from PIL import Image
 
 from data.classes import CLOTHES, ClassTable
 from tests.data.labels.drawn import assert_in_register, read, save_photo
-from tests.data.labels.test_maps import LABEL
+from tests.data.labels.test_label_maps import LABEL
 from utils.errors import UserError
 
 
@@ -26,17 +26,13 @@ def export(folder: Path, task: int, label: np.ndarray = LABEL, tags: tuple = ("T
     return folder / "export"
 
 
-@pytest.mark.parametrize(
-    ("photos", "tasks"),
-    [
-        (("task-1.jpg", "task-12.jpg"), None),
-        (("1.jpg", "12.jpg"), None),
-        (("a.jpg", "b.jpg"), [{"id": 1, "data": {"image": "/data/upload/3/3f9ab2c1-a.jpg"}},
-                              {"id": 12, "data": {"image": "s3://bucket/b.jpg", "note": "x"}}]),
-        (("a.jpg", "b.jpg"), [{"id": 1, "data": {"photo": "https://example.com/a.jpg?x=1"}},
-                              {"id": 12, "data": {"photo": "b"}}, {"id": 13, "data": None}, 5]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("photos", "tasks"), [
+    (("task-1.jpg", "task-12.jpg"), None), (("1.jpg", "12.jpg"), None),
+    (("a.jpg", "b.jpg"), [{"id": 1, "data": {"image": "/data/upload/3/3f9ab2c1-a.jpg"}}, {"id": 12,
+     "data": {"image": "s3://bucket/b.jpg", "note": "x"}}]),
+    (("a.jpg", "b.jpg"), [{"id": 1, "data": {"photo": "https://example.com/a.jpg?x=1"}}, {"id": 12,
+     "data": {"photo": "b"}}, {"id": 13, "data": None}, 5]),
+])  # fmt: skip
 def test_all_maps_of_a_task_are_put_together(photos, tasks, tmp_path):
     flipped = LABEL[:, ::-1]
     for photo, task, label in zip(photos, (1, 12), (LABEL, flipped), strict=True):

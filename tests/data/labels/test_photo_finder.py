@@ -25,36 +25,18 @@ from tests.helpers import flags_of, run_here
 from utils.errors import UserError
 
 FOUND = [
-    ("a.jpeg", "a"),
-    ("a.JPG", "a"),
-    ("a.png", "a"),
-    ("A.JPG", "a.jpg"),
-    ("a.png", "a.jpg"),
-    ("2019.05.17.jpg", "2019.05.17"),
-    ("look.v2.JPEG", "LOOK.V2.jpg"),
-    ("deep/er/a.jpg", r"deep\er\a.jpg"),
-    ("deep/a.jpeg", r".\deep\a"),
-    ("a.jpg", "train/a.jpg"),
-    ("a.jpg", r"C:\data\train\a.jpg"),
-    ("a.jpg", "/home/me/train/a"),
-    ("a.jpg", "../data/train/a.jpg"),
-    ("train/a.jpg", "a.jpg"),
-    ("cafe\u0301.jpg", "caf\u00e9"),
-    ("a.jpg", "https://example.com/shots/a.jpg"),
-    ("a.jpg", "https://example.com/shots/a.jpg?X-Amz-Date=2024&sig=%2F"),
-    ("a.jpg", "s3://bucket/shots/a.jpg"),
-    ("a.jpg", "gs://bucket/a.jpg"),
-    ("a.jpg", "file:///home/me/a.jpg"),
-    ("my shot.jpg", "http://localhost:8080/data/my%20shot.jpg"),
-    ("a.jpg", "/data/local-files/?d=shots%2Fa.jpg"),
-    ("a.jpg", "/data/upload/3/3f9ab2c1-a.jpg"),
-    ("a.jpg", "3f9ab2c1-a"),
-    ("a.jpg", r"..\\..\\upload\\3f9ab2c1-a.jpg"),
-    ("my shot.jpg", "https://example.com/upload/3f9ab2c1-my%20shot.jpg"),
-    ("3f9ab2c1-a.jpg", "3f9ab2c1-a.jpg"),
-    ("50%.jpg", "50%.jpg"),
-    ("a?b.jpg", "a?b"),
-]
+    ("a.jpeg", "a"), ("a.JPG", "a"), ("a.png", "a"), ("A.JPG", "a.jpg"), ("a.png", "a.jpg"),
+    ("2019.05.17.jpg", "2019.05.17"), ("look.v2.JPEG", "LOOK.V2.jpg"), ("deep/er/a.jpg", r"deep\er\a.jpg"),
+    ("deep/a.jpeg", r".\deep\a"), ("a.jpg", "train/a.jpg"), ("a.jpg", r"C:\data\train\a.jpg"),
+    ("a.jpg", "/home/me/train/a"), ("a.jpg", "../data/train/a.jpg"), ("train/a.jpg", "a.jpg"),
+    ("cafe\u0301.jpg", "caf\u00e9"), ("a.jpg", "https://example.com/shots/a.jpg"),
+    ("a.jpg", "https://example.com/shots/a.jpg?X-Amz-Date=2024&sig=%2F"), ("a.jpg", "s3://bucket/shots/a.jpg"),
+    ("a.jpg", "gs://bucket/a.jpg"), ("a.jpg", "file:///home/me/a.jpg"),
+    ("my shot.jpg", "http://localhost:8080/data/my%20shot.jpg"), ("a.jpg", "/data/local-files/?d=shots%2Fa.jpg"),
+    ("a.jpg", "/data/upload/3/3f9ab2c1-a.jpg"), ("a.jpg", "3f9ab2c1-a"), ("a.jpg", r"..\\..\\upload\\3f9ab2c1-a.jpg"),
+    ("my shot.jpg", "https://example.com/upload/3f9ab2c1-my%20shot.jpg"), ("3f9ab2c1-a.jpg", "3f9ab2c1-a.jpg"),
+    ("50%.jpg", "50%.jpg"), ("a?b.jpg", "a?b"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("file", "name"), FOUND)
@@ -150,10 +132,9 @@ def test_rotations_that_the_size_does_not_decide_are_counted_and_labels_taken_as
     assert line in result.stdout, result.stderr
 
 
-@pytest.mark.parametrize(
-    ("photo", "stated"),
-    [((480, 640), (800, 600)), ((480, 640), (600, 640)), ((640, 640), (2**20, 2**20)), ((480, 640), (0, 0))],
-)  # width x height
+@pytest.mark.parametrize(("photo", "stated"), [
+    ((480, 640), (800, 600)), ((480, 640), (600, 640)), ((640, 640), (2**20, 2**20)), ((480, 640), (0, 0)),
+])  # fmt: skip  # width x height
 def test_labels_of_another_shape_are_a_fault_with_both_sizes(photo, stated, tmp_path):
     Image.new("RGB", photo).save(tmp_path / "a.jpg")
     with pytest.raises(UserError) as error:

@@ -60,11 +60,6 @@ def test_photos_keep_their_own_masks():
     assert np.array_equal(runs, np.concatenate((first[0][1], first[1][1])))
 
 
-def test_a_photo_without_masks_is_background():
-    assert not table_of([]).label_map(0).any()
-    assert len(LabelTable.pack([])) == 0
-
-
 # Rows of a reader
 
 

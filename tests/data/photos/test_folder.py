@@ -106,22 +106,15 @@ def test_results_behind_a_link_are_left_out(tmp_path):
     assert found(photos, leave_out=results) == ["a.jpg"]
 
 
-@pytest.mark.parametrize(
-    ("sources", "folder", "photos"),
-    [
-        ("a", "a", "1.jpg sub/2.png"),
-        ("a/1.jpg", "a", "1.jpg"),
-        ("notes.txt", ".", "notes.txt"),  # alone, a file is taken whatever its name
-        ("a/1.jpg b/1.jpg", ".", "a/1.jpg b/1.jpg"),
-        ("a/1.jpg a/sub", "a", "1.jpg sub/2.png"),  # as a shell expands a/*
-        ("a a/1.jpg a/../a/sub", "a", "1.jpg sub/2.png"),  # each once
-        ("a/sub b", ".", "a/sub/2.png b/1.jpg"),
-        ("b notes.txt", ".", "b/1.jpg"),
-        ("*/1.jpg", ".", "a/1.jpg b/1.jpg"),  # where no shell expands it
-        ("**/*.png", "a/sub", "2.png"),
-        ("b link", ".", "b/1.jpg link/2.png"),
-    ],
-)
+@pytest.mark.parametrize(("sources", "folder", "photos"), [
+    ("a", "a", "1.jpg sub/2.png"), ("a/1.jpg", "a", "1.jpg"),
+    ("notes.txt", ".", "notes.txt"),  # alone, a file is taken whatever its name
+    ("a/1.jpg b/1.jpg", ".", "a/1.jpg b/1.jpg"), ("a/1.jpg a/sub", "a", "1.jpg sub/2.png"),  # as a shell expands a/*
+    ("a a/1.jpg a/../a/sub", "a", "1.jpg sub/2.png"),  # each once
+    ("a/sub b", ".", "a/sub/2.png b/1.jpg"), ("b notes.txt", ".", "b/1.jpg"),
+    ("*/1.jpg", ".", "a/1.jpg b/1.jpg"),  # where no shell expands it
+    ("**/*.png", "a/sub", "2.png"), ("b link", ".", "b/1.jpg link/2.png"),
+])  # fmt: skip
 @pytest.mark.parametrize("absolute", [False, True])
 def test_files_folders_and_wildcards_give_photos_below_their_common_folder(
     sources, folder, photos, absolute, tmp_path, monkeypatch

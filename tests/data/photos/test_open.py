@@ -86,13 +86,10 @@ def test_common_formats_open_as_rgb(form):
     assert abs(photo.astype(int) - RED).max() < 12
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "corners"),
-    [
-        ("turned", (96, 64), "red red blue blue"), ("two_images", (64, 96), "red blue red blue"),
-        ("half_transparent", (64, 96), "white white red blue"), ("ten_bits", (64, 96), "red blue red blue"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "size", "corners"), [
+    ("turned", (96, 64), "red red blue blue"), ("two_images", (64, 96), "red blue red blue"),
+    ("half_transparent", (64, 96), "white white red blue"), ("ten_bits", (64, 96), "red blue red blue"),
+])  # fmt: skip
 def test_heic_files_open_upright_and_opaque_by_any_name(name, size, corners, tmp_path):
     """Files of the usual kinds, red at the left and blue at the right: libheif only reads here."""
     (tmp_path / "a.jpg").write_bytes((Path(__file__).parent / f"heic/{name}.heic").read_bytes())
@@ -148,14 +145,6 @@ def test_exif_rotation_is_applied(orientation, form):
     assert np.array_equal(photo[..., 0], upright)
 
 
-def test_a_photo_is_left_as_stored_where_that_is_asked_for():
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    content = encoded(NOISE, exif=exif.tobytes())
-    assert np.array_equal(opened(content, upright=False), NOISE)
-    assert np.array_equal(opened(content), np.rot90(NOISE, -1))
-
-
 def exif_with(*entries: bytes) -> bytes:
     return b"MM\0*\0\0\0\x08" + struct.pack(">H", len(entries)) + b"".join(entries) + bytes(4)
 
@@ -163,29 +152,24 @@ def exif_with(*entries: bytes) -> bytes:
 TURNED = struct.pack(">HHIHH", ORIENTATION, 3, 1, 6, 0)
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [TURNED, struct.pack(">HHII", ORIENTATION, 4, 1, 6), struct.pack(">HHI4s", ORIENTATION, 1, 1, b"\6\0\0\0")],
-    ids=["short", "long", "byte"],
-)
+@pytest.mark.parametrize("entry", [
+    TURNED, struct.pack(">HHII", ORIENTATION, 4, 1, 6), struct.pack(">HHI4s", ORIENTATION, 1, 1, b"\6\0\0\0"),
+], ids=["short", "long", "byte"])  # fmt: skip
 def test_an_orientation_of_an_odd_type_is_applied(entry):
     assert opened(jpeg_with((0xE1, b"Exif\0\0" + exif_with(entry)))).shape == (30, 40, 3)
 
 
-@pytest.mark.parametrize(
-    "entries",
-    [
-        [struct.pack(">HHII", 0x010F, 2, 2**31, 2**31)],  # a text beyond the file
-        [struct.pack(">HHII", 0x011A, 5, 1, 2**30)],  # a resolution beyond the file
-        [struct.pack(">HHII", 0x8769, 4, 1, 2**31)],  # further EXIF beyond the file
-        [struct.pack(">HHII", 0x8769, 2, 3, 0x41424300)],  # a text where a place should be
-        [struct.pack(">HHII", 0x8825, 4, 1, 8)],  # GPS within itself
-        [struct.pack(">HHII", 0x9286, 99, 7, 3)],  # no such type
-        [struct.pack(">HHII", 0x0128, 4, 1, 100_000)],  # a number larger than EXIF has room for
-        [struct.pack(">HHI4s", 0x0128, 2, 3, b"two\0")],  # a text where a number should be
-        [struct.pack(">HHI4s", 0x0132, 2, 4, b"\xff\xfe\xfd\0")],  # no text
-    ],
-)
+@pytest.mark.parametrize("entries", [
+    [struct.pack(">HHII", 0x010F, 2, 2**31, 2**31)],  # a text beyond the file
+    [struct.pack(">HHII", 0x011A, 5, 1, 2**30)],  # a resolution beyond the file
+    [struct.pack(">HHII", 0x8769, 4, 1, 2**31)],  # further EXIF beyond the file
+    [struct.pack(">HHII", 0x8769, 2, 3, 0x41424300)],  # a text where a place should be
+    [struct.pack(">HHII", 0x8825, 4, 1, 8)],  # GPS within itself
+    [struct.pack(">HHII", 0x9286, 99, 7, 3)],  # no such type
+    [struct.pack(">HHII", 0x0128, 4, 1, 100_000)],  # a number larger than EXIF has room for
+    [struct.pack(">HHI4s", 0x0128, 2, 3, b"two\0")],  # a text where a number should be
+    [struct.pack(">HHI4s", 0x0132, 2, 4, b"\xff\xfe\xfd\0")],  # no text
+])  # fmt: skip
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_broken_exif_beside_a_sound_orientation_still_turns_the_photo(form, entries):
     exif = exif_with(TURNED, *entries)
@@ -194,19 +178,11 @@ def test_broken_exif_beside_a_sound_orientation_still_turns_the_photo(form, entr
     assert open_photo(io.BytesIO(photo), (10, 10)).size[0] > open_photo(io.BytesIO(photo), (10, 10)).size[1]
 
 
-@pytest.mark.parametrize(
-    "exif",
-    [
-        b"",
-        b"nonsense",
-        b"II*\0",
-        b"MM\0*\xff\xff\xff\xff",
-        exif_with(struct.pack(">HHIHH", ORIENTATION, 3, 1, 99, 0)),
-        exif_with(struct.pack(">HHII", ORIENTATION, 5, 1, 2**31)),
-        exif_with(struct.pack(">HHI4s", ORIENTATION, 2, 4, b"six\0")),
-        exif_with(TURNED)[:12],
-    ],
-)
+@pytest.mark.parametrize("exif", [
+    b"", b"nonsense", b"II*\0", b"MM\0*\xff\xff\xff\xff", exif_with(struct.pack(">HHIHH", ORIENTATION, 3, 1, 99, 0)),
+    exif_with(struct.pack(">HHII", ORIENTATION, 5, 1, 2**31)),
+    exif_with(struct.pack(">HHI4s", ORIENTATION, 2, 4, b"six\0")), exif_with(TURNED)[:12],
+])  # fmt: skip
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_a_photo_with_an_orientation_that_cannot_be_read_is_taken_as_stored(form, exif):
     if form == "PNG":
@@ -223,18 +199,11 @@ def test_a_photo_with_an_orientation_that_cannot_be_read_is_taken_as_stored(form
     assert opened(content).shape == NOISE.shape
 
 
-@pytest.mark.parametrize(
-    "tags",
-    [
-        {34665: (4, 1, 2**31)},
-        {34665: (4, 1, 9)},
-        {34853: (2, 4, 8)},
-        {ORIENTATION: (5, 1, 2**31)},
-        {282: (2, 4, 0x41414141), 296: (3, 1, 3)},
-        {700: (1, 1000, 2**30), 34675: (7, 1000, 2**30)},
-        {270: (2, 2**31, 2**31)},
-    ],
-)
+@pytest.mark.parametrize("tags", [
+    {34665: (4, 1, 2**31)}, {34665: (4, 1, 9)}, {34853: (2, 4, 8)}, {ORIENTATION: (5, 1, 2**31)},
+    {282: (2, 4, 0x41414141), 296: (3, 1, 3)}, {700: (1, 1000, 2**30), 34675: (7, 1000, 2**30)},
+    {270: (2, 2**31, 2**31)},
+])  # fmt: skip
 def test_tiffs_with_broken_metadata_are_used(tags):
     assert np.array_equal(opened(tiff(NOISE, tags)), NOISE)
     turned = opened(tiff(NOISE, {ORIENTATION: (3, 1, 6), **tags}))
@@ -249,16 +218,13 @@ PNG_FAULTS = {
     "an international text of 5 MB": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + HUGE),
     "a text of an unknown compression": png_chunk(b"zTXt", b"Comment\0\7" + HUGE),
     "a text that is not compressed": png_chunk(b"zTXt", b"Comment\0\0" + b"nonsense"),
-    "an empty text": png_chunk(b"iTXt", b""),
-    "a profile of 5 MB": png_chunk(b"iCCP", b"profile\0\0" + HUGE),
+    "an empty text": png_chunk(b"iTXt", b""), "a profile of 5 MB": png_chunk(b"iCCP", b"profile\0\0" + HUGE),
     "a profile that is not compressed": png_chunk(b"iCCP", b"profile\0\0" + b"nonsense"),
-    "a resolution cut off": png_chunk(b"pHYs", b"\0"),
-    "primaries cut off": png_chunk(b"cHRM", b"\0" * 7),
-    "an animation of no frames": png_chunk(b"acTL", bytes(8)),
-    "an animation cut off": png_chunk(b"acTL", b"\0"),
+    "a resolution cut off": png_chunk(b"pHYs", b"\0"), "primaries cut off": png_chunk(b"cHRM", b"\0" * 7),
+    "an animation of no frames": png_chunk(b"acTL", bytes(8)), "an animation cut off": png_chunk(b"acTL", b"\0"),
     "EXIF in a text that is not hexadecimal": png_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nzzzz"),
     "an unknown chunk with a wrong check sum": png_chunk(b"abCd", b"x", check=5),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("at_end", [False, True], ids=["before the pixels", "behind the pixels"])
@@ -278,19 +244,17 @@ def test_what_can_be_read_beside_broken_metadata_still_counts():
 
 
 JPEG_FAULTS = {
-    "a profile cut off": (0xE2, b"ICC_PROFILE\0"),
-    "a profile of missing parts": (0xE2, b"ICC_PROFILE\0\3\7abc"),
+    "a profile cut off": (0xE2, b"ICC_PROFILE\0"), "a profile of missing parts": (0xE2, b"ICC_PROFILE\0\3\7abc"),
     "a profile of no sense": (0xE2, b"ICC_PROFILE\0\1\1" + b"x" * 200),
     "resources of Photoshop cut off": (0xED, b"Photoshop 3.0\x008BIM\x04"),
     "a resource of Photoshop without a name": (0xED, b"Photoshop 3.0\x008BIM\x04\x04"),
-    "Adobe's segment cut off": (0xEE, b"Adobe\0"),
-    "JFIF cut off": (0xE0, b"JFIF\0"),
+    "Adobe's segment cut off": (0xEE, b"Adobe\0"), "JFIF cut off": (0xE0, b"JFIF\0"),
     "several pictures cut off": (0xE2, b"MPF\0MM\0*\0\0\0\x08\0\1\xb0"),
     "several pictures of no sense": (0xE2, b"MPF\0" + b"\xff" * 40),
     "XMP of no sense": (0xE1, b"http://ns.adobe.com/xap/1.0/\0\xff\xfe<x"),
     "XMP with an absurd orientation": (0xE1, b'http://ns.adobe.com/xap/1.0/\0 tiff:Orientation="9" '),
     "a comment of no letters": (0xFE, b"\xff\xfe\0\x80"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", JPEG_FAULTS)
@@ -390,22 +354,12 @@ def test_floating_point_keeps_its_brightness(scale):
     assert abs(photo[..., 0] - (RAMP * scale / white * 255).clip(0, 255)).max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        (RAMP * 3, np.float32),  # 0..1 with lights beyond it, or 0..255 and black?
-        (RAMP * 20, np.float32),
-        (RAMP * 100, np.float32),
-        (RAMP * 300, np.float32),
-        (RAMP * 5000, np.float32),
-        (RAMP * 1e6, np.float32),
-        (RAMP * 2 - 1, np.float32),
-        (np.where(RAMP > 0.5, np.nan, RAMP), np.float32),
-        (np.where(RAMP > 0.5, np.inf, RAMP), np.float32),
-        (RAMP * 1e6, np.int32),
-        (RAMP * 300 - 100, np.int32),
-    ],
-)
+@pytest.mark.parametrize(("values", "kind"), [
+    (RAMP * 3, np.float32),  # 0..1 with lights beyond it, or 0..255 and black?
+    (RAMP * 20, np.float32), (RAMP * 100, np.float32), (RAMP * 300, np.float32), (RAMP * 5000, np.float32),
+    (RAMP * 1e6, np.float32), (RAMP * 2 - 1, np.float32), (np.where(RAMP > 0.5, np.nan, RAMP), np.float32),
+    (np.where(RAMP > 0.5, np.inf, RAMP), np.float32), (RAMP * 1e6, np.int32), (RAMP * 300 - 100, np.int32),
+])  # fmt: skip
 def test_brightness_of_an_unknown_white_is_refused(values, kind):
     with pytest.raises(PhotoError, match="brightness from .* white is not known; save it with 8 bits"):
         opened(tiff(values.astype(kind)))
@@ -562,19 +516,10 @@ def test_cmyk_is_converted_by_its_profile():
             assert np.ptp(photo.astype(int), axis=2).max() < 12  # grey
 
 
-@pytest.mark.parametrize(
-    "profile",
-    [
-        b"nonsense",
-        rgb_profile(P3)[:200],
-        rgb_profile(P3)[:128] + bytes(300),
-        b"\0" * 128,
-        profile_of(b"RGB ", {}),
-        cmyk_profile(),
-        profile_of(b"GRAY", {b"kTRC": gamma(1.0)}),
-    ],
-    ids=["nonsense", "cut off", "without tags", "zeros", "without curves", "for CMYK", "for grey"],
-)
+@pytest.mark.parametrize("profile", [
+    b"nonsense", rgb_profile(P3)[:200], rgb_profile(P3)[:128] + bytes(300), b"\0" * 128, profile_of(b"RGB ", {}),
+    cmyk_profile(), profile_of(b"GRAY", {b"kTRC": gamma(1.0)}),
+], ids=["nonsense", "cut off", "without tags", "zeros", "without curves", "for CMYK", "for grey"])  # fmt: skip
 def test_profiles_that_are_broken_or_for_other_colours_are_ignored(profile):
     assert np.array_equal(reopened(NOISE, icc_profile=profile), NOISE)
 
@@ -596,16 +541,11 @@ def test_large_jpegs_are_decoded_at_a_reduced_scale_that_suffices_and_in_srgb():
         assert abs(np.asarray(photo)[9, 9] - as_srgb(COLOURS[:1], P3)[0]).max() < 8
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"no image", "not an image"),
-        (b"", "not an image"),
-        (encoded(NOISE, "JPEG")[:700], "broken image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
-        (None, "no such file"),
-    ],
-)
+@pytest.mark.parametrize(("content", "reason"), [
+    (b"no image", "not an image"), (b"", "not an image"), (encoded(NOISE, "JPEG")[:700], "broken image"),
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
+    (None, "no such file"),
+])  # fmt: skip
 def test_bad_files_are_named_in_one_line(tmp_path, content, reason):
     if content is not None:
         (tmp_path / "a.jpg").write_bytes(content)

@@ -58,15 +58,11 @@ def test_an_image_of_any_mode_is_converted_as_its_file_is(mode):
         assert (np.asarray(found)[:, :15] == 255).all()  # hidden colours are laid over white
 
 
-@pytest.mark.parametrize(
-    ("image", "expected"),
-    [
-        (RGB.convert("YCbCr"), RGB), (RGB.convert("HSV"), RGB), (RGB.convert("RGBX"), RGB),
-        (hidden().convert("RGBa"), take_photo(hidden())),
-        (hidden().convert("LA").convert("La"), take_photo(hidden().convert("LA"))),
-    ],
-    ids=["YCbCr", "HSV", "RGBX", "RGBa", "La"],
-)  # fmt: skip
+@pytest.mark.parametrize(("image", "expected"), [
+    (RGB.convert("YCbCr"), RGB), (RGB.convert("HSV"), RGB), (RGB.convert("RGBX"), RGB),
+    (hidden().convert("RGBa"), take_photo(hidden())),
+    (hidden().convert("LA").convert("La"), take_photo(hidden().convert("LA"))),
+], ids=["YCbCr", "HSV", "RGBX", "RGBa", "La"])  # fmt: skip
 def test_modes_that_no_file_has_give_nearly_the_same_colours(image, expected):
     found = take_photo(image)
     assert found.mode == "RGB"
@@ -132,16 +128,13 @@ def test_anything_else_is_refused_with_the_types_that_are_taken(name):
     assert str(caught.value) == f"cannot take {described} as a photo; {TAKES}"
 
 
-@pytest.mark.parametrize(
-    ("source", "bgr", "words"),
-    [
-        (b"no image", False, "not an image in a format"), (b"", False, "not an image"),
-        ("absent.jpg", False, "no such file"),
-        (saved(RGB)[:300], False, "broken image"), (Image.open(io.BytesIO(saved(RGB)[:300])), False, "broken image"),
-        (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
-        ("a.png", True, "bgr is for arrays, not for a str"), (GREY, True, "bgr is for arrays of H x W x 3"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("source", "bgr", "words"), [
+    (b"no image", False, "not an image in a format"), (b"", False, "not an image"),
+    ("absent.jpg", False, "no such file"), (saved(RGB)[:300], False, "broken image"),
+    (Image.open(io.BytesIO(saved(RGB)[:300])), False, "broken image"),
+    (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
+    ("a.png", True, "bgr is for arrays, not for a str"), (GREY, True, "bgr is for arrays of H x W x 3"),
+])  # fmt: skip
 def test_what_cannot_be_opened_says_why(source, bgr, words):
     with pytest.raises(PhotoError, match=words):
         take_photo(source, bgr)

@@ -70,25 +70,15 @@ def torchvision(content: bytes, mode: ImageReadMode) -> np.ndarray:
 LABELS, COLOURS, BINARY = (lambda a: a), (lambda a: PALETTE[a]), (lambda a: 255 * np.uint8(a > 0))
 
 
-@pytest.mark.parametrize(
-    ("output", "read", "how", "expected"),
-    [
-        ("mask", pillow, None, LABELS),
-        ("mask", pillow, "RGB", COLOURS),
-        ("mask", torchvision, ImageReadMode.UNCHANGED, LABELS),
-        ("mask", torchvision, ImageReadMode.RGB, COLOURS),
-        ("mask", opencv, cv2.IMREAD_UNCHANGED, COLOURS),
-        ("mask", opencv, cv2.IMREAD_COLOR, COLOURS),
-        ("labels", pillow, None, LABELS),
-        ("labels", torchvision, ImageReadMode.UNCHANGED, LABELS),
-        ("labels", torchvision, ImageReadMode.GRAY, LABELS),
-        ("labels", opencv, cv2.IMREAD_UNCHANGED, LABELS),
-        ("labels", opencv, cv2.IMREAD_GRAYSCALE, LABELS),
-        ("binary", pillow, None, BINARY),
-        ("binary", torchvision, ImageReadMode.UNCHANGED, BINARY),
-        ("binary", opencv, cv2.IMREAD_GRAYSCALE, BINARY),
-    ],
-)
+@pytest.mark.parametrize(("output", "read", "how", "expected"), [
+    ("mask", pillow, None, LABELS), ("mask", pillow, "RGB", COLOURS),
+    ("mask", torchvision, ImageReadMode.UNCHANGED, LABELS), ("mask", torchvision, ImageReadMode.RGB, COLOURS),
+    ("mask", opencv, cv2.IMREAD_UNCHANGED, COLOURS), ("mask", opencv, cv2.IMREAD_COLOR, COLOURS),
+    ("labels", pillow, None, LABELS), ("labels", torchvision, ImageReadMode.UNCHANGED, LABELS),
+    ("labels", torchvision, ImageReadMode.GRAY, LABELS), ("labels", opencv, cv2.IMREAD_UNCHANGED, LABELS),
+    ("labels", opencv, cv2.IMREAD_GRAYSCALE, LABELS), ("binary", pillow, None, BINARY),
+    ("binary", torchvision, ImageReadMode.UNCHANGED, BINARY), ("binary", opencv, cv2.IMREAD_GRAYSCALE, BINARY),
+])  # fmt: skip
 def test_how_other_programs_read_the_masks(output, read, how, expected, segmentation, labels):
     values = read(encoded(segmentation, output), how).squeeze()
     assert np.array_equal(values[..., :3] if values.ndim == 3 else values, expected(labels))

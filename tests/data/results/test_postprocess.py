@@ -43,30 +43,13 @@ def test_each_garment_gets_the_class_of_most_of_its_pixels(small_strips):
         "333....1",
         "...3...1",  # joined over a corner
     )
-    expected = drawn(
-        "333....2",
-        "333.....",
-        "333....1",
-        "...3...1",
-    )
+    expected = drawn("333....2", "333.....", "333....1", "...3...1")
     assert np.array_equal(changed(labels, one_garment=True), expected)
 
 
 def test_specks_take_what_is_around_them(small_strips):
-    labels = drawn(
-        "1...222.",
-        "....212.",
-        "....222.",
-        "33......",
-        "33......",
-    )
-    expected = drawn(
-        "....222.",
-        "....222.",
-        "....222.",
-        "33......",
-        "33......",
-    )
+    labels = drawn("1...222.", "....212.", "....222.", "33......", "33......")
+    expected = drawn("....222.", "....222.", "....222.", "33......", "33......")
     assert np.array_equal(changed(labels, min_area=4), expected)
     assert not changed(labels, min_area=100).any()
 

@@ -9,8 +9,6 @@ import torch
 from PIL import Image
 
 from data.classes import CLOTHES
-from data.label_values import UNKNOWN
-from data.labels.no_clothes import read_no_clothes
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle, parse_rle
 from data.labels.table import LabelTable
@@ -58,21 +56,6 @@ def test_a_sample_is_image_label_trust_and_the_classes_that_can_be_there(tmp_pat
     torch.testing.assert_close(image, (photo - 0.5) / 0.5)
     assert (trust, teacher_trust) == pytest.approx((0.7, 0.2)) and present.tolist() == [True] * 4
     assert photos[Draw(0, 0, 0)].present.tolist() == [True, False, False, True]
-
-
-def test_a_photo_without_clothes_is_a_sample_of_background(tmp_path):
-    Image.new("RGB", (30, 40)).save(tmp_path / "a.jpg")
-    sample = samples(read_no_clothes(str(tmp_path)))[Draw(0, 0, 0)]
-    assert sample.image.shape == (3, 32, 32) and not sample.label.any()
-
-
-def test_unknown_pixels_come_out_as_unknown(tmp_path):
-    table = noisy_photos(tmp_path)
-    table.class_of_row[table.class_of_row == 2] = UNKNOWN
-    for augment in ("none", "full"):
-        photos = samples(table, augment=augment, close_ups=0.3)
-        labels = torch.stack([photos[Draw(0, 0, epoch)].label for epoch in range(10)])
-        assert labels.unique().tolist() == [0, 1, UNKNOWN]
 
 
 def test_a_sample_is_a_function_of_seed_and_draw(tmp_path):

@@ -26,19 +26,13 @@ def mask(path: Path, white: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("file", "white", "settings", "said"),
-    [
-        (CLOTH_MASK, 122_880, {}, []),
-        (CLOTH_MASK, 122_879, {}, ["fewer than 122,880 white pixels"]),
-        (CLOTH_MASK, 0, {}, ["1 masks are empty"]),
-        (AGNOSTIC_MASK, 0, {}, ["1 masks are empty"]),
-        (AGNOSTIC_MASK, 5, {}, []),
-        (CLOTH_MASK, 200_000, {"orientation": 6}, ["EXIF rotation"]),
-        (CLOTH_MASK, 200_000, {"size": (400, 601)}, ["2 sizes (1 of 400x600, 1 of 400x601)"]),
-        (CLOTH_MASK, 0, {"size": (9, 9), "orientation": 3}, ["EXIF", "empty", "sizes"]),
-    ],
-)
+@pytest.mark.parametrize(("file", "white", "settings", "said"), [
+    (CLOTH_MASK, 122_880, {}, []), (CLOTH_MASK, 122_879, {}, ["fewer than 122,880 white pixels"]),
+    (CLOTH_MASK, 0, {}, ["1 masks are empty"]), (AGNOSTIC_MASK, 0, {}, ["1 masks are empty"]),
+    (AGNOSTIC_MASK, 5, {}, []), (CLOTH_MASK, 200_000, {"orientation": 6}, ["EXIF rotation"]),
+    (CLOTH_MASK, 200_000, {"size": (400, 601)}, ["2 sizes (1 of 400x600, 1 of 400x601)"]),
+    (CLOTH_MASK, 0, {"size": (9, 9), "orientation": 3}, ["EXIF", "empty", "sizes"]),
+])  # fmt: skip
 def test_findings(tmp_path, file, white, settings, said):
     good = (photo(tmp_path / "good.jpg"), {(file, "any"): mask(tmp_path / "m/good.png", 200_000)})
     looked_at = (photo(tmp_path / "a.jpg", **settings), {(file, "any"): mask(tmp_path / "m/a.png", white)})
@@ -62,17 +56,12 @@ def test_a_greyed_photo_is_not_a_mask_and_a_photo_that_is_gone_is_passed_over(tm
     assert findings("viton", tmp_path, [(tmp_path / "gone.jpg", {})]) == []
 
 
-@pytest.mark.parametrize(
-    ("preset", "folder", "there", "said"),
-    [
-        ("viton", "test", [], ["IDM-VTON", "CatVTON"]),
-        ("agnostic", "test", ["test/vitonhd_test_tagged.json"], ["CatVTON"]),
-        ("viton", "test", ["test/vitonhd_test_tagged.json", "test_pairs_unpaired.txt"], []),
-        ("viton", "train", [], []),
-        ("gp-vton", "test", [], []),
-        ("dresscode", "test", [], []),
-    ],
-)
+@pytest.mark.parametrize(("preset", "folder", "there", "said"), [
+    ("viton", "test", [], ["IDM-VTON", "CatVTON"]),
+    ("agnostic", "test", ["test/vitonhd_test_tagged.json"], ["CatVTON"]),
+    ("viton", "test", ["test/vitonhd_test_tagged.json", "test_pairs_unpaired.txt"], []), ("viton", "train", [], []),
+    ("gp-vton", "test", [], []), ("dresscode", "test", [], []),
+])  # fmt: skip
 def test_files_that_a_data_set_lacks(tmp_path, preset, folder, there, said):
     (tmp_path / folder).mkdir()
     for name in there:

@@ -85,39 +85,25 @@ def test_the_page_has_the_table_of_loaders():
     assert page_table() in (ROOT / "docs/tryon.md").read_text(encoding="utf-8"), message
 
 
-@pytest.mark.parametrize(
-    ("preset", "photos", "name", "expected"),
-    [
-        # A mask has its photo's own name and suffix.
-        ("viton", ["a.jpg"], "a.jpg", ["cloth-mask/a.jpg"]),
-        ("viton", ["d.png"], "d.png", ["cloth-mask/d.png"]),
-        ("viton", ["b.JPG"], "b.JPG", ["cloth-mask/b.JPG"]),
-        ("viton", ["c.jpeg"], "c.jpeg", ["cloth-mask/c.jpeg"]),
-        ("viton", ["sub/e.f.tif"], "sub/e.f.tif", ["cloth-mask/sub/e.f.tif"]),
-        # A whole data set: garments and people in one run, everything else left alone.
-        ("viton", ["cloth/a.jpg", "image/p.jpg"], "cloth/a.jpg", ["cloth-mask/a.jpg"]),
-        (
-            "viton",
-            ["cloth/a.jpg", "image/p.jpg"],
-            "image/p.jpg",
-            ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"],
-        ),
-        ("viton", ["cloth/a.jpg", "openpose_img/a.jpg"], "openpose_img/a.jpg", None),
-        (
-            "viton",
-            ["test/cloth/a.jpg", "train/image/p.jpg"],
-            "train/image/p.jpg",
-            ["train/agnostic-mask/p_mask.png", "train/agnostic-v3.2/p.jpg"],
-        ),
-        ("agnostic", ["p.webp"], "p.webp", ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"]),
-        ("dresscode", ["dresses/images/7_1.jpg"], "dresses/images/7_1.jpg", ["dresses/masks/7_1.png"]),
-        ("dresscode", ["dresses/images/7_0.jpg"], "dresses/images/7_0.jpg", ["dresses/agnostic_masks/7_0.png"]),
-        ("dresscode", ["images/7_0.jpg"], "images/7_0.jpg", ["agnostic_masks/7_0.png"]),
-        ("dresscode", ["7_1.jpg"], "7_1.jpg", ["masks/7_1.png"]),
-        ("dresscode", ["images/7_0.jpg", "images/7_2.jpg"], "images/7_2.jpg", None),
-        ("gp-vton", ["a.jpg"], "a.jpg", ["cloth_mask-bytedance/a.png"]),
-    ],
-)
+@pytest.mark.parametrize(("preset", "photos", "name", "expected"), [
+    # A mask has its photo's own name and suffix.
+    ("viton", ["a.jpg"], "a.jpg", ["cloth-mask/a.jpg"]), ("viton", ["d.png"], "d.png", ["cloth-mask/d.png"]),
+    ("viton", ["b.JPG"], "b.JPG", ["cloth-mask/b.JPG"]), ("viton", ["c.jpeg"], "c.jpeg", ["cloth-mask/c.jpeg"]),
+    ("viton", ["sub/e.f.tif"], "sub/e.f.tif", ["cloth-mask/sub/e.f.tif"]),
+    # A whole data set: garments and people in one run, everything else left alone.
+    ("viton", ["cloth/a.jpg", "image/p.jpg"], "cloth/a.jpg", ["cloth-mask/a.jpg"]),
+    ("viton", ["cloth/a.jpg", "image/p.jpg"], "image/p.jpg", ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"]),
+    ("viton", ["cloth/a.jpg", "openpose_img/a.jpg"], "openpose_img/a.jpg", None),
+    ("viton", ["test/cloth/a.jpg", "train/image/p.jpg"], "train/image/p.jpg", ["train/agnostic-mask/p_mask.png",
+     "train/agnostic-v3.2/p.jpg"]),
+    ("agnostic", ["p.webp"], "p.webp", ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"]),
+    ("dresscode", ["dresses/images/7_1.jpg"], "dresses/images/7_1.jpg", ["dresses/masks/7_1.png"]),
+    ("dresscode", ["dresses/images/7_0.jpg"], "dresses/images/7_0.jpg", ["dresses/agnostic_masks/7_0.png"]),
+    ("dresscode", ["images/7_0.jpg"], "images/7_0.jpg", ["agnostic_masks/7_0.png"]),
+    ("dresscode", ["7_1.jpg"], "7_1.jpg", ["masks/7_1.png"]),
+    ("dresscode", ["images/7_0.jpg", "images/7_2.jpg"], "images/7_2.jpg", None),
+    ("gp-vton", ["a.jpg"], "a.jpg", ["cloth_mask-bytedance/a.png"]),
+])  # fmt: skip
 def test_where_the_files_of_a_photo_go(tmp_path, preset, photos, name, expected):
     layout = make(preset, tmp_path, *photos)
     names = layout.names([Path(photo) for photo in photos])
@@ -134,17 +120,12 @@ def test_folders_may_be_given_one_by_one(tmp_path):
     assert list(write(preset, tmp_path, "image/p.jpg")) == ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg"]
 
 
-@pytest.mark.parametrize(
-    ("preset", "photos", "message"),
-    [
-        ("agnostic", ["a.jpg", "a.png"], "a.jpg and a.png would have results of one name"),
-        ("agnostic", ["image/a.jpg", "image/A.jpg"], "results of one name"),
-        ("gp-vton", ["cloth/a.jpg", "cloth/a.png"], "results of one name"),
-        ("viton", ["a.heic"], r"cannot be \.heic"),
-        ("viton", ["a.webp"], r"save the photo as \.jpg or \.png"),
-        ("dresscode", ["a.jpg"], "names that end in _1 or _0"),
-    ],
-)
+@pytest.mark.parametrize(("preset", "photos", "message"), [
+    ("agnostic", ["a.jpg", "a.png"], "a.jpg and a.png would have results of one name"),
+    ("agnostic", ["image/a.jpg", "image/A.jpg"], "results of one name"),
+    ("gp-vton", ["cloth/a.jpg", "cloth/a.png"], "results of one name"), ("viton", ["a.heic"], r"cannot be \.heic"),
+    ("viton", ["a.webp"], r"save the photo as \.jpg or \.png"), ("dresscode", ["a.jpg"], "names that end in _1 or _0"),
+])  # fmt: skip
 def test_photos_that_a_preset_cannot_take(tmp_path, preset, photos, message):
     with pytest.raises(UserError, match=message):
         make(preset, tmp_path, *photos).names([Path(photo) for photo in photos])
@@ -155,17 +136,12 @@ def test_a_garment_of_any_suffix_may_share_its_name_with_another(tmp_path):
     assert len(make("viton", tmp_path, *photos).names([Path(photo) for photo in photos])) == 2
 
 
-@pytest.mark.parametrize(
-    ("folder", "photo", "categories", "expected"),
-    [
-        (".", "upper_body/images/1_0.jpg", ("any",), ["upper"]),
-        (".", "lower_body/images/1_0.jpg", ("any",), ["lower"]),
-        (".", "dresses/images/1_0.jpg", ("any",), ["full"]),
-        ("dresses", "images/1_0.jpg", ("any",), ["full"]),
-        ("dresses", "images/1_1.jpg", ("any",), ["any"]),  # a garment is masked whatever its class
-        (".", "images/1_0.jpg", ("lower",), ["lower"]),
-    ],
-)
+@pytest.mark.parametrize(("folder", "photo", "categories", "expected"), [
+    (".", "upper_body/images/1_0.jpg", ("any",), ["upper"]), (".", "lower_body/images/1_0.jpg", ("any",), ["lower"]),
+    (".", "dresses/images/1_0.jpg", ("any",), ["full"]), ("dresses", "images/1_0.jpg", ("any",), ["full"]),
+    ("dresses", "images/1_1.jpg", ("any",), ["any"]),  # a garment is masked whatever its class
+    (".", "images/1_0.jpg", ("lower",), ["lower"]),
+])  # fmt: skip
 def test_dresscode_says_by_its_folders_what_is_put_on(tmp_path, folder, photo, categories, expected):
     preset = make("dresscode", tmp_path / folder, photo, categories=categories)
     assert [category for _, category in preset.paths(tmp_path, Path(photo))] == expected
@@ -222,17 +198,13 @@ def test_a_parse_map_takes_the_place_of_the_networks_labels(tmp_path):
     assert not area[140:, 60:130].any()  # trousers stay but for the overlap
 
 
-@pytest.mark.parametrize(
-    ("content", "labels", "message"),
-    [
-        (None, "atr", "no parse map for a.jpg"),
-        (b"no picture", "atr", "cannot be read"),
-        (np.zeros((9, 9), np.uint8), "atr", "another size than its photo"),
-        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "atr", "its pixels are colours"),
-        (np.full((HEIGHT, WIDTH), 18, np.uint8), "atr", "value 18, which atr has not; see --parse_labels"),
-        (np.full((HEIGHT, WIDTH), 20, np.uint8), "lip", "value 20, which lip has not"),
-    ],
-)
+@pytest.mark.parametrize(("content", "labels", "message"), [
+    (None, "atr", "no parse map for a.jpg"), (b"no picture", "atr", "cannot be read"),
+    (np.zeros((9, 9), np.uint8), "atr", "another size than its photo"),
+    (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "atr", "its pixels are colours"),
+    (np.full((HEIGHT, WIDTH), 18, np.uint8), "atr", "value 18, which atr has not; see --parse_labels"),
+    (np.full((HEIGHT, WIDTH), 20, np.uint8), "lip", "value 20, which lip has not"),
+])  # fmt: skip
 def test_parse_maps_that_do_not_fit(tmp_path, content, labels, message):
     if isinstance(content, bytes):
         (tmp_path / "a.png").write_bytes(content)
