@@ -75,9 +75,6 @@ def test_an_opened_image_is_turned_upright_unless_told_otherwise(orientation):
     assert np.array_equal(take_photo(turned(orientation)), expected)
     assert (orientation == 1) == np.array_equal(expected, RGB)
     assert np.array_equal(take_photo(turned(orientation), upright=False), RGB)
-
-
-def test_an_upright_rgb_image_is_taken_as_it_is():
     assert take_photo(RGB) is RGB
 
 
