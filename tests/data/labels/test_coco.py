@@ -49,12 +49,6 @@ def read_coco(content: object, folder: Path, classes: ClassTable = CLOTHES, **op
     return read(path, folder, classes, **options)
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """A folder with one photo, a.jpg."""
-    return save_photo(tmp_path / "a.jpg").parent
-
-
 # Images and annotations
 
 
@@ -213,10 +207,9 @@ FILE = st.fixed_dictionaries(
 @fuzz
 @given(st.one_of(JSON, FILE, st.binary(max_size=100)))
 @example(b"\xff\xfe")
-def test_any_file_is_used_or_refused_in_one_line(tmp_path_factory, content):
-    folder = tmp_path_factory.getbasetemp()
+def test_any_file_is_used_or_refused_in_one_line(one_photo, content):
     try:
-        table = read_coco(content, save_photo(folder / "a.jpg").parent)
+        table = read_coco(content, one_photo)
     except UserError as error:
         assert "\n" not in str(error)
     else:

@@ -21,12 +21,6 @@ TABLE = f"{','.join(COLUMNS)}\na.jpg,{RLE},40,30,1\n"
 PACKED = gzip.compress(TABLE.encode())
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """A folder with one photo, a.jpg."""
-    return save_photo(tmp_path / "a.jpg").parent
-
-
 def assert_box(table: LabelTable, value: int = 1) -> None:
     """All rows are used, and together they are the box."""
     assert table.skipped.count == {}
@@ -132,24 +126,19 @@ def test_a_class_map_may_name_categories(folder):
     assert_box(read(write_csv(folder, ["a.jpg", *ROW]), folder, classes))
     rows = [["a.jpg", *ROW[:3], name] for name in ("Sari", "saris", "hats")]
     assert_box(read(write_csv(folder, *rows), folder, classes), 3)
-    with pytest.raises(UserError, match=r"names sari, which .* does not have, but not dress \(1 masks\)"):
-        read(write_csv(folder, ["a.jpg", *ROW], ["a.jpg", *ROW[:3], 10]), folder, classes)
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("dress", 3), ("Shirt, Blouse", 1), ("T-shirts", 1), ("upper", 1), ("Lower body", 2), ("trousers", 2),
-    ("jeans_3", 2), ("sling dress_93_101", 3), ("shoe", 0), ("left-arm", 0),
+    ("Shirt, Blouse", 1), ("upper", 1), ("Lower body", 2), ("jeans_3", 2), ("sling dress_93_101", 3), ("left-arm", 0),
 ])  # fmt: skip
-def test_names_of_categories_are_read_in_place_of_numbers(name, value, folder):
-    assert_box(read(write_csv(folder, ["a.jpg", *ROW[:3], name]), folder), value)
-
-
-def test_unknown_names_are_bad_rows_in_a_table_of_numbers_and_refused_among_names(folder):
-    unknown = [["a.jpg", *ROW[:3], name] for name in ("frock", "kilt", "frock")]
-    table = read(write_csv(folder, ["a.jpg", *ROW], *unknown), folder)
+def test_names_of_categories_are_read_in_place_of_numbers_and_unknown_ones_are_told(name, value, folder):
+    row = ["a.jpg", *ROW[:3]]
+    assert_box(read(write_csv(folder, [*row, name]), folder), value)
+    unknown = [[*row, name] for name in ("frock", "kilt", "frock")]
+    table = read(write_csv(folder, [*row, 1], *unknown), folder)
     assert table.skipped.lines() == ["skipped 3 row(s): unknown ClassId (first: row 2, a.jpg: 'frock')"]
     with pytest.raises(UserError, match=r"masks of unknown categories: frock \(2 masks\), kilt \(1 masks\)"):
-        read(write_csv(folder, ["a.jpg", *ROW[:3], "dress"], *unknown), folder)
+        read(write_csv(folder, [*row, "dress"], *unknown), folder)
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "-1", "-1.0", "nan", "None", "NULL", "[]", "-", "0 0"])
@@ -169,11 +158,6 @@ def test_the_real_set_is_read_whole(ccp_train, ccp_val):
 
 
 # Any text
-
-
-@pytest.fixture(scope="module")
-def one_photo(tmp_path_factory) -> Path:
-    return save_photo(tmp_path_factory.mktemp("fuzzed") / "a.jpg").parent
 
 
 def read_or_refuse(content: bytes, folder: Path) -> LabelTable | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.classes import CLOTHES, ClassTable
+from data.classes import ClassTable
 from tests.data.labels.drawn import assert_in_register, read, save_photo
 from tests.data.labels.test_label_maps import LABEL
 from utils.errors import UserError
@@ -48,16 +48,13 @@ def test_all_maps_of_a_task_are_put_together(photos, tasks, tmp_path):
     assert_in_register(table)
 
 
-def test_unknown_tags_are_refused_and_a_class_map_may_name_them(tmp_path):
+def test_unknown_tags_and_tasks_without_a_photo_are_refused_and_a_class_map_may_name_tags(tmp_path):
     save_photo(tmp_path / "photos/1.jpg", LABEL > 0)
     folder = export(tmp_path, 1, tags=("T-shirt", "frock"))
     with pytest.raises(UserError, match=r"masks of unknown categories: frock \(1 masks\)"):
         read(folder, tmp_path / "photos")
     classes = ClassTable(("frocks", "tops"), (("frock",), ("t-shirt",)))
     assert np.array_equal(read(folder, tmp_path / "photos", classes).label_map(0), np.array([0, 2, 1])[LABEL])
-
-
-def test_where_tasks_have_no_photo_the_missing_file_is_named(tmp_path):
-    save_photo(tmp_path / "photos/a.jpg")
+    other = save_photo(tmp_path / "others/a.jpg").parent  # of no task
     with pytest.raises(UserError, match="missing photo.*put its export as JSON beside the maps"):
-        read(export(tmp_path, 1), tmp_path / "photos", CLOTHES)
+        read(folder, other)

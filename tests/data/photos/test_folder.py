@@ -74,13 +74,10 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
 
 
 def test_links_to_photographs_count_as_photographs_even_those_that_lead_nowhere(tmp_path):
-    other = folder_with_photo(tmp_path / "other")
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "link.jpg").symlink_to(other / "a.jpg")
-    (folder / "lost.jpg").symlink_to("nowhere.jpg")  # whoever opens it says that there is no such file
-    (folder / "loop.jpg").symlink_to("loop.jpg")
-    assert found(folder) == found(folder, leave_out=folder / "results") == ["link.jpg", "loop.jpg", "lost.jpg"]
+    folder = folder_with_photo(tmp_path / "photos")
+    for name, target in (("link.jpg", "a.jpg"), ("lost.jpg", "nowhere.jpg"), ("loop.jpg", "loop.jpg")):
+        (folder / name).symlink_to(target)  # whoever opens a lost one says that there is no such file
+    assert found(folder) == found(folder, leave_out=folder / "results") == ["a.jpg", "link.jpg", "loop.jpg", "lost.jpg"]
 
 
 def test_results_are_left_out_wherever_they_lie(tmp_path):

@@ -45,11 +45,8 @@ def segmentation(labels) -> Segmentation:
 def test_pngs_have_8_bits_a_channel(segmentation, output, colour_type):
     content = encoded(segmentation, output)
     assert struct.unpack(">IIBB", content[16:26]) == (WIDTH, HEIGHT, 8, colour_type)
-
-
-def test_a_photo_of_few_classes_gets_the_same_palette(labels):
-    only_background = Segmentation.from_labels(np.zeros_like(labels), NAMES)
-    palette = Image.open(io.BytesIO(encoded(only_background, "mask"))).getpalette()
+    of_few_classes = encoded(Segmentation.from_labels(np.zeros((9, 9), np.uint8), NAMES), "mask")
+    palette = Image.open(io.BytesIO(of_few_classes)).getpalette()
     assert (len(palette), palette[:12]) == (3 * 256, [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
 
 
@@ -201,13 +198,10 @@ def test_the_box_of_a_garment_has_its_margin_within_the_photo():
     assert garment_box(labels, 0.3) == (5, 0, 55, 75)
 
 
-def test_pycocotools_reads_run_lengths_exactly_and_polygons_nearly():
-    coco = pytest.importorskip("pycocotools.mask")
+def test_pycocotools_reads_run_lengths_exactly():
     content = json.loads(encoded(soft(), "json"))["classes"]["upper"]
-    expected = soft().labels == 1
-    assert np.array_equal(coco.decode(content["coco_rle"]), expected)
-    drawn = coco.decode(coco.merge(coco.frPyObjects(content["polygons"], 200, 300))).astype(bool)
-    assert (drawn & expected).sum() > 0.98 * (drawn | expected).sum()
+    decoded = pytest.importorskip("pycocotools.mask").decode(content["coco_rle"])
+    assert np.array_equal(decoded, soft().labels == 1) and content["polygons"]
 
 
 def test_confidence_and_warnings():

@@ -19,10 +19,10 @@ def photo(path: Path, size: tuple[int, int] = (400, 600), orientation: int = 1) 
 
 
 def mask(path: Path, white: int) -> Path:
+    values = np.zeros(400 * 600, np.uint8)
+    values[:white] = 255
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.zeros((400, 600), np.uint8)
-    values.ravel()[:white] = 255
-    Image.fromarray(values).save(path)
+    Image.fromarray(values.reshape(400, 600)).save(path)
     return path
 
 
@@ -43,15 +43,13 @@ def test_findings(tmp_path, file, white, settings, said):
         assert "good" not in line
 
 
-def test_photos_written_at_one_size_are_what_counts(tmp_path):
-    results = {("cloth/{name}", "any"): photo(tmp_path / "out/cloth/a.jpg")}
-    other = {("cloth/{name}", "any"): photo(tmp_path / "out/cloth/b.jpg")}
-    photos = [(photo(tmp_path / "a.jpg", (9, 9), 6), results), (photo(tmp_path / "b.jpg", (7, 7)), other)]
+def test_what_is_no_finding(tmp_path):
+    photos = [  # written at one size: that counts
+        (photo(tmp_path / f"{name}.jpg", size, 6), {("cloth/{name}", "any"): photo(tmp_path / f"out/cloth/{name}.jpg")})
+        for name, size in (("a", (9, 9)), ("b", (7, 7)))
+    ]
     assert findings("viton", tmp_path, photos) == []
-
-
-def test_a_greyed_photo_is_not_a_mask_and_a_photo_that_is_gone_is_passed_over(tmp_path):
-    black = photo(tmp_path / "agnostic-v3.2/a.jpg")
+    black = photo(tmp_path / "agnostic-v3.2/a.jpg")  # a greyed photo is not a mask
     assert findings("agnostic", tmp_path, [(photo(tmp_path / "a.jpg"), {(GREYED, "any"): black})]) == []
     assert findings("viton", tmp_path, [(tmp_path / "gone.jpg", {})]) == []
 
