@@ -13,6 +13,7 @@ from data.classes import (
     folded,
     load_class_table,
 )
+from data.label_values import PALETTE
 from utils.errors import UserError
 
 
@@ -29,25 +30,23 @@ def test_categories_are_iMaterialists_46_and_agree_with_the_class_table():
     assert IMATERIALIST_CATEGORIES[23] == "shoe"
 
 
-def test_no_class_map_is_the_published_table():
+def test_no_class_map_is_the_published_table_in_the_published_colours():
     assert load_class_table(None) == CLOTHES
     assert CLOTHES.names == ("background", "upper", "lower", "full")
+    assert PALETTE[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    assert PALETTE.shape == (256, 3) and len({tuple(colour) for colour in PALETTE.tolist()}) == 256
 
 
 @pytest.mark.parametrize("suffix", ["yml", "yaml", "json"])
 def test_class_map_is_read_in_its_order_of_precedence(tmp_path, suffix):
-    content = {"dress": [10], "top": ["1", 0.0], "hat": [14, 99]}
+    content = {"dress": [10], "top": ["1", 0.0], "hat": [14, 99], "background": ["shoe", 13]}
     path = tmp_path / f"map.{suffix}"
-    path.write_text(json.dumps(content) if suffix == "json" else "dress: [10]\ntop: [1, 0]\nhat: [14, 99]\n")
+    path.write_text(
+        json.dumps(content) if suffix == "json" else "dress: [10]\ntop: [1, 0]\nhat: [14, 99]\nbackground: [shoe, 13]"
+    )
     table = load_class_table(str(path))
-    assert table == ClassTable(("dress", "top", "hat"), ((10,), (1, 0), (14, 99)))
+    assert table == ClassTable(("dress", "top", "hat"), ((10,), (1, 0), (14, 99)), ("shoe", 13))
     assert table.names == ("background", "dress", "top", "hat")
-
-
-def test_a_class_map_may_say_what_is_background(tmp_path):
-    (tmp_path / "map.yml").write_text("tops: [1]\nbackground: [shoe, 14]\n")
-    table = load_class_table(str(tmp_path / "map.yml"))
-    assert (table.names, table.background) == (("background", "tops"), ("shoe", 14))
 
 
 @pytest.mark.parametrize("names", [("T-Shirts", "tshirt", "T_SHIRT"), ("dresses", "Dress")])

@@ -30,27 +30,22 @@ def test_overlaps_between_classes_are_counted_in_pixels_and_photos(tmp_path):
     trousers = np.zeros((30, 20), bool)
     trousers[13:25, 4:10] = True  # 2 of its 12 rows lie under the shirt, which is 15 rows high
     append_rows(df_path, ("1.png", encode_rle(trousers), 30, 20, 6), ("1.png", encode_rle(trousers), 30, 20, 7))
-    counts = count_classes(read_labels(str(df_path), str(image_folder), CLOTHES), 4)
+    table = read_labels(str(df_path), str(image_folder), CLOTHES)
+    counts = count_classes(table, 4)
     assert counts.overlap_pixels == {(1, 2): 2 * 6}
     assert counts.overlap_photos == {(1, 2): 1}
     assert counts.covered.tolist() == [0, 2 * 15 * 20, 12 * 6, 0]  # trousers drawn twice cover no more
     assert counts.photos.tolist() == [0, 2, 1, 0]
-    assert counts.pixels == 2 * 30 * 20
-    assert counts.without_clothes == 0
+    assert (counts.pixels, counts.without_clothes) == (2 * 30 * 20, 0)
+    table.class_of_row[:] = UNKNOWN  # which is no class
+    counts = count_classes(table, 4)
+    assert (counts.covered.tolist(), counts.photos.tolist(), counts.overlap_pixels) == ([0] * 4, [0] * 4, {})
 
 
 def test_pixels_under_several_runs_count_once():
     runs = np.array([[50, 60], [0, 10], [5, 20], [6, 8], [9, 12], [20, 25], [50, 60]])
     assert covered(runs) == 35
     assert covered(runs[:0]) == 0
-
-
-def test_unknown_pixels_are_no_class(tmp_path):
-    image_folder, df_path = write_scenes(tmp_path, {"0.png": scene(0, 30, 20)})
-    table = read_labels(str(df_path), str(image_folder), CLOTHES)
-    table.class_of_row[0] = UNKNOWN
-    counts = count_classes(table, 4)
-    assert (counts.covered.tolist(), counts.photos.tolist(), counts.overlap_pixels) == ([0] * 4, [0] * 4, {})
 
 
 def test_rows_that_say_that_a_photo_has_no_clothes_are_not_faults(tmp_path):

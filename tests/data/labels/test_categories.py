@@ -57,62 +57,40 @@ def by_name(classes: ClassTable) -> Categories:
     return Categories.by_name(classes, NAMES, "the file")
 
 
-@pytest.mark.parametrize(
-    ("categories", "masks", "words"),
-    [
-        (by_name(CLOTHES), {1: 5, 3: 2, 4: 1}, r"has masks of unknown categories: frock \(2 masks\), sari \(1 masks\)"),
-        (by_name(CLOTHES), {2: 5, 3: 2}, r"no mask of the file is of a class \(upper, lower, full\), but .* frock"),
-        (by_name(TOPS), {2: 5, 3: 2}, r"no mask of the file is of a class \(tops\), but there are shoe .*, frock"),
-        (
-            by_name(ClassTable(("tops",), (("shirt", "shrit"),))),
-            {1: 1, 3: 2},
-            "names shrit, which the file does not have",
-        ),
-        (by_name(ClassTable(("tops",), (("shirt", 9),))), {1: 1, 2: 2}, r"names 9, .* but not shoe \(2 masks\)"),
-        (
-            by_name(ClassTable(("tops", "wraps"), (("shirt",), ("saree",)))),
-            {1: 1, 4: 2},
-            "saree, .* but not sari",
-        ),
-        (Categories.by_imaterialist(SHOES), {10: 3}, r"no mask .* \(tops, shoes\), but there are dress \(3 masks\)"),
-        (Categories.by_imaterialist(ClassTable(("tops", "x"), ((0,), (230,)))), {0: 1, 23: 4}, "230, .* but not shoe"),
-        (Categories.by_imaterialist(ClassTable(("x",), (("dirndl",),))), {1: 4}, "names dirndl, .* but not top"),
-        (
-            Categories.by_value(ClassTable(("tops",), ((5,),))),
-            {6: 3, 13: 1},
-            r"there are 6 \(3 masks\), 13 \(",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("categories", "masks", "words"), [
+    (by_name(CLOTHES), {1: 5, 3: 2, 4: 1}, r"has masks of unknown categories: frock \(2 masks\), sari \(1 masks\)"),
+    (by_name(CLOTHES), {2: 5, 3: 2}, r"no mask of the file is of a class \(upper, lower, full\), but .* frock"),
+    (by_name(TOPS), {2: 5, 3: 2}, r"no mask of the file is of a class \(tops\), but there are shoe .*, frock"),
+    (by_name(ClassTable(("tops",), (("shirt", "shrit"),))), {1: 1, 3: 2}, "names shrit, which the file does not have"),
+    (by_name(ClassTable(("tops",), (("shirt", 9),))), {1: 1, 2: 2}, r"names 9, .* but not shoe \(2 masks\)"),
+    (by_name(ClassTable(("tops", "wraps"), (("shirt",), ("saree",)))), {1: 1, 4: 2}, "saree, .* but not sari"),
+    (Categories.by_imaterialist(SHOES), {10: 3}, r"no mask .* \(tops, shoes\), but there are dress \(3 masks\)"),
+    (Categories.by_imaterialist(ClassTable(("tops", "x"), ((0,), (230,)))), {0: 1, 23: 4}, "230, .* but not shoe"),
+    (Categories.by_imaterialist(ClassTable(("x",), (("dirndl",),))), {1: 4}, "names dirndl, .* but not top"),
+    (Categories.by_value(ClassTable(("tops",), ((5,),))), {6: 3, 13: 1}, r"there are 6 \(3 masks\), 13 \("),
+])  # fmt: skip
 def test_masks_become_background_only_where_somebody_says_so(categories, masks, words):
     with pytest.raises(UserError, match=words) as error:
         categories.check(Counter(masks), "the file")
     assert str(error.value).endswith("give a class map with each of them under a class or under background")
 
 
-@pytest.mark.parametrize(
-    ("categories", "masks", "notes"),
-    [
-        (by_name(CLOTHES), {1: 5, 2: 7}, []),
-        (by_name(CLOTHES), {2: 7}, []),  # shoes are known to be none of the classes
-        (by_name(TOPS), {1: 1, 3: 2}, ["background, as the class map does not name them: frock (2 masks)"]),
-        (by_name(ClassTable(("tops",), (("shirt", "shrit"),), (3, "shoe", "cap"))), {1: 1, 2: 9, 3: 2}, []),
-        (Categories.by_imaterialist(CLOTHES), {23: 9}, []),
-        (Categories.by_imaterialist(SHOES), {23: 9}, ["there are no masks of tops"]),
-        (Categories.by_imaterialist(CLOTHES), {}, []),
-    ],
-)
+@pytest.mark.parametrize(("categories", "masks", "notes"), [
+    (by_name(CLOTHES), {1: 5, 2: 7}, []), (by_name(CLOTHES), {2: 7}, []),  # shoes are known to be none of the classes
+    (by_name(TOPS), {1: 1, 3: 2}, ["background, as the class map does not name them: frock (2 masks)"]),
+    (by_name(ClassTable(("tops",), (("shirt", "shrit"),), (3, "shoe", "cap"))), {1: 1, 2: 9, 3: 2}, []),
+    (Categories.by_imaterialist(CLOTHES), {23: 9}, []),
+    (Categories.by_imaterialist(SHOES), {23: 9}, ["there are no masks of tops"]),
+    (Categories.by_imaterialist(CLOTHES), {}, []),
+])  # fmt: skip
 def test_what_is_left_out_by_a_class_map_is_said(categories, masks, notes):
     assert categories.check(Counter(masks), "the file") == notes
 
 
-@pytest.mark.parametrize(
-    ("classes", "words"),
-    [
-        (ClassTable(("a", "b"), ((5,), ("shirt", "skirt"))), "have values, not names: .* instead of shirt, skirt"),
-        (ClassTable(("a",), ((0, 1),)), "has 0 in a; its numbers are the values of label maps, where 0 is background"),
-    ],
-)
+@pytest.mark.parametrize(("classes", "words"), [
+    (ClassTable(("a", "b"), ((5,), ("shirt", "skirt"))), "have values, not names: .* instead of shirt, skirt"),
+    (ClassTable(("a",), ((0, 1),)), "has 0 in a; its numbers are the values of label maps, where 0 is background"),
+])  # fmt: skip
 def test_a_class_map_that_cannot_be_one_of_values_is_refused(classes, words):
     with pytest.raises(UserError, match=words):
         Categories.by_value(classes)

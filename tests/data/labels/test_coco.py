@@ -30,10 +30,10 @@ IMAGE = {"id": 7, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}
 
 def coco(*annotations: dict, images: list | None = None, categories: object = None) -> dict:
     """A COCO file of one photo, a.jpg; annotations are the box in category 1 of it unless they say otherwise."""
-    common = {"image_id": 7, "category_id": 1, "iscrowd": 0, "segmentation": RLE}
+    common = {"id": 1, "image_id": 7, "category_id": 1, "iscrowd": 0, "segmentation": RLE}
     return {
         "images": [IMAGE] if images is None else images,
-        "annotations": [common | {"id": i} | annotation for i, annotation in enumerate(annotations)],
+        "annotations": [common | annotation for annotation in annotations],
         "categories": [{"id": 1, "name": "upper"}, {"id": 2, "name": "shoe"}] if categories is None else categories,
     }
 
@@ -49,12 +49,6 @@ def read_coco(content: object, folder: Path, classes: ClassTable = CLOTHES, **op
     return read(path, folder, classes, **options)
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """A folder with one photo, a.jpg."""
-    return save_photo(tmp_path / "a.jpg").parent
-
-
 # Images and annotations
 
 
@@ -68,12 +62,9 @@ def test_annotations_are_checked_one_by_one(folder):
     content["annotations"].append(None)
     table = read_coco(content, folder)
     assert table.skipped.count == {
-        "unknown category_id": 3,
-        "annotation without a segmentation": 1,
-        "missing photo": 1,
-        "image without id and file_name": 2,
-        "annotation without an image in the file": 3,
-    }
+        "unknown category_id": 3, "annotation without a segmentation": 1, "missing photo": 1,
+        "image without id and file_name": 2, "annotation without an image in the file": 3,
+    }  # fmt: skip
     assert table.skipped.first["missing photo"] == "annotation 2, gone.jpg"
     assert table.skipped.first["unknown category_id"] == "annotation 5, a.jpg: 5"
     assert np.array_equal(table.label_map(0), BOX)
@@ -104,21 +95,12 @@ def test_resized_and_turned_photos_fit(tmp_path):
     assert_in_register(table)
 
 
-@pytest.mark.parametrize(
-    ("ids", "wanted"),
-    [
-        ((1, 2), ("1", 2.0)),
-        (("1", "2"), (1, "2 ")),
-        ((1.0, "2.0"), ("1", 2)),
-        (("0001", 2), (1, "02")),
-        (("A-1", "b"), ("a-1", "B ")),
-        ((1, 2), ("a.jpg", "sub/b.JPG")),  # names in place of ids
-        ((1, 2), ("a", r"sub\b")),
-        (("a.jpg", "b.jpg"), ("a", "x/b.jpg")),
-        ((None, None), ("a.jpg", "b.jpg")),
-        ((10**17 + 1, 10**17 + 2), (str(10**17 + 1), 10**17 + 2)),
-    ],
-)
+@pytest.mark.parametrize(("ids", "wanted"), [
+    ((1, 2), ("1", 2.0)), (("1", "2"), (1, "2 ")), ((1.0, "2.0"), ("1", 2)), (("0001", 2), (1, "02")),
+    (("A-1", "b"), ("a-1", "B ")), ((1, 2), ("a.jpg", "sub/b.JPG")),  # names in place of ids
+    ((1, 2), ("a", r"sub\b")), (("a.jpg", "b.jpg"), ("a", "x/b.jpg")), ((None, None), ("a.jpg", "b.jpg")),
+    ((10**17 + 1, 10**17 + 2), (str(10**17 + 1), 10**17 + 2)),
+])  # fmt: skip
 def test_ids_are_compared_in_every_spelling(ids, wanted, folder):
     save_photo(folder / "sub/b.jpg")
     images = [IMAGE | {"id": ids[0]}, IMAGE | {"id": ids[1], "file_name": "sub/b.jpg"}]
@@ -145,10 +127,8 @@ def test_where_annotations_have_no_image_a_photo_without_any_is_left_out(stray, 
     images = [IMAGE | {"id": 0}, IMAGE | {"id": 1.5e300, "file_name": "b.png"}]
     table = read_coco(coco({"image_id": 0}, {"image_id": stray}, {"image_id": stray}, images=images), folder)
     assert [path.name for path in table.files] == ["a.jpg"]
-    assert table.skipped.count == {
-        "photo without annotations, which may be among those without an image": 1,
-        "annotation without an image in the file": 2,
-    }
+    assert list(table.skipped.count.values()) == [1, 2]
+    assert "photo without annotations, which may be among those without an image" in table.skipped.count
     with pytest.raises(UserError, match="nothing usable.*2 annotation.*annotation without an image in the file"):
         read_coco(coco({"image_id": stray}, {"image_id": stray}, images=images), folder)
 
@@ -171,109 +151,57 @@ def test_coordinates_in_percent_are_refused(sizes, folder):
     assert len(read_coco(content, folder).class_of_row) == 2
 
 
-# Categories
+def test_categories_go_by_names_whatever_their_ids_and_class_maps_take_both(folder):
+    def values_of(categories: list, classes: ClassTable) -> dict[str, int]:
+        content = coco({"category_id": categories[0]["id"]}, categories=categories)
+        return dict(read_coco(content, folder, classes).categories.values())
 
-
-def values_by_name(categories: list, classes: ClassTable, folder: Path) -> dict[str, int]:
-    table = read_coco(coco({"category_id": categories[0]["id"]}, categories=categories), folder, classes)
-    return dict(table.categories.values())
-
-
-def test_the_default_classes_go_by_names_whatever_the_ids(folder):
     names = ("shoe", "shirt, blouse", "Pants", "T-Shirt", "dress", "person")
-    expected = dict(zip(names, (0, 1, 2, 1, 3, 0), strict=True))
     for first in (0, 1, 40):
-        assert values_by_name(named(*names, first=first), CLOTHES, folder) == expected
+        assert list(values_of(named(*names, first=first), CLOTHES).items()) == list(
+            zip(names, (0, 1, 2, 1, 3, 0), strict=True)
+        )
     nameless = [{"id": i} for i in (0, 6, 10, 23)]
     table = read_coco(coco({"category_id": 6}, categories=nameless), folder)
     assert np.array_equal(table.label_map(0), BOX * 2)
     assert "have no names: their ids are taken as iMaterialist's" in table.lines()[0]
     by_word = [{"id": "upper body"}, {"id": "footwear"}]
     assert np.array_equal(read_coco(coco({"category_id": "Upper-Body"}, categories=by_word), folder).label_map(0), BOX)
-
-
-def test_class_maps_take_ids_and_names_of_the_file(folder):
     (folder / "map.yml").write_text("dirndl: [dirndl dress, 12]\nshoes: [SHOE_left]\nbackground: [hat]")
-    classes = load_class_table(str(folder / "map.yml"))
     categories = [*named("Dirndl-Dress", "shoe left", "apron", first=10), *named("cap", first=3)]
-    assert values_by_name(categories, classes, folder) == {"Dirndl-Dress": 1, "shoe left": 2, "apron": 1, "cap": 0}
-
-
-def test_what_was_mapped_is_said(folder):
-    table = read_coco(coco({"category_id": 4}, categories=named("jeans", "dress", "shoe", first=3)), folder)
-    assert table.lines() == ["background: shoe (5)", "upper: no category", "lower: jeans (3)", "full: dress (4)"]
-
-
-def test_unknown_categories_with_masks_are_refused_before_the_photos_are_read(folder):
-    categories = named("upper", "frock", "sari", "kilt", first=1)
-    content = coco({}, {"category_id": 2}, {"category_id": 2}, {"category_id": "4"}, categories=categories)
-    with pytest.raises(UserError, match=r"unknown categories: frock \(2 masks\), kilt \(1 masks\); give a class map"):
+    classes = load_class_table(str(folder / "map.yml"))
+    assert values_of(categories, classes) == {"Dirndl-Dress": 1, "shoe left": 2, "apron": 1, "cap": 0}
+    content = coco({}, {"category_id": 2}, {"category_id": 2}, categories=named("upper", "frock", "sari", first=1))
+    with pytest.raises(UserError, match=r"unknown categories: frock \(2 masks\); give a class map"):
         read_coco(content, folder)
 
 
-@pytest.mark.parametrize("number", [1, None, "x"])
-def test_ids_of_annotations_do_not_matter(number, folder):
-    content = coco({}, {"category_id": 2})
-    for annotation in content["annotations"]:
-        annotation["id"] = number
-    table = read_coco(content, folder)
-    assert not table.skipped.count and np.array_equal(table.label_map(0), BOX)
-
-
-# Whole files
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "not valid JSON"),
-        (b"{" * 10, "not valid JSON"),
-        (b"[" * 100_000, "not valid JSON"),
-        (b"9" * 10_000, "not valid JSON"),
-        (b"[]", "not a COCO file"),
-        (b'{"shapes": [], "imagePath": "a.jpg"}', "not a COCO file"),
-        (b'{"images": {}, "annotations": []}', "not a COCO file"),
-        (coco(categories=["upper"]), "each of its categories needs an id"),
-        (coco(categories=[{"id": [1], "name": "upper"}]), "each of its categories needs an id"),
-        (coco(categories={"1": "upper"}), "each of its categories needs an id"),
-        (coco(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "two categories with the id 1"),
-        (coco(categories=named("person", "dog")), r"\(person, dog\) makes one of the classes upper, lower"),
-        (coco(images=[{"id": 1, "file_name": "none.jpg"}]), "nothing usable.*missing photo"),
-        (coco(images=[IMAGE, IMAGE | {"file_name": "b.jpg"}]), "the images a.jpg and b.jpg have the same id, 7"),
-    ],
-)
+@pytest.mark.parametrize(("content", "words"), [
+    *((content, "not valid JSON") for content in (b"", b"{" * 10, b"[" * 100_000, b"9" * 10_000)),
+    *((content, "not a COCO file") for content in (b"[]", b'{"shapes": []}', b'{"images": {}, "annotations": []}')),
+    *((coco(categories=categories), "each of its categories needs an id")
+      for categories in (["upper"], [{"id": [1], "name": "upper"}], {"1": "upper"})),
+    (coco(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "two categories with the id 1"),
+    (coco(categories=named("person", "dog")), r"\(person, dog\) makes one of the classes upper, lower"),
+    (coco(images=[{"id": 1, "file_name": "none.jpg"}]), "nothing usable.*missing photo"),
+    (coco(images=[IMAGE, IMAGE | {"file_name": "b.jpg"}]), "the images a.jpg and b.jpg have the same id, 7"),
+])  # fmt: skip
 def test_json_that_cannot_be_used_is_one_line(content, words, folder):
     with pytest.raises(UserError, match=words) as error:
         read_coco(content, folder)
     assert "\n" not in str(error.value)
 
 
-ID, NAME = st.one_of(st.just(7), JSON), st.one_of(st.just("a.jpg"), JSON)
-IMAGES = st.one_of(
-    JSON,
-    st.fixed_dictionaries(
-        {"id": ID, "file_name": NAME},
-        optional={"height": st.one_of(st.just(HEIGHT), JSON), "width": st.one_of(st.just(WIDTH), JSON)},
-    ),
-)
-ANNOTATIONS = st.one_of(
-    JSON,
-    st.fixed_dictionaries(
-        {"image_id": ID, "category_id": st.one_of(st.integers(0, 3), JSON)}, optional={"segmentation": SEGMENTATION}
-    ),
-)
-CATEGORIES = st.one_of(
-    st.fixed_dictionaries({"id": st.integers(0, 3), "name": st.sampled_from(["dress", "", "x"])}), JSON
-)
+ID, NAME = st.just(7) | JSON, st.just("a.jpg") | JSON
+SIDES = {"height": st.just(HEIGHT) | JSON, "width": st.just(WIDTH) | JSON}
+IMAGES = JSON | st.fixed_dictionaries({"id": ID, "file_name": NAME}, optional=SIDES)
+ANNOTATION = {"image_id": ID, "category_id": st.integers(0, 3) | JSON}
+ANNOTATIONS = JSON | st.fixed_dictionaries(ANNOTATION, optional={"segmentation": SEGMENTATION})
+CATEGORIES = JSON | st.fixed_dictionaries({"id": st.integers(0, 3), "name": st.sampled_from(["dress", "", "x"])})
 FILE = st.fixed_dictionaries(
     {"images": st.lists(IMAGES, max_size=3), "annotations": st.lists(ANNOTATIONS, max_size=4)},
-    optional={"categories": st.one_of(st.lists(CATEGORIES, max_size=3), JSON)},
+    optional={"categories": st.lists(CATEGORIES, max_size=3) | JSON},
 )
-
-
-@pytest.fixture(scope="module")
-def one_photo(tmp_path_factory) -> Path:
-    return save_photo(tmp_path_factory.mktemp("coco") / "a.jpg").parent
 
 
 @fuzz

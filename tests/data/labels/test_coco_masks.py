@@ -34,34 +34,14 @@ HALVES = [
 COMPRESSED = library.encode(np.asfortranarray(BOX))["counts"].decode()
 
 
-@pytest.mark.parametrize(
-    "segmentation",
-    [
-        [RECTANGLE],
-        RECTANGLE,
-        [RECTANGLE, [1, 1, 2, 2]],
-        [RECTANGLE, [7, 6, 9, 6, 9, 9]],
-        [list(map(str, RECTANGLE))],
-        [list(map(float, RECTANGLE))],
-        [PAIRS],
-        PAIRS,
-        [[PAIRS]],
-        [[{"x": x, "y": str(y)} for x, y in PAIRS]],
-        json.dumps([RECTANGLE]),
-        RLE,
-        RLE | {"counts": COMPRESSED},
-        RLE | {"counts": f"b'{COMPRESSED}'"},
-        RLE | {"counts": list(map(float, RLE["counts"]))},
-        RLE | {"counts": list(map(str, RLE["counts"]))},
-        RLE | {"counts": " ".join(map(str, RLE["counts"]))},
-        RLE | {"counts": str(RLE["counts"])},
-        RLE | {"size": [float(HEIGHT), str(WIDTH)]},
-        {"counts": RLE["counts"]},
-        [RLE],
-        HALVES,
-        json.dumps(RLE),
-    ],
-)
+@pytest.mark.parametrize("segmentation", [
+    [RECTANGLE], RECTANGLE, [RECTANGLE, [1, 1, 2, 2]], [RECTANGLE, [7, 6, 9, 6, 9, 9]], [list(map(str, RECTANGLE))],
+    [list(map(float, RECTANGLE))], [PAIRS], PAIRS, [[PAIRS]], [[{"x": x, "y": str(y)} for x, y in PAIRS]],
+    json.dumps([RECTANGLE]), RLE, RLE | {"counts": COMPRESSED}, RLE | {"counts": f"b'{COMPRESSED}'"},
+    RLE | {"counts": list(map(float, RLE["counts"]))}, RLE | {"counts": list(map(str, RLE["counts"]))},
+    RLE | {"counts": " ".join(map(str, RLE["counts"]))}, RLE | {"counts": str(RLE["counts"])},
+    RLE | {"size": [float(HEIGHT), str(WIDTH)]}, {"counts": RLE["counts"]}, [RLE], HALVES, json.dumps(RLE),
+])  # fmt: skip
 def test_run_lengths_and_polygons_are_read_in_every_spelling(segmentation):
     assert np.array_equal(drawn(segmentation), BOX)
 
@@ -70,76 +50,48 @@ def test_polygons_may_reach_over_the_rim():
     assert np.array_equal(drawn([[-5, -5, 50, -5, 50, 10, -5, 10]]), mask_of(0, 0, 10, WIDTH))
 
 
-BAD = [
-    ([[6, 5, 20, 5, float("nan"), 25]], "far outside"),  # would hang the library
-    ([[6, 5, 20, 5, float("inf"), 25]], "far outside"),
-    ([[6, 5, 20, 5, 1e9, 25]], "far outside"),  # would crash it
-    ([[6, 5, 20, 5, 10**400, 25]], "not a list of numbers"),
-    ([[6, 5, 20, 25]], "fewer than three points"),
-    ([[]], "fewer than three points"),
-    ([[6, 5, 20, 5, 20, 25, 6]], "odd count"),
-    ([["6", "5", "x", "5", "20", "25"]], "not a list of numbers"),
-    ([[[[[[[6, 5], [20, 5], [20, 25]]]]]]], "not a list of numbers"),
-    ([None], "far outside|not a list|odd count"),
-    ([[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], "shares of the image"),
-    ([[0, 0, 1.01, 0, 1.01, 1, -0.01, 1]], "shares of the image"),
-    ([[31, 5, 40, 5, 40, 25, 31, 25]], "mostly outside"),
-    ([[10, -30, 20, -30, 20, 5]], "mostly outside"),
-    ([0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000, "outline"),
-    (None, "without a segmentation"),
-    ([], "without a segmentation"),
-    ({}, "without a segmentation"),
-    ("mask.png", "neither polygons nor run-lengths"),
-    (RLE | {"counts": RLE["counts"][:-2]}, "do not make up the image"),  # the library would read foreign memory
-    (RLE | {"counts": [*RLE["counts"], 5]}, "do not make up the image"),
-    (RLE | {"counts": [-5, 1205]}, "not numbers"),
-    (RLE | {"counts": [1199.5, 0.5]}, "not numbers"),
-    (RLE | {"counts": [True, 1199]}, "not numbers"),
-    (RLE | {"counts": "600 x"}, "not numbers"),
-    ([RLE, RLE | {"counts": [1199]}], "do not make up the image"),
-    (RLE | {"counts": [2**70]}, "do not make up the image"),
-    (RLE | {"counts": None}, "not numbers"),
-    (RLE | {"size": [WIDTH, HEIGHT]}, "another size"),
-    (RLE | {"counts": "Y12"}, "do not make up the image"),
-    (RLE | {"counts": ""}, "cannot be unpacked"),
-    (RLE | {"counts": "Y12V1P"}, "cannot be unpacked"),
-    (RLE | {"counts": "~~~~"}, "cannot be unpacked"),
-    (RLE | {"counts": "ünï"}, "cannot be unpacked"),
-    (RLE | {"counts": "oooooooooooooooo1"}, "cannot be unpacked"),
-]
+BAD = {
+    "far outside": [[[6, 5, 20, 5, value, 25]] for value in (math.nan, math.inf, 1e9)],  # would hang or crash it
+    "not a list of numbers": [[[6, 5, 20, 5, 10**400, 25]], [["6", "5", "x", "5", "20", "25"]],
+                              [[[[[[[6, 5], [20, 5], [20, 25]]]]]]]],
+    "fewer than three points": [[[6, 5, 20, 25]], [[]]], "far outside|not a list|odd count": [[None]],
+    "odd count": [[[6, 5, 20, 5, 20, 25, 6]]], "outline": [[0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000],
+    "shares of the image": [[[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], [[0, 0, 1.01, 0, 1.01, 1, -0.01, 1]]],
+    "mostly outside": [[[31, 5, 40, 5, 40, 25, 31, 25]], [[10, -30, 20, -30, 20, 5]]],
+    "without a segmentation": [None, [], {}], "neither polygons nor run-lengths": ["mask.png"],
+    "another size": [RLE | {"size": [WIDTH, HEIGHT]}],
+    "do not make up the image": [  # with too few the library would read foreign memory
+        [RLE, RLE | {"counts": [1199]}],
+        *(RLE | {"counts": counts} for counts in (RLE["counts"][:-2], [*RLE["counts"], 5], [2**70], "Y12"))],
+    "not numbers": [RLE | {"counts": counts} for counts in ([-5, 1205], [1199.5, 0.5], [True, 1199], "600 x", None)],
+    "cannot be unpacked": [RLE | {"counts": counts} for counts in ("", "Y12V1P", "~~~~", "ünï", "oooooooooooooooo1")],
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("segmentation", "fault"), BAD)
-def test_a_bad_segmentation_is_refused_by_its_kind_before_it_reaches_the_library(segmentation, fault):
-    with pytest.raises(LabelError, match=fault):
-        runs_of(segmentation, HEIGHT, WIDTH)
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_segmentation_is_refused_by_its_kind_before_it_reaches_the_library(fault):
+    for segmentation in BAD[fault]:
+        with pytest.raises(LabelError, match=fault):
+            runs_of(segmentation, HEIGHT, WIDTH)
 
 
 fuzz = settings(max_examples=100, deadline=None, database=None)  # a busy machine is not a fault
-NUMBER = st.one_of(
-    st.integers(-50, 100),
-    st.floats(),
-    st.sampled_from([math.nan, math.inf, -math.inf, 1e9, -1e308, 10**400, 2**63, 2**31, 0, HEIGHT * WIDTH]),
-)
+SPECIAL = [math.nan, math.inf, -math.inf, 1e9, -1e308, 10**400, 2**63, 2**31, 0, HEIGHT * WIDTH]
+NUMBER = st.integers(-50, 100) | st.floats() | st.sampled_from(SPECIAL)
 RING = st.lists(st.tuples(st.integers(-9, 39), st.integers(-9, 49)), min_size=3, max_size=6).map(lambda p: sum(p, ()))
 JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), NUMBER, st.text(max_size=8)),
-    lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+    st.none() | st.booleans() | NUMBER | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-COMPRESSED = st.one_of(
-    st.text("0123PQRnop`_~", max_size=30),
-    st.binary(max_size=9).map(lambda content: "".join(chr(48 + byte % 64) for byte in content)),
+BYTES = st.binary(max_size=9).map(lambda content: "".join(chr(48 + byte % 64) for byte in content))
+COUNTS = JSON | st.lists(NUMBER, max_size=8) | st.text("0123PQRnop`_~", max_size=30) | BYTES
+POLYGONS = st.lists(NUMBER, max_size=12) | st.lists(st.floats(-60, 90), min_size=3, max_size=8).map(
+    lambda half: half * 2
 )
-SEGMENTATION = st.one_of(
-    JSON,
-    st.lists(st.lists(NUMBER, max_size=12), max_size=3),
-    st.lists(st.lists(st.floats(-60, 90), min_size=3, max_size=8).map(lambda half: half + half), max_size=3),
-    st.fixed_dictionaries(
-        {"size": st.sampled_from([[HEIGHT, WIDTH], [WIDTH, HEIGHT], [], 3, None])},
-        optional={"counts": st.one_of(JSON, st.lists(NUMBER, max_size=8), COMPRESSED)},
-    ),
-)
+SIZES = st.sampled_from([[HEIGHT, WIDTH], [WIDTH, HEIGHT], [], 3, None])
+RUNS = st.fixed_dictionaries({"size": SIZES}, optional={"counts": COUNTS})
+SEGMENTATION = JSON | st.lists(POLYGONS, max_size=3) | RUNS
 
 
 @fuzz

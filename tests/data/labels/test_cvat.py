@@ -31,21 +31,12 @@ def export(tmp_path):
     return write
 
 
-def palette_map(label: np.ndarray) -> Image.Image:
-    image = Image.fromarray(label)
-    image.putpalette(COLOURS.tobytes())
-    return image
+PALETTED = Image.fromarray(LABEL)
+PALETTED.putpalette(COLOURS.tobytes())
+COLOURED = Image.fromarray(COLOURS[LABEL])
 
 
-@pytest.mark.parametrize(
-    "picture",
-    [
-        Image.fromarray(COLOURS[LABEL]),
-        Image.fromarray(COLOURS[LABEL]).convert("RGBA"),
-        Image.fromarray(LABEL),
-        palette_map(LABEL),
-    ],
-)
+@pytest.mark.parametrize("picture", [COLOURED, COLOURED.convert("RGBA"), Image.fromarray(LABEL), PALETTED])
 @pytest.mark.parametrize("below", ["", "SegmentationClass"])
 def test_maps_are_read_in_the_colours_of_labelmap(picture, below, export, tmp_path):
     folder = export(LABELMAP.format("T-Shirt", "dress"), picture)
@@ -58,26 +49,18 @@ def test_maps_are_read_in_the_colours_of_labelmap(picture, below, export, tmp_pa
 def test_background_may_have_a_colour_and_a_class_map_may_name_labels(export, tmp_path):
     labelmap = "pinafore:36,179,83::\nbackground:10,20,30::\napron: 250, 50, 83 ::\n"
     colours = np.array([(10, 20, 30), (250, 50, 83), (36, 179, 83)], np.uint8)
-    colours_map = Image.fromarray(colours[LABEL])
     classes = ClassTable(("apron", "pinafore"), (("apron",), ("pinafore",)))
-    table = read(export(labelmap, colours_map), tmp_path / "photos", classes)
+    table = read(export(labelmap, Image.fromarray(colours[LABEL])), tmp_path / "photos", classes)
     assert np.array_equal(table.label_map(0), LABEL)
 
 
-@pytest.mark.parametrize(
-    ("labelmap", "classes", "words"),
-    [
-        (LABELMAP.format("top", "frock"), CLOTHES, r"masks of unknown categories: frock \(1 masks\)"),
-        (
-            LABELMAP.format("top", "skirt"),
-            ClassTable(("top", "x"), (("top",), ("frock",))),
-            "names frock, .* not skirt",
-        ),
-        ("background:0,0,0::\ntop:1,2,3::\n", CLOTHES, r"colour that stands for no class.*\(36, 179, 83\)"),
-        ("background\ntop", CLOTHES, "is not CVAT's list of labels and colours"),
-        ("top:red::", CLOTHES, "is not CVAT's list of labels and colours"),
-    ],
-)
+@pytest.mark.parametrize(("labelmap", "classes", "words"), [
+    (LABELMAP.format("top", "frock"), CLOTHES, r"masks of unknown categories: frock \(1 masks\)"),
+    (LABELMAP.format("top", "skirt"), ClassTable(("top", "x"), (("top",), ("frock",))), "names frock, .* not skirt"),
+    ("background:0,0,0::\ntop:1,2,3::\n", CLOTHES, r"colour that stands for no class.*\(36, 179, 83\)"),
+    ("background\ntop", CLOTHES, "is not CVAT's list of labels and colours"),
+    ("top:red::", CLOTHES, "is not CVAT's list of labels and colours"),
+])  # fmt: skip
 def test_what_labelmap_does_not_explain_is_refused(labelmap, classes, words, export, tmp_path):
     with pytest.raises(UserError, match=words):
-        read(export(labelmap, Image.fromarray(COLOURS[LABEL])), tmp_path / "photos", classes)
+        read(export(labelmap, COLOURED), tmp_path / "photos", classes)

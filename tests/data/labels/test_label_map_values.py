@@ -65,66 +65,32 @@ ORDER = np.array([0, 3, 1, 2])  # places of the classes in a sorted palette
 OTHER_COLOURS = np.array([(0, 0, 0), (255, 85, 0), (0, 0, 85), (0, 128, 0)])  # LIP's, say
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        png(Image.fromarray(LABEL)),
-        png(Image.fromarray(LABEL.astype(np.uint16))),
-        png(with_palette(LABEL)),
-        png(with_palette(LABEL), bits=2),
-        png(with_palette(LABEL), transparency=0),
-        png(with_palette(LABEL, OTHER_COLOURS)),
-        png(with_palette(LABEL, np.arange(256)[:, None].repeat(3, 1))),
-        png(with_palette(ORDER[LABEL].astype(np.uint8), PALETTE[np.argsort(ORDER)])),
-        cv2.imencode(".png", LABEL)[1].tobytes(),
-        grey_png(LABEL, 2),
-        grey_png(LABEL, 4),
-        png(Image.fromarray(GREY)),
-        png(with_alpha(LABEL, 255)),
-        png(with_alpha(GREY, 255)),
-        png(Image.fromarray(COLOURS)),
-        png(with_alpha(COLOURS, 255)),
-        png(with_alpha(COLOURS, np.where(LABEL, 128, 0))),
-        png(with_alpha(LABEL, np.where(LABEL, 1, 0))),
-        png(Image.fromarray(np.dstack((LABEL, LABEL * 0, LABEL * 0)))),
-    ],
-)
-def test_a_map_has_its_values_however_it_was_saved(content, path):
-    assert np.array_equal(values_of(content, path), LABEL)
-
-
-@pytest.mark.parametrize(
-    ("content", "label"),
-    [
-        (grey_png(LABEL % 2, 1), LABEL % 2),
-        (png(Image.fromarray(np.full((2, 2, 3), PALETTE[1]))), np.full((2, 2), 1)),  # and not the red channel, 128
-        (png(Image.fromarray(PALETTE[[[254, 255]]])), [[254, 255]]),
-        (png(Image.fromarray(np.full((2, 2, 3), 128, np.uint8))), np.full((2, 2), 128)),
-        (png(with_alpha(COLOURS, 0)), np.where(LABEL, UNKNOWN, 0)),  # transparent is not background
-        (png(with_alpha(GREY, np.where(LABEL == 3, 0, 9))), np.where(LABEL == 3, UNKNOWN, LABEL)),
-    ],
-)
-def test_each_value_is_the_right_one(content, label, path):
+@pytest.mark.parametrize(("content", "label"), [*((content, LABEL) for content in (
+    png(Image.fromarray(LABEL)), png(Image.fromarray(LABEL.astype(np.uint16))), png(with_palette(LABEL)),
+    png(with_palette(LABEL), bits=2), png(with_palette(LABEL), transparency=0), png(with_palette(LABEL, OTHER_COLOURS)),
+    png(with_palette(LABEL, np.arange(256)[:, None].repeat(3, 1))),
+    png(with_palette(ORDER[LABEL].astype(np.uint8), PALETTE[np.argsort(ORDER)])),
+    cv2.imencode(".png", LABEL)[1].tobytes(), grey_png(LABEL, 2), grey_png(LABEL, 4), png(Image.fromarray(GREY)),
+    png(with_alpha(LABEL, 255)), png(with_alpha(GREY, 255)), png(Image.fromarray(COLOURS)),
+    png(with_alpha(COLOURS, 255)), png(with_alpha(COLOURS, np.where(LABEL, 128, 0))),
+    png(with_alpha(LABEL, np.where(LABEL, 1, 0))), png(Image.fromarray(np.dstack((LABEL, LABEL * 0, LABEL * 0)))),
+)),
+    (grey_png(LABEL % 2, 1), LABEL % 2),
+    (png(Image.fromarray(np.full((2, 2, 3), PALETTE[1]))), np.full((2, 2), 1)),  # and not the red channel, 128
+    (png(Image.fromarray(PALETTE[[[254, 255]]])), [[254, 255]]),
+    (png(Image.fromarray(np.full((2, 2, 3), 128, np.uint8))), np.full((2, 2), 128)),
+    (png(with_alpha(COLOURS, 0)), np.where(LABEL, UNKNOWN, 0)),  # transparent is not background
+    (png(with_alpha(GREY, np.where(LABEL == 3, 0, 9))), np.where(LABEL == 3, UNKNOWN, LABEL)),
+])  # fmt: skip
+def test_a_map_has_its_values_however_it_was_saved(content, label, path):
     assert np.array_equal(values_of(content, path), label)
 
 
-@pytest.mark.parametrize(
-    ("content", "kind", "detail"),
-    [
-        (
-            png(Image.fromarray(COLOURS + np.uint8([0, 0, 5]))),
-            "colour that stands for no class",
-            "(0, 0, 5) at x 0, y 0",
-        ),
-        (
-            png(Image.fromarray(COLOURS).resize((9, 9), Image.Resampling.BILINEAR)),
-            "colour that stands for no class",
-            "(",
-        ),
-        (b"no image", "cannot be read", ""),
-        (png(Image.fromarray(LABEL))[:50], "cannot be read", ""),
-    ],
-)
+@pytest.mark.parametrize(("content", "kind", "detail"), [
+    (png(Image.fromarray(COLOURS + np.uint8([0, 0, 5]))), "colour that stands for no class", "(0, 0, 5) at x 0, y 0"),
+    (png(Image.fromarray(COLOURS).resize((9, 9), Image.Resampling.BILINEAR)), "colour that stands for no class", "("),
+    (b"no image", "cannot be read", ""), (png(Image.fromarray(LABEL))[:50], "cannot be read", ""),
+])  # fmt: skip
 def test_what_is_no_label_map_is_a_fault(content, kind, detail, path):
     with pytest.raises(LabelError, match=kind) as error:
         values_of(content, path)

@@ -4,15 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from data.classes import CLOTHES, ClassTable, load_class_table
 from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.categories import Categories
-from data.labels.label_maps import runs_of_values
-from data.labels.rle import rasterise
 from data.labels.table import LabelTable
 from data.photos.folder import result_names
 from data.results.formats import FORMATS, result_path
@@ -21,15 +17,7 @@ from data.training.augmentation import TrainTransform
 from data.training.datasets import EvaluationPhotos, TrainingPhotos, close_up
 from data.training.sampler import Draw
 from data.training.sources import Augmentation
-from tests.data.labels.drawn import (
-    BOX,
-    HEIGHT,
-    WIDTH,
-    assert_in_register,
-    photo_of,
-    read,
-    save_photo,
-)
+from tests.data.labels.drawn import BOX, HEIGHT, WIDTH, assert_in_register, photo_of, read, save_photo
 from tests.helpers import ROOT, flags_of, run_here
 from utils.errors import UserError
 
@@ -83,30 +71,13 @@ def test_maps_in_the_folder_of_the_photos_or_below_it_are_not_photos(maps, tmp_p
         assert "photos without any row: 0" in run_here("-m", "data.audit", *flags_of(options)).stdout
 
 
-def test_photos_may_be_png_too_where_maps_have_an_ending(tmp_path):
-    for name in "ab":
-        save_photo(tmp_path / f"{name}.png", LABEL > 0)
-        save_map(tmp_path / f"{name}_mask.png")
-    table = read(tmp_path, tmp_path)
-    assert [path.name for path in table.files] == ["a.png", "b.png"]
-    assert_in_register(table)
-
-
-@pytest.mark.parametrize(
-    ("photos", "maps"),
-    [
-        ("a.jpg b.jpg", "a_mask.png b_mask.png"),
-        ("a.jpg b.jpg", "a_seg.png b_seg.png"),
-        ("a.jpg b.jpg", "a-label.png b-label.png"),
-        ("a.jpg", "a.labels.png"),
-        ("a.jpg b.jpg", "mask_a.png mask_b.png"),
-        ("a.jpg b.jpg", "a_gtFine_labelIds.png b_gtFine_labelIds.png"),
-        ("a_1.jpg b_1.jpg", "a_1_x7.png b_1_x7.png"),
-        ("one/a.jpg two/a.jpg", "maps/one/a_Segmentation.png maps/two/a_Segmentation.png"),
-        ("a.jpg b_mask.jpg", "a_mask.png b_mask.png"),
-        ("a.jpeg b.webp", "a.jpeg.png b.png"),
-    ],
-)
+@pytest.mark.parametrize(("photos", "maps"), [
+    ("a.jpg b.jpg", "a_mask.png b_mask.png"), ("a.jpg b.jpg", "a_seg.png b_seg.png"),
+    ("a.jpg b.jpg", "a-label.png b-label.png"), ("a.jpg", "a.labels.png"), ("a.jpg b.jpg", "mask_a.png mask_b.png"),
+    ("a.jpg b.jpg", "a_gtFine_labelIds.png b_gtFine_labelIds.png"), ("a_1.jpg b_1.jpg", "a_1_x7.png b_1_x7.png"),
+    ("one/a.jpg two/a.jpg", "maps/one/a_Segmentation.png maps/two/a_Segmentation.png"),
+    ("a.jpg b_mask.jpg", "a_mask.png b_mask.png"), ("a.jpeg b.webp", "a.jpeg.png b.png"),
+])  # fmt: skip
 def test_words_that_all_maps_have_are_no_part_of_the_photos_name(photos, maps, tmp_path):
     for photo, path in zip(photos.split(), maps.split(), strict=True):
         save_photo(tmp_path / "photos" / photo, LABEL > 0)
@@ -115,6 +86,13 @@ def test_words_that_all_maps_have_are_no_part_of_the_photos_name(photos, maps, t
     assert [path.relative_to(tmp_path / "photos").as_posix() for path in table.files] == photos.split()
     assert table.lines() == []
     assert_in_register(table)
+
+
+def test_photos_may_lie_among_the_maps_as_png_where_maps_have_an_ending(tmp_path):
+    for name in "ab":
+        save_photo(tmp_path / f"{name}.png", LABEL > 0)
+        save_map(tmp_path / f"{name}_mask.png")
+    assert [path.name for path in read(tmp_path, tmp_path).files] == ["a.png", "b.png"]
 
 
 def test_maps_that_cannot_be_used_are_counted(tmp_path):
@@ -143,17 +121,13 @@ def table_of(folder: Path, label: np.ndarray, classes: ClassTable = CLOTHES) -> 
     return read(folder / "maps", folder / "photos", classes)
 
 
-@pytest.mark.parametrize(
-    ("classes", "label", "words"),
-    [
-        (CLOTHES, LABEL * 7, "a.png has the value 7, but there are 4 classes, 0 to 3: .* give a class map"),
-        (CLOTHES, LABEL.clip(0, 1) * 255, "hold only 0 and 255, and 255 stands for unknown"),
-        (ClassTable(("shoes", "bags"), ((23,), (24,))), LABEL, "only the values 1, 2; if there shoes, bags are 1 to 2"),
-        (ClassTable(("tops", "x"), ((5,), (6,)), (1, 2)), LABEL, "only the values 1, 2; if there tops, x are 1 to 2"),
-        (ClassTable(("shoes", "bags"), ((23,), (24,))), LABEL * 5, r"no mask of .* there are 5 \(1 masks\), 10"),
-        (ClassTable(("tops",), ((0, 1),)), LABEL, "the class map has 0 in tops"),
-    ],
-)
+@pytest.mark.parametrize(("classes", "label", "words"), [
+    (CLOTHES, LABEL * 7, "a.png has the value 7, but there are 4 classes, 0 to 3: .* give a class map"),
+    (CLOTHES, LABEL.clip(0, 1) * 255, "hold only 0 and 255, and 255 stands for unknown"),
+    (ClassTable(("shoes", "bags"), ((23,), (24,))), LABEL, "only the values 1, 2; if there shoes, bags are 1 to 2"),
+    (ClassTable(("tops", "x"), ((5,), (6,)), (1, 2)), LABEL, "only the values 1, 2; if there tops, x are 1 to 2"),
+    (ClassTable(("shoes", "bags"), ((23,), (24,))), LABEL * 5, r"no mask of .* there are 5 \(1 masks\), 10"),
+])  # fmt: skip
 def test_values_that_are_not_classes_are_refused(classes, label, words, tmp_path):
     with pytest.raises(UserError, match=words):
         table_of(tmp_path, label, classes)
@@ -172,34 +146,24 @@ def test_the_numbers_of_a_class_map_are_values(tmp_path):
     label[1, 0] = 11
     said = table_of(tmp_path, label, classes).lines()
     assert said[2:] == ["background, as the class map does not name them: 11 (1 masks)"]
+    of_255, in_order = (
+        ClassTable(("garment",), ((UNKNOWN,),)),
+        ClassTable(("skirts", "tops"), (("skirt",), ("top", "x"))),
+    )
+    assert np.array_equal(table_of(tmp_path, LABEL.clip(0, 1) * 255, of_255).label_map(0), LABEL.clip(0, 1))
+    assert np.array_equal(table_of(tmp_path, LABEL, in_order).label_map(0), LABEL)  # names say nothing of values
 
 
-def test_a_class_map_may_make_a_class_of_255(tmp_path):
-    classes = ClassTable(("garment",), ((UNKNOWN,),))
-    assert np.array_equal(table_of(tmp_path, LABEL.clip(0, 1) * 255, classes).label_map(0), LABEL.clip(0, 1))
-
-
-def test_values_are_the_classes_in_order_under_a_class_map_of_names(tmp_path):
-    classes = ClassTable(("skirts", "tops"), (("skirt",), ("top", "blouse")))
-    assert np.array_equal(table_of(tmp_path, LABEL, classes).label_map(0), LABEL)
-
-
-LIP = """
-    hat hair glove sunglasses upper-clothes dress coat socks pants jumpsuits scarf skirt face left-arm right-arm
-    left-leg right-leg left-shoe right-shoe
-"""
-MHP_V1 = """
-    hat hair sunglasses upper-clothes skirt pants dress belt left-shoe right-shoe face left-leg right-leg
-    left-arm right-arm bag scarf torso-skin
-"""
-MHP = """
-    cap/hat helmet face hair left-arm right-arm left-hand right-hand protector bikini/bra
-    jacket/windbreaker/hoodie t-shirt polo-shirt sweater singlet torso-skin pants shorts/swim-shorts skirt
-    stockings socks left-boot right-boot left-shoe right-shoe left-highheel right-highheel left-sandal
-    right-sandal left-leg right-leg left-foot right-foot coat dress robe jumpsuit other-full-body-clothes
-    headwear backpack ball bats belt bottle carrybag cases sunglasses eyewear glove scarf umbrella wallet/purse
-    watch wristband tie other-accessary other-upper-body-clothes other-lower-body-clothes
-"""
+LIP = """hat hair glove sunglasses upper-clothes dress coat socks pants jumpsuits scarf skirt face left-arm right-arm
+    left-leg right-leg left-shoe right-shoe"""
+MHP_V1 = """hat hair sunglasses upper-clothes skirt pants dress belt left-shoe right-shoe face left-leg right-leg
+    left-arm right-arm bag scarf torso-skin"""
+MHP = """cap/hat helmet face hair left-arm right-arm left-hand right-hand protector bikini/bra
+    jacket/windbreaker/hoodie t-shirt polo-shirt sweater singlet torso-skin pants shorts/swim-shorts skirt stockings
+    socks left-boot right-boot left-shoe right-shoe left-highheel right-highheel left-sandal right-sandal left-leg
+    right-leg left-foot right-foot coat dress robe jumpsuit other-full-body-clothes headwear backpack ball bats belt
+    bottle carrybag cases sunglasses eyewear glove scarf umbrella wallet/purse watch wristband tie other-accessary
+    other-upper-body-clothes other-lower-body-clothes"""
 PARSINGS = {
     "lip": LIP, "schp": LIP, "cihp": LIP.replace("jumpsuits", "torso-skin"), "mhp_v2": MHP, "mhp_v1": MHP_V1,
     "atr": MHP_V1.replace("torso-skin", ""),
@@ -229,16 +193,3 @@ def test_the_people_of_one_photo_in_mhp_are_put_together(tmp_path):
     table = read(tmp_path / "maps", tmp_path / "photos")
     assert [path.name for path in table.files] == ["12.jpg", "7.jpg"]
     assert all(np.array_equal(table.label_map(i), LABEL) for i in range(2))
-
-
-fuzz = settings(max_examples=100, deadline=None, database=None)  # a busy machine is not a fault
-
-
-@fuzz
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
-def test_runs_of_values_draw_the_label_map(height, width, seed):
-    values = np.random.default_rng(seed).choice([0, 0, 1, 2, UNKNOWN], (height, width)).astype(np.uint8)
-    drawn = np.zeros_like(values)
-    for value, runs in runs_of_values(values).items():
-        drawn[rasterise(runs, height, width, (height, width))] = value
-    assert np.array_equal(drawn, values)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.classes import CLOTHES, ClassTable
+from data.classes import ClassTable
 from tests.data.labels.drawn import assert_in_register, read, save_photo
 from tests.data.labels.test_label_maps import LABEL
 from utils.errors import UserError
@@ -26,17 +26,13 @@ def export(folder: Path, task: int, label: np.ndarray = LABEL, tags: tuple = ("T
     return folder / "export"
 
 
-@pytest.mark.parametrize(
-    ("photos", "tasks"),
-    [
-        (("task-1.jpg", "task-12.jpg"), None),
-        (("1.jpg", "12.jpg"), None),
-        (("a.jpg", "b.jpg"), [{"id": 1, "data": {"image": "/data/upload/3/3f9ab2c1-a.jpg"}},
-                              {"id": 12, "data": {"image": "s3://bucket/b.jpg", "note": "x"}}]),
-        (("a.jpg", "b.jpg"), [{"id": 1, "data": {"photo": "https://example.com/a.jpg?x=1"}},
-                              {"id": 12, "data": {"photo": "b"}}, {"id": 13, "data": None}, 5]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("photos", "tasks"), [
+    (("task-1.jpg", "task-12.jpg"), None), (("1.jpg", "12.jpg"), None),
+    (("a.jpg", "b.jpg"), [{"id": 1, "data": {"image": "/data/upload/3/3f9ab2c1-a.jpg"}}, {"id": 12,
+     "data": {"image": "s3://bucket/b.jpg", "note": "x"}}]),
+    (("a.jpg", "b.jpg"), [{"id": 1, "data": {"photo": "https://example.com/a.jpg?x=1"}}, {"id": 12,
+     "data": {"photo": "b"}}, {"id": 13, "data": None}, 5]),
+])  # fmt: skip
 def test_all_maps_of_a_task_are_put_together(photos, tasks, tmp_path):
     flipped = LABEL[:, ::-1]
     for photo, task, label in zip(photos, (1, 12), (LABEL, flipped), strict=True):
@@ -52,16 +48,13 @@ def test_all_maps_of_a_task_are_put_together(photos, tasks, tmp_path):
     assert_in_register(table)
 
 
-def test_unknown_tags_are_refused_and_a_class_map_may_name_them(tmp_path):
+def test_unknown_tags_and_tasks_without_a_photo_are_refused_and_a_class_map_may_name_tags(tmp_path):
     save_photo(tmp_path / "photos/1.jpg", LABEL > 0)
     folder = export(tmp_path, 1, tags=("T-shirt", "frock"))
     with pytest.raises(UserError, match=r"masks of unknown categories: frock \(1 masks\)"):
         read(folder, tmp_path / "photos")
     classes = ClassTable(("frocks", "tops"), (("frock",), ("t-shirt",)))
     assert np.array_equal(read(folder, tmp_path / "photos", classes).label_map(0), np.array([0, 2, 1])[LABEL])
-
-
-def test_where_tasks_have_no_photo_the_missing_file_is_named(tmp_path):
-    save_photo(tmp_path / "photos/a.jpg")
+    other = save_photo(tmp_path / "others/a.jpg").parent  # of no task
     with pytest.raises(UserError, match="missing photo.*put its export as JSON beside the maps"):
-        read(export(tmp_path, 1), tmp_path / "photos", CLOTHES)
+        read(folder, other)

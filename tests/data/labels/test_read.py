@@ -31,13 +31,9 @@ def photos(tmp_path) -> Path:
     return tmp_path / "photos"
 
 
-@pytest.mark.parametrize(
-    ("heading", "file", "box", "second"),
-    [
-        ("Table (CSV)", "labels.csv", (5, 0, 8, 2), "look2.jpg"),
-        ("COCO (JSON)", "labels.JSON", (2, 1, 7, 5), None),
-    ],
-)
+@pytest.mark.parametrize(("heading", "file", "box", "second"), [
+    ("Table (CSV)", "labels.csv", (5, 0, 8, 2), "look2.jpg"), ("COCO (JSON)", "labels.JSON", (2, 1, 7, 5), None),
+])  # fmt: skip
 def test_the_documented_files_are_read(heading, file, box, second, photos, tmp_path):
     (tmp_path / file).write_text(example(heading))
     table = read(tmp_path / file, photos)

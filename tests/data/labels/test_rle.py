@@ -56,11 +56,8 @@ def test_an_encoded_mask_comes_back_and_its_text_is_the_shortest(image):
     assert (parsed[:, 0] < parsed[:, 1]).all() and (parsed[1:, 0] > parsed[:-1, 1]).all()  # apart, in order
 
 
-TEXTS = st.one_of(
-    st.text(),
-    st.text("0123456789 -.+eE"),
-    st.lists(st.integers(-3, 2000) | st.integers(), max_size=8).map(lambda numbers: " ".join(map(str, numbers))),
-)
+NUMBERS = st.lists(st.integers(-3, 2000) | st.integers(), max_size=8)
+TEXTS = st.text() | st.text("0123456789 -.+eE") | NUMBERS.map(lambda numbers: " ".join(map(str, numbers)))
 
 
 @fuzz
@@ -82,39 +79,15 @@ def test_sampling_is_pillows_nearest():
     assert np.array_equal(mask[np.ix_(sample_positions(37, 71), sample_positions(53, 20))], resized)
 
 
-def test_runs_are_one_based_and_go_down_the_columns():
-    mask = rasterise(parse_rle("1 2 8 1", 3, 3), 3, 3, (3, 3))
-    assert mask.astype(int).tolist() == [[1, 0, 0], [1, 0, 1], [0, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("1 2 3", "odd count"),
-        ("1 x", "not digits"),
-        ("1 -2", "not digits"),
-        ("1.5 2", "not digits"),
-        ("", "not digits"),
-        ("   ", "not digits"),
-        ("1,2", "not digits"),
-        ("0x1 2", "not digits"),
-        ("1\t2", "not digits"),
-        ("1\n2", "not digits"),
-        ("١ ٢", "not digits"),
-        ("² 2", "not digits"),
-        ("0 2", "leave the image"),
-        ("1 13", "leave the image"),
-        ("13 1", "leave the image"),
-        ("1 2 12 2", "leave the image"),
-        ("2 9223372036854775807", "leave the image"),
-        ("9223372036854775807 9223372036854775807", "leave the image"),
-        ("1 99999999999999999999999", "leave the image"),
-        ("1 " + "9" * 5000, "leave the image"),
-    ],
-    ids=lambda text: repr(text[:25]),
-)
+@pytest.mark.parametrize(("kind", "texts"), [
+    ("odd count", ["1 2 3"]),
+    ("not digits", ["1 x", "1 -2", "1.5 2", "", "   ", "1,2", "0x1 2", "1\t2", "1\n2", "١ ٢", "² 2"]),
+    ("leave the image", ["0 2", "1 13", "13 1", "1 2 12 2", "2 9223372036854775807", "1 99999999999999999999999",
+                         "9223372036854775807 9223372036854775807", "1 " + "9" * 5000]),
+])  # fmt: skip
 @pytest.mark.filterwarnings("error")
-def test_malformed_runs_are_named(text, kind):
-    with pytest.raises(LabelError, match=kind):
-        parse_rle(text, 4, 3)
+def test_malformed_runs_are_named(kind, texts):
+    for text in texts:
+        with pytest.raises(LabelError, match=kind):
+            parse_rle(text, 4, 3)
     assert parse_rle("1 12", 4, 3).tolist() == [[0, 12]]  # one pixel less than the ones refused

@@ -33,9 +33,9 @@ def test_photographs_are_found_below_a_folder_in_order_and_hidden_ones_are_not(t
     assert found(tmp_path) == ["a.jpg", "b.JPG", "g.mpo", "sub/c.heic", "sub/deep/d.Webp"]
 
 
-@pytest.mark.parametrize(
-    "suffix", [".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps", ".wmf", ".emf", ".grib", ".bufr", ".palm", ".iim"]
-)
+@pytest.mark.parametrize("suffix", [
+    ".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps", ".wmf", ".emf", ".grib", ".bufr", ".palm", ".iim",
+])  # fmt: skip
 def test_files_that_cannot_be_photographs_are_passed_over_and_counted(tmp_path, suffix):
     folder_with_photo(tmp_path)
     for name in (f"x{suffix}", f"y{suffix.upper()}", "README"):
@@ -45,11 +45,16 @@ def test_files_that_cannot_be_photographs_are_passed_over_and_counted(tmp_path, 
 
 
 def test_no_folder_and_no_photographs_are_one_line(tmp_path):
+    folder_with_photo(tmp_path / "a")
+    for sources in ("absent", "absent.jpg a", "*.webp", "a/*.png", "a/[x]"):
+        with pytest.raises(UserError, match=r"there is no folder or photo .*(absent|webp|png|\[x\])"):
+            list_photos([tmp_path / source for source in sources.split()])
     with pytest.raises(UserError, match="there is no folder .*absent; give a folder of photographs"):
         find_photos(tmp_path / "absent")
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "notes.txt").touch()
     with pytest.raises(UserError, match="no photographs in"):
-        find_photos(tmp_path)
+        find_photos(tmp_path / "b")
 
 
 def test_links_to_folders_are_followed_and_loops_end(tmp_path):
@@ -62,66 +67,44 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     assert found(folder) == ["a.jpg", "link/more/a.jpg"]
     (tmp_path / "way").symlink_to(folder)
     assert found(tmp_path / "way") == ["a.jpg", "link/more/a.jpg"]
-
-
-def test_a_folder_is_looked_into_once_and_in_its_own_place(tmp_path):
-    folder_with_photo(tmp_path / "m" / "z")
-    (tmp_path / "a").symlink_to("m")
-    (tmp_path / "b").symlink_to(Path("m") / "z")
-    (tmp_path / "z").symlink_to("m")
-    assert found(tmp_path) == ["m/z/a.jpg"]
+    folder_with_photo(tmp_path / "once" / "m" / "z")  # a folder is looked into once, and in its own place
+    for name, target in (("a", "m"), ("b", "m/z"), ("z", "m")):
+        (tmp_path / "once" / name).symlink_to(target)
+    assert found(tmp_path / "once") == ["m/z/a.jpg"]
 
 
 def test_links_to_photographs_count_as_photographs_even_those_that_lead_nowhere(tmp_path):
-    other = folder_with_photo(tmp_path / "other")
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    (folder / "link.jpg").symlink_to(other / "a.jpg")
-    (folder / "lost.jpg").symlink_to("nowhere.jpg")  # whoever opens it says that there is no such file
-    (folder / "loop.jpg").symlink_to("loop.jpg")
-    assert found(folder) == found(folder, leave_out=folder / "results") == ["link.jpg", "loop.jpg", "lost.jpg"]
+    folder = folder_with_photo(tmp_path / "photos")
+    for name, target in (("link.jpg", "a.jpg"), ("lost.jpg", "nowhere.jpg"), ("loop.jpg", "loop.jpg")):
+        (folder / name).symlink_to(target)  # whoever opens a lost one says that there is no such file
+    assert found(folder) == found(folder, leave_out=folder / "results") == ["a.jpg", "link.jpg", "loop.jpg", "lost.jpg"]
 
 
-def test_results_may_be_written_above_or_beside_the_photographs(tmp_path):
-    photos = folder_with_photo(tmp_path / "photos")
-    beside = (tmp_path, tmp_path / "beside", photos, photos / "results", photos / ".." / "photos" / "results")
-    for results in beside:
+def test_results_are_left_out_wherever_they_lie(tmp_path):
+    photos, elsewhere = folder_with_photo(tmp_path / "photos"), folder_with_photo(tmp_path / "results")
+    above_or_beside = (tmp_path, tmp_path / "beside", photos, photos / "results", photos / ".." / "photos" / "results")
+    for results in above_or_beside:
         assert found(photos, leave_out=results) == ["a.jpg"]
-
-
-def test_results_below_the_photographs_are_left_out(tmp_path):
-    photos = folder_with_photo(tmp_path / "photos")
     folder_with_photo(photos / "results" / "mask_upper")
     folder_with_photo(photos / "results2")
     listing = list_photos([photos], leave_out=photos / "results")
     assert (listing.photos, listing.ignored) == ([Path("a.jpg"), Path("results2/a.jpg")], Counter())
     with pytest.raises(UserError, match="no photographs in"):
         find_photos(folder_with_photo(tmp_path / "o" / "i").parent, leave_out=tmp_path / "o" / "i")
+    (photos / "link").symlink_to(elsewhere)
+    (photos / "link.jpg").symlink_to(elsewhere / "a.jpg")
+    assert found(photos, leave_out=elsewhere) == ["a.jpg", "results/mask_upper/a.jpg", "results2/a.jpg"]
 
 
-def test_results_behind_a_link_are_left_out(tmp_path):
-    photos, results = folder_with_photo(tmp_path / "photos"), folder_with_photo(tmp_path / "results")
-    (photos / "link").symlink_to(results)
-    (photos / "link.jpg").symlink_to(results / "a.jpg")
-    assert found(photos, leave_out=results) == ["a.jpg"]
-
-
-@pytest.mark.parametrize(
-    ("sources", "folder", "photos"),
-    [
-        ("a", "a", "1.jpg sub/2.png"),
-        ("a/1.jpg", "a", "1.jpg"),
-        ("notes.txt", ".", "notes.txt"),  # alone, a file is taken whatever its name
-        ("a/1.jpg b/1.jpg", ".", "a/1.jpg b/1.jpg"),
-        ("a/1.jpg a/sub", "a", "1.jpg sub/2.png"),  # as a shell expands a/*
-        ("a a/1.jpg a/../a/sub", "a", "1.jpg sub/2.png"),  # each once
-        ("a/sub b", ".", "a/sub/2.png b/1.jpg"),
-        ("b notes.txt", ".", "b/1.jpg"),
-        ("*/1.jpg", ".", "a/1.jpg b/1.jpg"),  # where no shell expands it
-        ("**/*.png", "a/sub", "2.png"),
-        ("b link", ".", "b/1.jpg link/2.png"),
-    ],
-)
+@pytest.mark.parametrize(("sources", "folder", "photos"), [
+    ("a", "a", "1.jpg sub/2.png"), ("a/1.jpg", "a", "1.jpg"),
+    ("notes.txt", ".", "notes.txt"),  # alone, a file is taken whatever its name
+    ("a/1.jpg b/1.jpg", ".", "a/1.jpg b/1.jpg"), ("a/1.jpg a/sub", "a", "1.jpg sub/2.png"),  # as a shell expands a/*
+    ("a a/1.jpg a/../a/sub", "a", "1.jpg sub/2.png"),  # each once
+    ("a/sub b", ".", "a/sub/2.png b/1.jpg"), ("b notes.txt", ".", "b/1.jpg"),
+    ("*/1.jpg", ".", "a/1.jpg b/1.jpg"),  # where no shell expands it
+    ("**/*.png", "a/sub", "2.png"), ("b link", ".", "b/1.jpg link/2.png"),
+])  # fmt: skip
 @pytest.mark.parametrize("absolute", [False, True])
 def test_files_folders_and_wildcards_give_photos_below_their_common_folder(
     sources, folder, photos, absolute, tmp_path, monkeypatch
@@ -136,13 +119,6 @@ def test_files_folders_and_wildcards_give_photos_below_their_common_folder(
     assert listing.folder.resolve() == (tmp_path / folder).resolve()
     assert [path.as_posix() for path in listing.photos] == photos.split()
     assert all((listing.folder / path).exists() for path in listing.photos)
-
-
-@pytest.mark.parametrize("sources", ["absent", "absent.jpg a", "*.webp", "a/*.png", "a/[x]"])
-def test_a_source_that_is_not_there_is_one_line(sources, tmp_path):
-    folder_with_photo(tmp_path / "a")
-    with pytest.raises(UserError, match=r"there is no folder or photo .*(absent|webp|png|\[x\])"):
-        list_photos([tmp_path / source for source in sources.split()])
 
 
 def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):

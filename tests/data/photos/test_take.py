@@ -58,15 +58,11 @@ def test_an_image_of_any_mode_is_converted_as_its_file_is(mode):
         assert (np.asarray(found)[:, :15] == 255).all()  # hidden colours are laid over white
 
 
-@pytest.mark.parametrize(
-    ("image", "expected"),
-    [
-        (RGB.convert("YCbCr"), RGB), (RGB.convert("HSV"), RGB), (RGB.convert("RGBX"), RGB),
-        (hidden().convert("RGBa"), take_photo(hidden())),
-        (hidden().convert("LA").convert("La"), take_photo(hidden().convert("LA"))),
-    ],
-    ids=["YCbCr", "HSV", "RGBX", "RGBa", "La"],
-)  # fmt: skip
+@pytest.mark.parametrize(("image", "expected"), [
+    (RGB.convert("YCbCr"), RGB), (RGB.convert("HSV"), RGB), (RGB.convert("RGBX"), RGB),
+    (hidden().convert("RGBa"), take_photo(hidden())),
+    (hidden().convert("LA").convert("La"), take_photo(hidden().convert("LA"))),
+], ids=["YCbCr", "HSV", "RGBX", "RGBa", "La"])  # fmt: skip
 def test_modes_that_no_file_has_give_nearly_the_same_colours(image, expected):
     found = take_photo(image)
     assert found.mode == "RGB"
@@ -79,23 +75,14 @@ def test_an_opened_image_is_turned_upright_unless_told_otherwise(orientation):
     assert np.array_equal(take_photo(turned(orientation)), expected)
     assert (orientation == 1) == np.array_equal(expected, RGB)
     assert np.array_equal(take_photo(turned(orientation), upright=False), RGB)
-
-
-def test_an_upright_rgb_image_is_taken_as_it_is():
     assert take_photo(RGB) is RGB
 
 
-ARRAYS = {
-    "RGB": (PIXELS, False, PIXELS), "BGR": (PIXELS[..., ::-1], True, PIXELS),
-    "grey": (GREY, False, np.stack(3 * [GREY], -1)), "mirrored view": (PIXELS[:, ::-1], False, PIXELS[:, ::-1]),
-    "every other": (PIXELS[::2, ::3], False, PIXELS[::2, ::3]),
-    "Fortran order": (np.asfortranarray(PIXELS), False, PIXELS), "1 x 1": (PIXELS[:1, :1], False, PIXELS[:1, :1]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ARRAYS)
-def test_arrays_are_rgb_or_greys_or_with_bgr_in_opencvs_order(name):
-    array, bgr, expected = ARRAYS[name]
+@pytest.mark.parametrize(("array", "bgr", "expected"), [
+    (PIXELS, False, PIXELS), (PIXELS[..., ::-1], True, PIXELS), (GREY, False, np.stack(3 * [GREY], -1)),
+    *((view, False, view) for view in (PIXELS[:, ::-1], PIXELS[::2, ::3], np.asfortranarray(PIXELS), PIXELS[:1, :1])),
+])  # fmt: skip
+def test_arrays_are_rgb_or_greys_or_with_bgr_in_opencvs_order(array, bgr, expected):
     assert np.array_equal(take_photo(array, bgr), expected)
 
 
@@ -109,39 +96,30 @@ def test_bytes_files_and_paths_are_opened(tmp_path, monkeypatch):
             assert np.array_equal(take_photo(form), RGB), form
 
 
-REFUSED = {
-    "None": (None, "a NoneType"), "number": (3, "a int"), "list": ([RGB], "a list"),
-    "tensor": (torch.zeros(3, 8, 8), "a torch.Tensor"), "text file": (io.StringIO("text"), "a _io.StringIO"),
-    "channels first": (np.zeros((3, 8, 8), np.uint8), "an array of 3 x 8 x 8 uint8"),
-    "four channels": (np.zeros((8, 8, 4), np.uint8), "an array of 8 x 8 x 4 uint8"),
-    "one channel": (np.zeros((8, 8, 1), np.uint8), "an array of 8 x 8 x 1 uint8"),
-    "a batch": (np.zeros((2, 8, 8, 3), np.uint8), "an array of 2 x 8 x 8 x 3 uint8"),
-    "floats": (np.zeros((8, 8, 3)), "an array of 8 x 8 x 3 float64"),
-    "16 bits": (np.zeros((8, 8), np.uint16), "an array of 8 x 8 uint16"),
-    "booleans": (np.zeros((8, 8), bool), "an array of 8 x 8 bool"),
-    "no pixels": (np.zeros((0, 8, 3), np.uint8), "an array of 0 x 8 x 3 uint8"),
-    "a number as array": (np.array(3, np.uint8), "an array of no dimensions uint8"),
-}  # fmt: skip
+REFUSED = [
+    (None, "a NoneType"), (3, "a int"), ([RGB], "a list"), (torch.zeros(3, 8, 8), "a torch.Tensor"),
+    (io.StringIO("text"), "a _io.StringIO"), (np.zeros((8, 8), np.uint16), "an array of 8 x 8 uint16"),
+    (np.zeros((8, 8), bool), "an array of 8 x 8 bool"), (np.zeros((8, 8, 3)), "an array of 8 x 8 x 3 float64"),
+    (np.array(3, np.uint8), "an array of no dimensions uint8"),
+    *((np.zeros(shape, np.uint8), f"an array of {' x '.join(map(str, shape))} uint8")
+      for shape in ((3, 8, 8), (8, 8, 4), (8, 8, 1), (2, 8, 8, 3), (0, 8, 3))),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_anything_else_is_refused_with_the_types_that_are_taken(name):
-    source, described = REFUSED[name]
+@pytest.mark.parametrize(("source", "described"), REFUSED)
+def test_anything_else_is_refused_with_the_types_that_are_taken(source, described):
     with pytest.raises(PhotoError) as caught:
         take_photo(source)
     assert str(caught.value) == f"cannot take {described} as a photo; {TAKES}"
 
 
-@pytest.mark.parametrize(
-    ("source", "bgr", "words"),
-    [
-        (b"no image", False, "not an image in a format"), (b"", False, "not an image"),
-        ("absent.jpg", False, "no such file"),
-        (saved(RGB)[:300], False, "broken image"), (Image.open(io.BytesIO(saved(RGB)[:300])), False, "broken image"),
-        (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
-        ("a.png", True, "bgr is for arrays, not for a str"), (GREY, True, "bgr is for arrays of H x W x 3"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("source", "bgr", "words"), [
+    (b"no image", False, "not an image in a format"), (b"", False, "not an image"),
+    ("absent.jpg", False, "no such file"), (saved(RGB)[:300], False, "broken image"),
+    (Image.open(io.BytesIO(saved(RGB)[:300])), False, "broken image"),
+    (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
+    ("a.png", True, "bgr is for arrays, not for a str"), (GREY, True, "bgr is for arrays of H x W x 3"),
+])  # fmt: skip
 def test_what_cannot_be_opened_says_why(source, bgr, words):
     with pytest.raises(PhotoError, match=words):
         take_photo(source, bgr)

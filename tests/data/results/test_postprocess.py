@@ -21,8 +21,8 @@ def changed(labels: np.ndarray, **options) -> np.ndarray:
     return result
 
 
-def drawn(*lines: str) -> np.ndarray:
-    return np.array([[int(c) for c in line.replace(".", "0")] for line in lines], np.uint8)
+def drawn(lines: str) -> np.ndarray:
+    return np.array([[int(c) for c in line.replace(".", "0")] for line in lines.split()], np.uint8)
 
 
 @pytest.fixture
@@ -36,56 +36,20 @@ def test_nothing_is_changed_by_default():
     assert Postprocess()(result) is result
 
 
-def test_each_garment_gets_the_class_of_most_of_its_pixels(small_strips):
-    labels = drawn(
-        "111....2",
-        "333.....",
-        "333....1",
-        "...3...1",  # joined over a corner
-    )
-    expected = drawn(
-        "333....2",
-        "333.....",
-        "333....1",
-        "...3...1",
-    )
-    assert np.array_equal(changed(labels, one_garment=True), expected)
-
-
-def test_specks_take_what_is_around_them(small_strips):
-    labels = drawn(
-        "1...222.",
-        "....212.",
-        "....222.",
-        "33......",
-        "33......",
-    )
-    expected = drawn(
-        "....222.",
-        "....222.",
-        "....222.",
-        "33......",
-        "33......",
-    )
-    assert np.array_equal(changed(labels, min_area=4), expected)
-    assert not changed(labels, min_area=100).any()
-
-
-def test_holes_take_the_class_around_them_and_bays_stay(small_strips):
-    labels = drawn(
-        "11111.11",
-        "1..11.11",
-        "11111111",
-        "22222.22",
-        "222222.2",  # a hole is not open over a corner
-        "2.222222",
-        "2.222222",
-    )
-    expected = labels.copy()
-    expected[1, 1:3] = 1
-    expected[3, 5] = expected[4, 6] = 2
-    assert np.array_equal(changed(labels, fill_holes=3), expected)
-    assert changed(labels, fill_holes=2)[1, 1] == 0
+# Before and after. Joined over a corner, two parts are one garment; a hole is not open over a corner; bays stay.
+@pytest.mark.parametrize(("options", "lines"), [
+    ({"one_garment": True}, ("111....2 333..... 333....1 ...3...1", "333....2 333..... 333....1 ...3...1")),
+    ({"min_area": 4}, ("1...222. ....212. ....222. 33...... 33......", "....222. ....222. ....222. 33...... 33......")),
+    ({"fill_holes": 3}, ("11111.11 1..11.11 11111111 22222.22 222222.2 2.222222 2.222222",
+                         "11111.11 11111.11 11111111 22222222 22222222 2.222222 2.222222")),
+    ({"min_area": 100}, ("1...222. ....212. ....222. 33...... 33......", "........ " * 5)),
+    ({"fill_holes": 2}, ("11111.11 1..11.11 11111111", "11111.11 1..11.11 11111111")),
+    ({"shrink": 2}, ("..111111 ..111111 ..111111 ..111111 ..111111 ..222222 ..222222 ..222222 ........",
+                     "....1111 ....1111 ....1111 ....1111 ....1111 ....2222 ........ ........ ........")),
+])  # fmt: skip
+def test_garments_get_one_class_specks_and_holes_what_is_around_them_and_edges_move(options, lines, small_strips):
+    before, after = map(drawn, lines)
+    assert np.array_equal(changed(before, **options), after)
 
 
 def test_growing_takes_the_nearest_class_and_overwrites_none(small_strips):
@@ -96,14 +60,6 @@ def test_growing_takes_the_nearest_class_and_overwrites_none(small_strips):
     assert grown[4].tolist() == [0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 0, 0, 0]
     assert grown[:, 4].tolist() == [1] * 9
     assert grown[0, 1] == 0  # round corners
-
-
-def test_shrinking_moves_the_edge_to_the_background_alone(small_strips):
-    labels = np.zeros((9, 10), np.uint8)
-    labels[:5, 2:], labels[5:8, 2:] = 1, 2
-    expected = np.zeros_like(labels)
-    expected[:5, 4:], expected[5:6, 4:] = 1, 2
-    assert np.array_equal(changed(labels, shrink=2), expected)
 
 
 def test_empty_and_full_photographs_stay_as_they_are():

@@ -12,10 +12,9 @@ from PIL import Image
 
 from data.results import segmentation
 from data.results.segmentation import Segmentation
-from tests.helpers import ROOT
+from tests.helpers import ROOT, flags_of
 
 NAMES = ("background", "upper", "lower", "full")
-SIZES = [(64, 48), (37, 91), (200, 333), (10, 7), (1, 1), (1, 500), (500, 1)]
 
 
 def logits_and_resized(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -25,29 +24,20 @@ def logits_and_resized(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return logits.numpy(), resized.numpy()
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [(64, 48), (37, 91), (200, 333), (10, 7), (1, 1), (1, 500), (500, 1)])
 @pytest.mark.parametrize("strip_bytes", [64_000_000, 5_000])
-def test_labels_are_the_argmax_of_bilinearly_resized_logits(size, strip_bytes, monkeypatch):
+def test_labels_and_probabilities_are_argmax_and_softmax_of_bilinearly_resized_logits(size, strip_bytes, monkeypatch):
     monkeypatch.setattr(segmentation, "STRIP_BYTES", strip_bytes)
     logits, resized = logits_and_resized(size)
-    labels = Segmentation(logits, size, NAMES).labels
-    assert (labels.dtype, labels.shape) == (np.uint8, size)
+    found = Segmentation(logits, size, NAMES)
+    assert (found.labels.dtype, found.labels.shape) == (np.uint8, size)
     first, second = np.sort(resized, axis=0)[:-3:-1]
     clear = first - second > 1e-3  # elsewhere rounding decides
     assert clear.mean() > 0.99
-    assert np.array_equal(labels[clear], resized.argmax(0)[clear])
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("strip_bytes", [64_000_000, 5_000])
-def test_probabilities_are_the_softmax_of_the_same_logits_and_add_up_to_1(size, strip_bytes, monkeypatch):
-    monkeypatch.setattr(segmentation, "STRIP_BYTES", strip_bytes)
-    logits, resized = logits_and_resized(size)
-    expected = torch.from_numpy(resized).softmax(0).numpy()
-    found = Segmentation(logits, size, NAMES)
+    assert np.array_equal(found.labels[clear], resized.argmax(0)[clear])
     maps = np.stack([found.probability(name) for name in NAMES])
     assert maps.dtype == np.float32
-    np.testing.assert_allclose(maps, expected, atol=2e-4)
+    np.testing.assert_allclose(maps, torch.from_numpy(resized).softmax(0).numpy(), atol=2e-4)
     np.testing.assert_allclose(maps.sum(0), 1, atol=1e-5)
     np.testing.assert_allclose(found.probability("any"), 1 - maps[0], atol=1e-5)
     np.testing.assert_array_equal(found.probabilities(), maps)
@@ -61,71 +51,53 @@ def test_extreme_logits_give_probabilities_and_no_overflow(recwarn):
     assert not recwarn.list
 
 
-def test_only_one_class_keeps_the_photo_and_the_probabilities():
-    photo = Image.new("RGB", (30, 20))
+def test_only_one_class_keeps_the_photo_and_the_probabilities_and_known_labels_need_no_logits():
     logits, _ = logits_and_resized((20, 30))
-    found = Segmentation(logits, (20, 30), NAMES, photo)
+    found = Segmentation(logits, (20, 30), NAMES, Image.new("RGB", (30, 20)))
     upper = found.only("upper")
     assert np.array_equal(upper.labels, np.where(found.labels == 1, 1, 0))
-    assert upper.photo is photo
+    assert upper.photo is found.photo and found.only("any") is found
     assert np.array_equal(upper.probability("upper"), found.probability("upper"))
-    assert found.only("any") is found
-
-
-def test_labels_that_are_known_need_no_logits():
-    labels = np.array([[0, 1], [2, 3]], np.uint8)
-    found = Segmentation.from_labels(labels, NAMES)
-    assert np.array_equal(found.labels, labels)
-    assert np.array_equal(found.only("lower").labels, [[0, 0], [2, 0]])
+    known = Segmentation.from_labels(np.array([[0, 1], [2, 3]], np.uint8), NAMES)
+    assert known.labels.tolist() == [[0, 1], [2, 3]]
+    assert known.only("lower").labels.tolist() == [[0, 0], [2, 0]]
 
 
 PROGRAM = """
-import resource, sys
+import sys
 import numpy as np
 from data.results.segmentation import Segmentation
-height, width = map(int, sys.argv[1:3])
-found = Segmentation(np.random.default_rng(0).standard_normal((4, 32, 32), np.float32), (height, width), tuple("abcd"))
+side = int(sys.argv[1])
+found = Segmentation(np.random.default_rng(0).standard_normal((4, 32, 32), np.float32), (side, side), tuple("abcd"))
 labels = found.labels
 found.probability("a")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in other units elsewhere")
-def test_a_100_megapixel_photo_takes_its_results_and_little_more():
-    def peak_megabytes(height: int, width: int) -> float:
-        command = [sys.executable, "-c", PROGRAM, str(height), str(width)]
-        return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-
-    results = 100 * (1 + 4)  # labels and one probability map; the logits of all classes would be 1600 MB
-    more = peak_megabytes(10_000, 10_000) - peak_megabytes(10, 10)
-    assert more < results + 450
+def peak_megabytes(*command: object) -> float:
+    words = [sys.executable, *map(str, command)]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return used.ru_maxrss / 1024
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in other units elsewhere")
-def test_infer_takes_far_less_memory_for_a_49_megapixel_photo_than_its_logits(tmp_path, tiny_checkpoint):
-    side = 7000
-
-    def peak_megabytes(side: int) -> float:
+def test_large_photos_take_their_results_and_little_more(tmp_path, tiny_checkpoint):
+    results = 100 * (1 + 4)  # MB: labels and one probability map of 100 megapixels; all logits would be 1600 MB
+    assert peak_megabytes("-c", PROGRAM, 10_000) - peak_megabytes("-c", PROGRAM, 10) < results + 450
+    used = []
+    for side in (7000, 64):
         folder = tmp_path / str(side)
         folder.mkdir()
         Image.new("RGB", (side, side), (90, 20, 30)).save(folder / "photo.png", compress_level=1)
-        command = ["infer.py", "--checkpoint_path", tiny_checkpoint, "--image_dir", folder, "--device", "cpu"]
-        command += ["--result_dir", folder / "results", "--batchSize", 1, "--precision", "fp32"]
-        process = subprocess.Popen(
-            [sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
+        flags = {"checkpoint_path": tiny_checkpoint, "image_dir": folder, "device": "cpu", "precision": "fp32",
+                 "result_dir": folder / "results", "batchSize": 1}  # fmt: skip
+        used.append(peak_megabytes("infer.py", *flags_of(flags)))
         assert Image.open(folder / "results" / "photo.png").size == (side, side)
-        return used.ru_maxrss / 1024
-
-    photo = side * side * 3 / 1e6  # 147 MB as RGB
-    logits = side * side * 4 * 4 / 1e6  # 784 MB
-    more = peak_megabytes(side) - peak_megabytes(64)
-    assert more < 2 * photo + 250
-    assert more < 0.8 * logits
+    photo, logits = 7000**2 * 3 / 1e6, 7000**2 * 4 * 4 / 1e6  # MB: 147 as RGB, 784
+    assert used[0] - used[1] < min(2 * photo + 250, 0.8 * logits)
 
 
 def test_a_crop_has_the_labels_and_probabilities_of_its_part(monkeypatch):

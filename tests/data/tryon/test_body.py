@@ -19,26 +19,14 @@ def test_the_published_values():
         assert {name: PARSE_LABELS[table].index(name) for name in numbers} == numbers
 
 
-@pytest.mark.parametrize(
-    ("table", "name", "clothes", "limb_of", "kept_for"),
-    [
-        ("atr", "upper-clothes", 1, "", ""),
-        ("lip", "coat", 1, "", ""),
-        ("atr", "pants", 2, "", ""),
-        ("lip", "skirt", 2, "", ""),
-        ("atr", "dress", 3, "", ""),
-        ("lip", "jumpsuits", 3, "", ""),
-        ("atr", "left-arm", 0, "upper full", "lower"),
-        ("lip", "right-leg", 0, "lower full", ""),
-        ("cihp", "torso-skin", 0, "upper full", "lower"),
-        ("atr", "face", 0, "", "upper lower full"),
-        ("lip", "hair", 0, "", "upper lower full"),
-        ("atr", "bag", 0, "", "upper lower full"),
-        ("lip", "left-shoe", 0, "", "upper lower full"),
-        ("lip", "socks", 0, "", ""),
-        ("atr", "background", 0, "", ""),
-    ],
-)
+@pytest.mark.parametrize(("table", "name", "clothes", "limb_of", "kept_for"), [
+    ("atr", "upper-clothes", 1, "", ""), ("lip", "coat", 1, "", ""), ("atr", "pants", 2, "", ""),
+    ("lip", "skirt", 2, "", ""), ("atr", "dress", 3, "", ""), ("lip", "jumpsuits", 3, "", ""),
+    ("atr", "left-arm", 0, "upper full", "lower"), ("lip", "right-leg", 0, "lower full", ""),
+    ("cihp", "torso-skin", 0, "upper full", "lower"), ("atr", "face", 0, "", "upper lower full"),
+    ("lip", "hair", 0, "", "upper lower full"), ("atr", "bag", 0, "", "upper lower full"),
+    ("lip", "left-shoe", 0, "", "upper lower full"), ("lip", "socks", 0, "", ""), ("atr", "background", 0, "", ""),
+])  # fmt: skip
 def test_what_a_value_means(table, name, clothes, limb_of, kept_for):
     names = PARSE_LABELS[table]
     values = np.full((4, 5), names.index(name), np.uint8)

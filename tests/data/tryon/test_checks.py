@@ -19,26 +19,20 @@ def photo(path: Path, size: tuple[int, int] = (400, 600), orientation: int = 1) 
 
 
 def mask(path: Path, white: int) -> Path:
+    values = np.zeros(400 * 600, np.uint8)
+    values[:white] = 255
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.zeros((400, 600), np.uint8)
-    values.ravel()[:white] = 255
-    Image.fromarray(values).save(path)
+    Image.fromarray(values.reshape(400, 600)).save(path)
     return path
 
 
-@pytest.mark.parametrize(
-    ("file", "white", "settings", "said"),
-    [
-        (CLOTH_MASK, 122_880, {}, []),
-        (CLOTH_MASK, 122_879, {}, ["fewer than 122,880 white pixels"]),
-        (CLOTH_MASK, 0, {}, ["1 masks are empty"]),
-        (AGNOSTIC_MASK, 0, {}, ["1 masks are empty"]),
-        (AGNOSTIC_MASK, 5, {}, []),
-        (CLOTH_MASK, 200_000, {"orientation": 6}, ["EXIF rotation"]),
-        (CLOTH_MASK, 200_000, {"size": (400, 601)}, ["2 sizes (1 of 400x600, 1 of 400x601)"]),
-        (CLOTH_MASK, 0, {"size": (9, 9), "orientation": 3}, ["EXIF", "empty", "sizes"]),
-    ],
-)
+@pytest.mark.parametrize(("file", "white", "settings", "said"), [
+    (CLOTH_MASK, 122_880, {}, []), (CLOTH_MASK, 122_879, {}, ["fewer than 122,880 white pixels"]),
+    (CLOTH_MASK, 0, {}, ["1 masks are empty"]), (AGNOSTIC_MASK, 0, {}, ["1 masks are empty"]),
+    (AGNOSTIC_MASK, 5, {}, []), (CLOTH_MASK, 200_000, {"orientation": 6}, ["EXIF rotation"]),
+    (CLOTH_MASK, 200_000, {"size": (400, 601)}, ["2 sizes (1 of 400x600, 1 of 400x601)"]),
+    (CLOTH_MASK, 0, {"size": (9, 9), "orientation": 3}, ["EXIF", "empty", "sizes"]),
+])  # fmt: skip
 def test_findings(tmp_path, file, white, settings, said):
     good = (photo(tmp_path / "good.jpg"), {(file, "any"): mask(tmp_path / "m/good.png", 200_000)})
     looked_at = (photo(tmp_path / "a.jpg", **settings), {(file, "any"): mask(tmp_path / "m/a.png", white)})
@@ -49,30 +43,23 @@ def test_findings(tmp_path, file, white, settings, said):
         assert "good" not in line
 
 
-def test_photos_written_at_one_size_are_what_counts(tmp_path):
-    results = {("cloth/{name}", "any"): photo(tmp_path / "out/cloth/a.jpg")}
-    other = {("cloth/{name}", "any"): photo(tmp_path / "out/cloth/b.jpg")}
-    photos = [(photo(tmp_path / "a.jpg", (9, 9), 6), results), (photo(tmp_path / "b.jpg", (7, 7)), other)]
+def test_what_is_no_finding(tmp_path):
+    photos = [  # written at one size: that counts
+        (photo(tmp_path / f"{name}.jpg", size, 6), {("cloth/{name}", "any"): photo(tmp_path / f"out/cloth/{name}.jpg")})
+        for name, size in (("a", (9, 9)), ("b", (7, 7)))
+    ]
     assert findings("viton", tmp_path, photos) == []
-
-
-def test_a_greyed_photo_is_not_a_mask_and_a_photo_that_is_gone_is_passed_over(tmp_path):
-    black = photo(tmp_path / "agnostic-v3.2/a.jpg")
+    black = photo(tmp_path / "agnostic-v3.2/a.jpg")  # a greyed photo is not a mask
     assert findings("agnostic", tmp_path, [(photo(tmp_path / "a.jpg"), {(GREYED, "any"): black})]) == []
     assert findings("viton", tmp_path, [(tmp_path / "gone.jpg", {})]) == []
 
 
-@pytest.mark.parametrize(
-    ("preset", "folder", "there", "said"),
-    [
-        ("viton", "test", [], ["IDM-VTON", "CatVTON"]),
-        ("agnostic", "test", ["test/vitonhd_test_tagged.json"], ["CatVTON"]),
-        ("viton", "test", ["test/vitonhd_test_tagged.json", "test_pairs_unpaired.txt"], []),
-        ("viton", "train", [], []),
-        ("gp-vton", "test", [], []),
-        ("dresscode", "test", [], []),
-    ],
-)
+@pytest.mark.parametrize(("preset", "folder", "there", "said"), [
+    ("viton", "test", [], ["IDM-VTON", "CatVTON"]),
+    ("agnostic", "test", ["test/vitonhd_test_tagged.json"], ["CatVTON"]),
+    ("viton", "test", ["test/vitonhd_test_tagged.json", "test_pairs_unpaired.txt"], []), ("viton", "train", [], []),
+    ("gp-vton", "test", [], []), ("dresscode", "test", [], []),
+])  # fmt: skip
 def test_files_that_a_data_set_lacks(tmp_path, preset, folder, there, said):
     (tmp_path / folder).mkdir()
     for name in there:
