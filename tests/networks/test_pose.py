@@ -30,23 +30,19 @@ def portrait() -> Image.Image:
 def test_joints_of_a_portrait(network, portrait):
     joints = network(portrait)
     width, height = portrait.size
-    assert joints.shape == (33, 3)
-    assert joints.dtype == np.float32
+    assert joints.shape == (33, 3) and joints.dtype == np.float32
     assert ((joints[:, 2] >= 0) & (joints[:, 2] <= 1)).all()
     x, y = joints[:, 0] / width, joints[:, 1] / height
     assert x[RIGHT_SHOULDER] < x[RIGHT_EYE] < x[NOSE] < x[LEFT_EYE] < x[LEFT_SHOULDER]  # left is the person's
-    assert y[NOSE] < y[LEFT_SHOULDER]
-    assert (joints[[NOSE, LEFT_SHOULDER, RIGHT_SHOULDER], 2] > 0.9).all()
+    assert y[NOSE] < y[LEFT_SHOULDER] and (joints[[NOSE, LEFT_SHOULDER, RIGHT_SHOULDER], 2] > 0.9).all()
 
 
 @installed
-@pytest.mark.parametrize("change", ["moved", "padded", "large", "turned"])
+@pytest.mark.parametrize("change", ["moved", "large", "turned"])
 def test_joints_move_with_the_photo(network, portrait, change):
     known = network(portrait)[:13, :2]
     if change == "moved":
-        found = network(ImageOps.expand(portrait, (100, 40, 0, 0), "gray"))[:13, :2] - (100, 40)
-    elif change == "padded":
-        found = network(ImageOps.expand(portrait, (0, 0, 300, 0), "gray"))[:13, :2]
+        found = network(ImageOps.expand(portrait, (100, 40, 300, 0), "gray"))[:13, :2] - (100, 40)
     elif change == "large":
         found = network(portrait.resize([3 * side for side in portrait.size]))[:13, :2] / 3
     else:
@@ -57,17 +53,13 @@ def test_joints_move_with_the_photo(network, portrait, change):
 
 
 @installed
-def test_nobody_on_a_plain_photo(network):
-    assert network(Image.new("RGB", (300, 200), "gray")) is None
-
-
-@installed
-def test_threads_may_share_it(network, portrait):
+def test_threads_may_share_it_and_a_plain_photo_shows_nobody(network, portrait):
     photos = [portrait, ImageOps.mirror(portrait), Image.new("RGB", (64, 64)), portrait.rotate(20)] * 3
     alone = [network(photo) for photo in photos[:4]] * 3
+    assert alone[2] is None  # nobody on a plain photo
     with ThreadPoolExecutor(4) as pool:
         for one, other in zip(pool.map(network, photos), alone, strict=True):
-            assert (one is None and other is None) or np.array_equal(one, other)
+            assert one is other is None or np.array_equal(one, other)
 
 
 @installed
@@ -82,32 +74,24 @@ def test_a_wheel_and_a_task_file_hold_the_same_networks(tmp_path, portrait, netw
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read"),
-        (b"not a zip", "not a wheel or .task file"),
-        ({}, "does not hold BlazePose"),
+        (None, "cannot read"), (b"not a zip", "not a wheel or .task file"),
         ({"pose_detector.tflite": b"x"}, "does not hold BlazePose"),
         ({"a/pose_detector.tflite": b"x", "b/pose_detector.tflite": b"x"}, "does not hold BlazePose"),
         ({"pose_detector.tflite": b"x", "pose_landmarks_detector.tflite": b"x"}, "is not a network of BlazePose"),
+        ({"pose_detector.tflite": bytes(11), "pose_landmarks_detector.tflite": b"x"}, "does not hold BlazePose"),
     ],
-)
-def test_files_that_are_not_blazepose(tmp_path, content, message):
+)  # fmt: skip
+def test_files_that_are_not_blazepose(tmp_path, monkeypatch, content, message):
+    monkeypatch.setattr("networks.pose.MAX_BYTES", 10)
     path = tmp_path / "file.task"
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
-        with zipfile.ZipFile(path, "w") as file:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
             for name, data in content.items():
                 file.writestr(name, data)
     with pytest.raises(UserError, match=message):
         PoseNetwork.load(path)
-
-
-def test_a_network_inside_a_file_is_not_larger_than_networks_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("networks.pose.MAX_BYTES", 10)
-    with zipfile.ZipFile(tmp_path / "file", "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("pose_detector.tflite", bytes(11))
-    with pytest.raises(UserError, match="does not hold BlazePose"):
-        PoseNetwork.load(tmp_path / "file")
 
 
 @pytest.mark.parametrize("absent", ["openvino", "mediapipe"])

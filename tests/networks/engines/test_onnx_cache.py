@@ -13,15 +13,12 @@ from tests.helpers import trained_like
 from utils.errors import UserError
 
 INFO = CheckpointInfo(("background", "upper", "lower", "full"), height=64, width=64)
-
-
-def two_networks() -> list[torch.nn.Module]:
-    return [trained_like("u2netp", 4, seed) for seed in (0, 1)]
+NETWORKS = {"a": trained_like("u2netp", 4, 0), "b": trained_like("u2netp", 4, 1)}
 
 
 def test_weights_beside_an_onnx_graph_are_part_of_what_is_converted(tmp_path):
     converted = []
-    for name, network in zip("ab", two_networks(), strict=True):
+    for name, network in NETWORKS.items():
         path = tmp_path / name / "model.onnx"
         (path.parent / "model").mkdir(parents=True)  # a folder whose name the graph contains
         EXPORTERS[".onnx"](network, INFO, path)
@@ -34,10 +31,9 @@ def test_weights_beside_an_onnx_graph_are_part_of_what_is_converted(tmp_path):
 def test_the_weights_of_an_openvino_file_are_part_of_what_is_compiled(tmp_path):
     pytest.importorskip("openvino")
     images = np.random.default_rng(0).standard_normal((1, 3, 64, 64), np.float32)
-    networks = two_networks()
-    for name, network in zip("ab", networks, strict=True):
+    for name, network in NETWORKS.items():
         EXPORTERS[".xml"](network, INFO, tmp_path / f"{name}.xml")
-    for name, network in zip("ab", networks, strict=True):
+    for name, network in NETWORKS.items():
         (tmp_path / "a.bin").write_bytes((tmp_path / f"{name}.bin").read_bytes())
         with torch.no_grad():
             wanted = network.fused(torch.from_numpy(images)).numpy()

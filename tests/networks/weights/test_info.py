@@ -2,7 +2,7 @@ import reprlib
 
 import pytest
 
-from networks.weights.info import INCLUDED_WEIGHTS, CheckpointInfo
+from networks.weights.info import CheckpointInfo
 from utils.errors import UserError
 
 
@@ -10,13 +10,6 @@ def test_without_fields_of_its_own_a_file_is_of_the_published_network():
     info = CheckpointInfo.of({"state_dict": {}, "epoch": 3}, "w.pth")
     assert info == CheckpointInfo()
     assert (info.height, info.width, info.mean, info.std) == (768, 768, 0.5, 0.5)
-
-
-def test_the_fields_of_a_file_are_taken():
-    fields = {"class_names": ("background", "hat"), "height": 64, "width": 96, "mean": 0.4, "std": 0.3, "iteration": 7}
-    assert CheckpointInfo.of(fields | {"metrics": {"miou": 0.5}}, "w.pth") == CheckpointInfo(
-        ("background", "hat"), 64, 96, 0.4, 0.3, 7, {"miou": 0.5}
-    )
 
 
 @pytest.mark.parametrize(
@@ -44,8 +37,3 @@ def test_a_size_that_is_given_replaces_the_files():
     assert (info.resized(None, 128).height, info.resized(None, 128).width) == (64, 128)
     with pytest.raises(UserError, match="height is 97.5; it must be a whole number from 32 to 8192"):
         info.resized(97.5, None)
-
-
-def test_the_included_weights_are_found_from_any_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert INCLUDED_WEIGHTS.is_file()

@@ -22,38 +22,27 @@ def saliency(tmp_path_factory):
     return network, path
 
 
-def test_784_tensors_are_copied_and_the_head_is_left(saliency):
+@pytest.mark.parametrize(("classes", "names", "copied"), [(4, (NAMES,), 784), (1, (), 798)])
+def test_784_tensors_are_copied_and_the_head_where_it_has_as_many_classes(classes, names, copied, saliency):
     source, path = saliency
-    target = trained_like("u2netp", 4, seed=1)
-    head = copy.deepcopy(target)
-    assert initialise(target, path, NAMES) == (784, 14, ())
+    target = trained_like("u2netp", classes, seed=1)
+    head = copy.deepcopy(target) if classes == 4 else source
+    assert initialise(target, path, *names) == (copied, 798 - copied, ())
     for key, tensor in target.state_dict().items():
         origin = head if key.startswith(("side", "outconv")) else source
         assert torch.equal(tensor, origin.state_dict()[key]), key
 
 
-def test_the_same_number_of_classes_copies_all_798(saliency):
-    source, path = saliency
-    target = build_network("u2netp", 1)
-    assert initialise(target, path) == (798, 0, ())
-    assert all(
-        torch.equal(a, b) for a, b in zip(target.state_dict().values(), source.state_dict().values(), strict=True)
-    )
+CLASSES = [  # of the file, of the network, and what is copied
+    (NAMES, ("background", "hat", "upper", "shoe"), ("background", "upper")), (NAMES, (*NAMES, "shoe"), NAMES),
+    (NAMES, ("background", "full", "lower", "upper"), ("background", "full", "lower", "upper")),
+    (NAMES, ("background", "full"), ("background", "full")), (("0", "1", "2", "3"), NAMES, ()),
+    (NAMES, ("background", "a", "b", "c"), ("background",)),
+]  # fmt: skip
 
 
-CLASSES = {  # of the file, of the network, and what is copied
-    "other ones": (NAMES, ("background", "hat", "upper", "shoe"), ("background", "upper")),
-    "another order": (NAMES, ("background", "full", "lower", "upper"), ("background", "full", "lower", "upper")),
-    "more": (NAMES, (*NAMES, "shoe"), NAMES),
-    "fewer": (NAMES, ("background", "full"), ("background", "full")),
-    "none": (("0", "1", "2", "3"), NAMES, ()),
-    "background alone": (NAMES, ("background", "a", "b", "c"), ("background",)),
-}
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_the_head_is_copied_by_class_name_and_keeps_what_it_computes(name, tmp_path):
-    before, after, common = CLASSES[name]
+@pytest.mark.parametrize(("before", "after", "common"), CLASSES, ids=str)
+def test_the_head_is_copied_by_class_name_and_keeps_what_it_computes(before, after, common, tmp_path):
     source, path, log = trained_like("u2netp", len(before)), tmp_path / "w.pth", []
     save_checkpoint(path, source, CheckpointInfo(before))
     target = trained_like("u2netp", len(after), seed=1)
@@ -66,8 +55,7 @@ def test_the_head_is_copied_by_class_name_and_keeps_what_it_computes(name, tmp_p
         for expected, found in zip(source(x)[first:], target(x)[first:], strict=True):
             for each in common:
                 torch.testing.assert_close(found[:, after.index(each)], expected[:, before.index(each)])
-    for each in set(after) - set(common):
-        row = after.index(each)
+    for row in (after.index(each) for each in set(after) - set(common)):
         assert torch.equal(target.outconv.weight[row], fresh.outconv.weight[row])
         assert torch.equal(target.side3.bias[row], fresh.side3.bias[row])
     others = [each for each in after if each not in common]
@@ -75,21 +63,15 @@ def test_the_head_is_copied_by_class_name_and_keeps_what_it_computes(name, tmp_p
     assert log[0].endswith(f"784 tensors copied, {head if common else '14 of the head left as initialised'}")
 
 
-def test_a_head_of_another_shape_is_refused(tmp_path):
-    state = trained_like("u2netp", 4).state_dict()
-    torch.save(state | {"side2.weight": torch.zeros(4, 9, 3, 3)}, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"w.pth does not fit the network: side2.weight has the shape \(4, 9, 3, 3\)"):
-        initialise(build_network("u2netp", 5), tmp_path / "w.pth", (*NAMES, "shoe"))
-
-
-def test_weights_of_the_other_network_are_refused(saliency):
-    with pytest.raises(UserError, match="misshaped"):
-        initialise(build_network("u2net", 4), saliency[1])
-
-
-def test_missing_weights_say_how_to_get_them(tmp_path):
-    with pytest.raises(UserError, match="setup_model_weights.py"):
-        start_from(build_network("u2netp", 4), NAMES, str(tmp_path / "none.pth"), [], print)
+def test_weights_that_do_not_fit_or_are_missing_are_refused(saliency, tmp_path):
+    state = trained_like("u2netp", 4).state_dict() | {"side2.weight": torch.zeros(4, 9, 3, 3)}
+    torch.save(state, tmp_path / "w.pth")
+    for name, path, words in (
+        ("u2netp", tmp_path / "w.pth", r"w.pth does not fit the network: side2.weight has the shape \(4, 9, 3, 3\)"),
+        ("u2net", saliency[1], "misshaped"), ("u2netp", tmp_path / "none.pth", "setup_model_weights.py"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            start_from(build_network(name, 5), (*NAMES, "shoe"), str(path), [], print)
 
 
 def test_folded_weights_get_their_batch_norm_back_and_others_keep_theirs(saliency, saliency_onnx):
@@ -100,5 +82,5 @@ def test_folded_weights_get_their_batch_norm_back_and_others_keep_theirs(salienc
     assert "784 tensors copied, 14 of the head" in log[0] and "statistics from 4 photographs" in log[1]
     log.clear()
     start_from(network, NAMES, str(saliency[1]), images, log.append)
-    assert len(log) == 1
-    assert torch.equal(network.stage1.rebnconvin.bn_s1.running_mean, saliency[0].stage1.rebnconvin.bn_s1.running_mean)
+    means = [each.stage1.rebnconvin.bn_s1.running_mean for each in (network, saliency[0])]
+    assert len(log) == 1 and torch.equal(*means)
