@@ -142,10 +142,9 @@ class Launched:
     They need not import again what takes seconds; else they run as ``torchrun`` runs them. Used as a Popen.
     """
 
-    def __init__(self, *command: object, setup: Callable[[], None] = lambda: None, restarts: int = 0):
-        """command: the program and its flags. setup: what each process does before the program begins. restarts: of
-        all processes, when one has failed."""
-        words, self._restarts = list(map(str, command)), restarts
+    def __init__(self, *command: object, setup: Callable[[], None] = lambda: None):
+        """command: the program and its flags. setup: what each process does before the program begins."""
+        words = list(map(str, command))
         self._streams = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
         self._process = multiprocessing.get_context("fork").Process(target=self._launch, args=(words, setup))
         self._process.start()
@@ -178,7 +177,7 @@ class Launched:
         sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
         config = LaunchConfig(
             1, 1, 2, run_id="tests", rdzv_backend="c10d", rdzv_endpoint=f"127.0.0.1:{free_port()}",
-            max_restarts=self._restarts, start_method="fork", logs_specs=DefaultLogsSpecs(),
+            max_restarts=0, start_method="fork", logs_specs=DefaultLogsSpecs(),
         )  # fmt: skip
         try:
             elastic_launch(config, _run_rank)(words, setup)
