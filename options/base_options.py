@@ -62,7 +62,7 @@ class BaseOptions:
     def from_command_line(cls):
         """``parse`` for a program: ends it with one line on a mistake, before anything slow is imported."""
         # PyTorch reads it when it is imported. Its threads would else wait for each other in a loop, and take the
-        # processor from the threads that decode photographs and from other programs (benchmarks/waiting_threads.py).
+        # processor from the threads that decode photographs and from other programs (docs/speed.md).
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         configure_process()
         try:
