@@ -1,10 +1,12 @@
 """app.py: the page, asked over HTTP as a program would, and used in a real Chromium."""
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
 import time
+import urllib.request
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -58,6 +60,14 @@ def page(folder, tiny_checkpoint):
     serving.__exit__(None, None, None)
     assert not list(folder.glob("cloth-segmentation-page-*"))  # SIGTERM ends it with its folder removed
     assert set((folder / "look_ups").read_text().split()) <= {"127.0.0.1", "localhost", "None", socket.gethostname()}
+
+
+@needs_gradio
+def test_below_a_path_of_a_proxy_the_page_names_its_own_addresses(tiny_checkpoint, monkeypatch):
+    monkeypatch.setenv("GRADIO_ROOT_PATH", "/clothes")
+    flags = ["--checkpoint_path", str(tiny_checkpoint), "--device", "cpu"]
+    with served_page(free_port(), *flags) as page, urllib.request.urlopen(f"{page}/config", timeout=30) as answer:
+        assert json.load(answer)["root"].endswith("/clothes")
 
 
 @pytest.fixture(scope="module")
