@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import time
 from pathlib import Path
+
+SECONDS = 1.0  # for the first one to speak: torchrun ends it when one that says nothing has ended
 
 
 def first_to_say(text: str) -> bool:
@@ -18,6 +21,7 @@ def first_to_say(text: str) -> bool:
     try:
         mark.touch(exist_ok=False)
     except FileExistsError:
+        time.sleep(SECONDS)
         return False
     except OSError:  # nothing that can be shared
         pass
