@@ -1,5 +1,6 @@
 """The processes of one run: started by torchrun or torch.distributed.launch, or just this one."""
 
+import os
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -42,6 +43,7 @@ def process_group(device: torch.device, launched: bool = False, **settings):
             raise UserError("--distributed: start with torchrun --nproc_per_node=N train.py, or leave it out")
         yield
         return
+    settings |= _store_of_attempt()
     if device.type == "cuda":
         torch.cuda.set_device(device)
         dist.init_process_group("nccl", device_id=device, **settings)
@@ -49,6 +51,19 @@ def process_group(device: torch.device, launched: bool = False, **settings):
         dist.init_process_group("gloo", **settings)
     yield
     dist.destroy_process_group()
+
+
+def _store_of_attempt() -> dict[str, object]:
+    """Where the ranks that torchrun has started again exchange their addresses: settings of init_process_group.
+
+    torchrun keeps one store for all its attempts, so a rank might connect to the address of one that has ended. On
+    several machines the attempts are counted on each alone, and the store is left as it is.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return {}
+    store, own_rank, size = next(dist.rendezvous("env://"))
+    return {"store": dist.PrefixStore(f"attempt_{attempt}", store), "rank": own_rank, "world_size": size}
 
 
 def average_gradients(network: nn.Module, device: torch.device) -> nn.Module:

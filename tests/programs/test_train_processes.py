@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -15,7 +16,7 @@ from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 
 from tests.helpers import (  # isort: skip
-    SECONDS, SMALL, DataSet, Launched, children_of, end, make_paper_dolls, needs_proc, run_script,
+    ROOT, SECONDS, SMALL, DataSet, Launched, children_of, end, free_port, make_paper_dolls, needs_proc, run_script,
     state_of, torchrun, training_flags, wait_for,
 )  # fmt: skip
 from utils.evaluation.against_truth import validate
@@ -94,18 +95,23 @@ def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path
 
 
 @needs_proc
-def test_a_job_that_is_started_again_by_the_same_command_goes_on_to_the_end(dolls, tmp_path):
-    """As Slurm's requeue, Kubernetes and torchrun --max_restarts do after a rank was killed."""
+def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=20, save_freq=1, resume=True)
-    first = Launched("train.py", *flags)
-    wait_for(tmp_path / "run/latest.pth", first)
-    os.kill(rank_1(first), signal.SIGKILL)
-    out, _ = end(first)
-    assert first.returncode != 0 and out.count("there is no run to resume") == 1
-    second = Launched("train.py", *flags)
-    out, err = end(second)
-    assert second.returncode == 0, err
-    assert "there is no run to resume" not in out and out.count("trained 20 iterations") == 1
+    # torchrun itself: an agent that has threads cannot fork its ranks a second time.
+    agent = [
+        "--nproc_per_node=2",
+        "--max_restarts=1",
+        "--rdzv_backend=c10d",
+        f"--rdzv_endpoint=127.0.0.1:{free_port()}",
+    ]
+    command = [sys.executable, "-m", "torch.distributed.run", *agent, "train.py", *map(str, flags)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)  # fmt: skip
+    wait_for(tmp_path / "run/latest.pth", process)
+    os.kill(rank_1(process), signal.SIGKILL)
+    out, err = end(process)
+    assert process.returncode == 0, err
+    assert out.count("there is no run to resume") == out.count("trained 20 iterations") == 1
     assert state_of(tmp_path / "run")["samples_seen"] == 4 * 20
     records = [path.name for path in (tmp_path / "run").glob("training_options_from_*.yml")]
     assert len(records) == 1  # it went on where it had been killed
