@@ -14,11 +14,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data.classes import ClassTable, check_classes, load_class_table
+from data.classes import check_classes, load_class_table
 from data.label_values import PALETTE
-from data.labels.no_clothes import read_no_clothes
 from data.labels.read import read_labels
-from data.labels.table import LabelTable
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 from data.training.datasets import EvaluationPhotos
@@ -54,7 +52,8 @@ def main(options: EvaluateOptions) -> None:
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
     names = check_classes(classes, predictor.class_names, options.checkpoint_path)
-    source, table = read_truth(options, classes, progress=first)
+    df_path = None if options.no_clothes else options.df_path
+    table = read_labels(df_path, options.image_folder, classes, options.max_dataset_size, progress=first)
     if first:
         print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
         for line in table.lines():
@@ -76,7 +75,7 @@ def main(options: EvaluateOptions) -> None:
     if not result.photos:
         raise UserError(f"none of the {len(photos)} photographs can be decoded; check the data set")
     compared = "close-ups from the photographs" if options.close_ups else "photographs"
-    print(f"{len(result.photos)} {compared} of {source}\n\n{as_text(result, names)}")
+    print(f"{len(result.photos)} {compared} of {df_path or options.image_folder}\n\n{as_text(result, names)}")
     if options.json:
         settings = {"checkpoint": options.checkpoint_path, "size": list(predictor.size), "close_ups": options.close_ups}
         figures = as_figures(result, names) | settings | {"postprocess": options.postprocess}
@@ -86,14 +85,6 @@ def main(options: EvaluateOptions) -> None:
         save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
         save_picture(best_and_worst(result, predict, photos, names), folder / "contact_sheet.png")
         print(f"\npictures in {folder}")
-
-
-def read_truth(options: EvaluateOptions, classes: ClassTable, progress: bool) -> tuple[str, LabelTable]:
-    """(what to call it, labels) of the photographs to compare with. Raises UserError."""
-    if options.no_clothes:
-        return options.image_folder, read_no_clothes(options.image_folder, options.max_dataset_size)
-    table = read_labels(options.df_path, options.image_folder, classes, options.max_dataset_size, progress)
-    return options.df_path, table
 
 
 def as_figures(result: Evaluation, names: tuple[str, ...]) -> dict:

@@ -30,10 +30,7 @@ NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
 # What the server runs, and no more: it trains, measures and exports nothing.
 ROOMS = ("data/photos", "data/results", "networks/engines", "networks/weights")
 MODULES = (
-    *(
-        f"data/{name}.py"
-        for name in ("__init__", "classes", "constants", "label_values", "labels/__init__", "labels/rle")
-    ),
+    *(f"data/{name}.py" for name in ("__init__", "classes", "constants", "label_values")),
     *(f"networks/{name}.py" for name in ("__init__", "folding", "onnx_graph", "predictor", "u2net")),
     *(f"utils/{name}.py" for name in ("__init__", "cache_folder", "devices", "errors", "files", "freed_memory")),
     *(f"utils/{name}.py" for name in ("once_per_launch", "prefetch", "ranks", "serialization")),

@@ -56,7 +56,7 @@ from data.labels.rle import encode_rle
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
 from networks.predictor import Predictor
-from scripts.prepare_products import MEAN, STD, read_names, saliency_engine, sigmoid
+from scripts.prepare_products import read_names, saliency_engine, saliency_input, sigmoid
 from utils.errors import UserError, run_program
 from utils.files import make_writable_folder, write_csv
 from utils.freed_memory import keep_freed_memory
@@ -78,7 +78,7 @@ def main(options: PreparePortraitsOptions) -> int:
     folder, output = Path(options.portraits), Path(options.output_dir)
     photos = find_photos(folder)
     find_face = face_finder()
-    kept = read_names(options.validation) if options.validation else set()
+    kept = read_names("--validation", options.validation) if options.validation else set()
     saliency, predictor = saliency_engine(options), Predictor.load(**options.predictor)
     make_writable_folder(output)
     print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
@@ -140,9 +140,8 @@ def face_finder():
 
 def salient_pixels(saliency, photo: Image.Image) -> np.ndarray:
     """What the saliency network finds on a photo (RGB): H x W bool."""
-    small = photo.resize((SALIENCY_SIZE, SALIENCY_SIZE), Image.Resampling.BILINEAR)
-    image = ((np.asarray(small, np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1)
-    return cv2.resize(sigmoid(saliency(image[None])[0, 0]), photo.size) > SALIENT
+    logits = saliency(saliency_input(photo, SALIENCY_SIZE)[None])[0, 0]
+    return cv2.resize(sigmoid(logits), photo.size) > SALIENT
 
 
 def clothes_by_rule(pixels: np.ndarray, person: np.ndarray, face: Box) -> np.ndarray:

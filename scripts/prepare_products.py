@@ -107,7 +107,7 @@ def main(options: PrepareProductsOptions) -> None:
     clone, output = Path(options.products), Path(options.output_dir)
     labels = read_labels(clone)
     if options.leave_out:
-        kept = read_names(options.leave_out)
+        kept = read_names("--leave_out", options.leave_out)
         labels = {name: label for name, label in labels.items() if name not in kept}
     labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
     engine = saliency_engine(options)
@@ -116,9 +116,7 @@ def main(options: PrepareProductsOptions) -> None:
 
     def load(name: str) -> tuple[np.ndarray, tuple[int, int]]:
         photo = open_photo(clone / "images" / name, upright=False)
-        small = photo.resize((options.size, options.size), Image.Resampling.BILINEAR)
-        values = (np.asarray(small, np.float32) / 255 - MEAN) / STD
-        return values.transpose(2, 0, 1), photo.size[::-1]
+        return saliency_input(photo, options.size), photo.size[::-1]
 
     rows, full_rows, other_rows, validation_rows, tags, left_out = [], [], [], [], [], Counter()
     with ThreadPoolExecutor(2) as pool, tqdm(total=len(labels), unit="photo") as progress:
@@ -168,6 +166,12 @@ def saliency_engine(options: PrepareProductsOptions) -> TorchEngine:
     return TorchEngine(network, device, resolve_precision(options.precision, device))
 
 
+def saliency_input(photo: Image.Image, size: int) -> np.ndarray:
+    """An RGB photo as U-2-Net's saliency networks see it: 3 x size x size float32, with ImageNet's normalisation."""
+    small = photo.resize((size, size), Image.Resampling.BILINEAR)
+    return ((np.asarray(small, np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1)
+
+
 def read_labels(clone: Path) -> dict[str, str]:
     """Label by file name, of the photographs whose label is known here. Raises UserError."""
     try:
@@ -180,12 +184,12 @@ def read_labels(clone: Path) -> dict[str, str]:
     return {f"{image}.jpg": label for image, label in table.itertuples(index=False) if label in CATEGORIES}
 
 
-def read_names(table: str) -> set[str]:
-    """The photographs that a table names. Raises UserError."""
+def read_names(option: str, table: str) -> set[str]:
+    """The photographs that a table names. option: that gives it. Raises UserError."""
     try:
         return set(pd.read_csv(table, usecols=["ImageId"], dtype=str).ImageId)
     except (OSError, ValueError) as error:
-        raise UserError(f"--leave_out {table} is not a table with the column ImageId: {one_line(error)}") from None
+        raise UserError(f"{option} {table} is not a table with the column ImageId: {one_line(error)}") from None
 
 
 def batches(loading, size: int, left_out: Counter):

@@ -11,8 +11,8 @@ SECONDS = 1.0  # for the first one to speak: torchrun ends it when one that says
 def first_to_say(text: str) -> bool:
     """Whether no other process that the same torchrun started on this machine has asked this of the same text.
 
-    True where no torchrun started this process. It gives each process a folder, for the time of the run, inside one
-    that they share.
+    Where another one has, it returns after that one has had time to speak. True where no torchrun started this
+    process. torchrun gives each process a folder, for the time of the run, inside one that they share.
     """
     own_file = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", ""))  # FOLDER/attempt_N/LOCAL_RANK/error.json
     if own_file.name != "error.json":

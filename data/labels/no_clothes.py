@@ -1,11 +1,10 @@
 """A folder of photos that show no clothes: there are no labels to read, all of it is background."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from data.labels.photo_finder import PhotoFinder
-from data.labels.table import LabelTable, TableRow
+from data.labels.table import TableRow
 from data.photos.folder import find_photos
 
 
@@ -28,8 +27,3 @@ class PhotosWithoutClothes:
         for number, path in enumerate(self.photos, 1):
             name = path.as_posix()
             yield TableRow.checked(number, name, self.finder.find(name), TableRow.has_no_clothes)
-
-
-def read_no_clothes(image_folder: str, max_photos: float = math.inf) -> LabelTable:
-    """A table without masks of the photos below a folder. Raises UserError where none can be used."""
-    return LabelTable.collect(PhotosWithoutClothes(image_folder), image_folder, max_photos)

@@ -8,11 +8,12 @@ from data.classes import ClassTable
 from data.labels.coco import CocoFile
 from data.labels.imaterialist import ImaterialistTable
 from data.labels.label_maps import LabelMaps
-from data.labels.table import LabelReader, LabelTable, TableRow
+from data.labels.no_clothes import PhotosWithoutClothes
+from data.labels.table import LabelTable, TableRow
 
 
 def read_labels(
-    df_path: str,
+    df_path: str | None,
     image_folder: str,
     classes: ClassTable,
     max_photos: float = math.inf,
@@ -21,10 +22,13 @@ def read_labels(
 ) -> LabelTable:
     """The labels at ``df_path``: a folder of label maps, a COCO file (.json, .json.gz), or else a table (CSV).
 
-    See LabelTable.collect. Raises UserError.
+    None: no photo in the folder shows clothes. See LabelTable.collect. Raises UserError.
     """
-    reader: LabelReader = _format_of(Path(df_path))(df_path, image_folder, classes)
-    source = f"{df_path} with photos in {image_folder}"
+    if df_path is None:
+        reader, source = PhotosWithoutClothes(image_folder), image_folder
+    else:
+        reader = _format_of(Path(df_path))(df_path, image_folder, classes)
+        source = f"{df_path} with photos in {image_folder}"
     return LabelTable.collect(reader, source, max_photos, progress, on_row)
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data.classes import ClassTable
-from data.labels.no_clothes import read_no_clothes
 from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.labels.tags import TagTable, read_tags
@@ -27,11 +26,10 @@ def load_table(df_path: str | None, image_folder: str, classes: ClassTable, max_
 
     df_path: None where no photo shows clothes.
     """
+    table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
     if df_path is None:
-        table = read_no_clothes(image_folder, max_photos)
         log(f"{image_folder}: {len(table)} photographs without clothes")
     else:
-        table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
         log(f"{df_path}: {len(table)} photographs, {len(table.class_of_row)} clothes masks")
     for line in table.lines():
         log(f"  {line}")

@@ -3,7 +3,7 @@
 import os
 import shutil
 import warnings
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +58,10 @@ def download(name: str) -> Path:
     folder = cache_folder() / "weights"
     address = f"{(os.environ.get(MIRROR) or RELEASE).rstrip('/')}/{file}"
     by_hand = f"download {address} in a browser and save it as {folder / file}"
-    if (folder / file).is_file() and pooch.file_hash(str(folder / file), "md5") == md5:
-        return folder / file
+    if (kept := folder / file).is_file():
+        written = kept.stat()
+        if _md5(kept, (written.st_size, written.st_mtime_ns)) == md5:
+            return kept
     import requests
     from filelock import FileLock
 
@@ -84,6 +86,14 @@ def download(name: str) -> Path:
             raise FullDiskError(f"no space left in {folder} for {file}; free some and try again") from None
         reason = one_line(error)
     raise UserError(f"cannot download the weights {name} ({reason}); {by_hand}")
+
+
+@lru_cache
+def _md5(file: Path, _stamp: tuple[int, int]) -> str:
+    """_stamp: size and time of the file: as long as they stay, it is read once in a process."""
+    import pooch
+
+    return pooch.file_hash(str(file), "md5")
 
 
 def _download(url: str, target: str, _store: object, part: Path) -> None:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tqdm import tqdm
 
 from data.classes import load_class_table
+from data.photos.folder import find_photos
 from options.base_options import CLASS_MAP_HELP, BaseOptions, option
 from scripts.render_people.body import Assets
 from scripts.render_people.encode import jpeg, label_map
@@ -24,8 +25,6 @@ from scripts.render_people.output_folder import is_done, write, write_table
 from scripts.render_people.plan import plan
 from utils.errors import UserError, run_program
 from utils.ranks import Shard
-
-PHOTOS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 @dataclass
@@ -53,11 +52,8 @@ def main(options: RenderOptions) -> None:
     if importlib.util.find_spec("bpy") is None:
         raise UserError("rendering needs Blender's Python package: pip install bpy==4.2.0 (with Python 3.11)")
     by_category = load_class_table(options.class_map).by_category
-    photos, folder = [], Path(options.output_dir)
-    if options.backgrounds:
-        photos = sorted(p for p in Path(options.backgrounds).rglob("*") if p.suffix.lower() in PHOTOS)
-        if not photos:
-            raise UserError(f"there are no photos in {options.backgrounds}; set --backgrounds to a folder of them")
+    folder, backgrounds = Path(options.output_dir), Path(options.backgrounds or "")
+    photos = [backgrounds / path for path in find_photos(backgrounds)] if options.backgrounds else []
     assets = Assets(Path(options.assets))
     from scripts.render_people.scene import Studio
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.labels.no_clothes import read_no_clothes
+from data.classes import CLOTHES
+from data.labels.read import read_labels
 from scripts.prepare_empty import PATTERNS, PrepareEmptyOptions, main
 
 
@@ -17,7 +18,7 @@ def test_patterns_depend_on_the_seed_alone_and_are_read_as_photos_without_clothe
         assert run(tmp_path / name, drawn=2 * len(PATTERNS), seed=seed) == 0
     a, b, c = ([path.read_bytes() for path in sorted((tmp_path / name).iterdir())] for name in "abc")
     assert a == b and len(set(a) | set(c)) == 4 * len(PATTERNS)
-    table = read_no_clothes(str(tmp_path / "a"))
+    table = read_labels(None, str(tmp_path / "a"), CLOTHES)
     assert len(table) == 2 * len(PATTERNS) and not len(table.class_of_row)
 
 
