@@ -82,12 +82,6 @@ def test_the_pinned_packages_are_what_the_tests_run_on():
     assert "Would install" not in result.stdout
 
 
-def test_the_server_is_not_root_and_on_the_published_port():
-    assert only("USER", 2) == "model-server"
-    assert only("EXPOSE", 2) == "7080"
-    assert "inference_address=http://0.0.0.0:7080\n" in (ROOT / "deploy/config.properties").read_text()
-
-
 def test_the_command_serves_and_the_health_check_tells(built):
     pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-dev.txt")
     if shutil.which("java") is None:

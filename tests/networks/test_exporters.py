@@ -1,8 +1,5 @@
-import importlib.util
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,9 +36,6 @@ def test_an_export_computes_the_same_at_any_size_and_describes_itself(suffix, tm
         with torch.inference_mode():
             expected = network.fused(x).numpy()
         np.testing.assert_allclose(engine(x.numpy()), expected, atol=0.02 * np.abs(expected).max())
-    if suffix in (".onnx", ".xml") and importlib.util.find_spec("openvino"):
-        model = importlib.import_module("openvino").Core().read_model(path)
-        assert [port.get_names() for port in (*model.inputs, *model.outputs)] == [{"image"}, {"logits"}]
     if suffix == ".pt":
         inside = {"cloth_segmentation": ""}
         torch.jit.load(path, _extra_files=inside)
@@ -97,14 +91,9 @@ def test_an_openvino_export_is_a_checkpoint_that_predicts(tmp_path):
         Predictor.load(path, engine="torch")
     with pytest.raises(UserError, match="a.xml is an OpenVINO model, which can only predict"):
         load_network(path)
-    path.with_suffix(".bin").rename(tmp_path / "b.bin")
+    path.with_suffix(".bin").unlink()
     with pytest.raises(UserError, match="a.bin"):
         Predictor.load(path)
-    for content in ("<?xml version='1.0'?><net name='a'/>", "no model"):
-        path.write_text(content)
-        path.with_suffix(".bin").touch()
-        with pytest.raises(UserError, match="cannot read .*a.xml as an OpenVINO model|not a model that export.py"):
-            Predictor.load(path)
 
 
 # The examples of docs/export.md
@@ -137,28 +126,6 @@ def test_the_description_is_as_shown_and_the_example_in_python_gives_the_labels(
     assert "'upper': " in capsys.readouterr().out
 
 
-NODE = """
-const fs = require("fs"), ort = require("onnxruntime-node");
-(async () => {
-  const session = await ort.InferenceSession.create("small.onnx");
-  const labels = await segment(ort, session, JSON.parse(fs.readFileSync("small.json")), fs.readFileSync("pixels"));
-  fs.writeFileSync("labels", labels);
-})();
-"""
-
-
-def test_the_example_in_javascript_gives_the_labels_of_the_predictor(exported):
-    node = shutil.which("node")
-    if not node or subprocess.run([node, "-e", "require('onnxruntime-node')"], capture_output=True).returncode:
-        pytest.skip("node does not find onnxruntime-node (npm install onnxruntime-node, and set NODE_PATH)")
-    folder, expected = exported
-    (folder / "pixels").write_bytes(Image.open(folder / "photo.png").convert("RGBA").tobytes())
-    done = subprocess.run([node, "-e", example("javascript") + NODE], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    labels = np.frombuffer((folder / "labels").read_bytes(), np.uint8)
-    assert np.mean(labels.reshape(expected.shape) == expected) > 0.999
-
-
 def test_the_calls_of_the_example_in_cpp_give_the_labels_of_the_predictor(exported):
     assert "1 / 127.5, {288, 288}, cv::Scalar::all(127.5), true" in example("cpp")
     network = cv2.dnn.readNetFromONNX(str(exported[0] / "small.onnx"))
@@ -170,13 +137,3 @@ def test_the_calls_of_the_example_in_cpp_give_the_labels_of_the_predictor(export
     with torch.inference_mode():
         expected = load_network(INCLUDED_WEIGHTS)[0].fused(torch.from_numpy(pair)).numpy()
     np.testing.assert_allclose(network.forward(), expected, atol=1e-3 * np.abs(expected).max())
-
-
-def test_the_example_in_cpp_compiles_where_opencvs_headers_are(tmp_path):
-    flags = subprocess.run(["pkg-config", "--cflags", "opencv4"], capture_output=True, text=True)
-    if not shutil.which("g++") or flags.returncode:
-        pytest.skip("needs g++ and OpenCV's headers")
-    (tmp_path / "a.cpp").write_text(example("cpp"))
-    command = ["g++", "-std=c++17", *flags.stdout.split(), "-fsyntax-only", str(tmp_path / "a.cpp")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from networks.folding import is_folded
 from networks.u2net import build_network
 from networks.weights.checkpoint import save_checkpoint
 from networks.weights.info import CheckpointInfo
-from networks.weights.surgery import initialise, start_from
+from networks.weights.surgery import start_from
 from tests.helpers import trained_like
 from utils.errors import UserError
 
@@ -22,22 +22,10 @@ def saliency(tmp_path_factory):
     return network, path
 
 
-@pytest.mark.parametrize(("classes", "names", "copied"), [(4, (NAMES,), 784), (1, (), 798)])
-def test_784_tensors_are_copied_and_the_head_where_it_has_as_many_classes(classes, names, copied, saliency):
-    source, path = saliency
-    target = trained_like("u2netp", classes, seed=1)
-    head = copy.deepcopy(target) if classes == 4 else source
-    assert initialise(target, path, *names) == (copied, 798 - copied, ())
-    for key, tensor in target.state_dict().items():
-        origin = head if key.startswith(("side", "outconv")) else source
-        assert torch.equal(tensor, origin.state_dict()[key]), key
-
-
 CLASSES = [  # of the file, of the network, and what is copied
     (NAMES, ("background", "hat", "upper", "shoe"), ("background", "upper")), (NAMES, (*NAMES, "shoe"), NAMES),
     (NAMES, ("background", "full", "lower", "upper"), ("background", "full", "lower", "upper")),
     (NAMES, ("background", "full"), ("background", "full")), (("0", "1", "2", "3"), NAMES, ()),
-    (NAMES, ("background", "a", "b", "c"), ("background",)),
 ]  # fmt: skip
 
 

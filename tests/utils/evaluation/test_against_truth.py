@@ -1,7 +1,5 @@
 """The one evaluation: photographs against their truths, pooled."""
 
-import os
-import signal
 from types import SimpleNamespace
 from unittest.mock import MagicMock, Mock
 
@@ -49,8 +47,6 @@ def test_figures_are_pooled_over_photographs_and_kept_of_each_by_its_index():
         pooled.update(truth, labels)
         assert np.array_equal(result.photos[index].counts, alone.counts)
     assert np.array_equal(result.matrix.counts, pooled.counts)
-    assert set(result.means()) == {"miou", "miou_clothes", "clothes_iou"}
-    assert 0 < result.means()["miou"] < 1
 
 
 def test_false_alarms_are_the_clothes_found_where_the_truth_has_none():
@@ -65,30 +61,21 @@ def test_false_alarms_are_the_clothes_found_where_the_truth_has_none():
     assert np.isnan(evaluate(mirrored, examples(), 4).false_alarm())
 
 
-def validated(interruption=None, **sets) -> dict[str, float]:
-    """sets: examples, or an iterator over them, by name."""
+def validated(**sets: list) -> dict[str, float]:
+    """sets: examples by name."""
     predictor = SimpleNamespace(predict=mirrored, class_names=NAMES)
     photos = {name: MagicMock(__len__=lambda _: 3, load=Mock(return_value=iter(given))) for name, given in sets.items()}
-    return validate_all(predictor, photos, torch.device("cpu"), interruption or Interruption())
+    return validate_all(predictor, photos, torch.device("cpu"), Interruption())
 
 
 def test_validation_sets_are_measured_apart_and_their_mean_is_the_miou():
     bare = [(0, Image.fromarray(np.eye(10, dtype=np.uint8)).convert("RGB"), np.zeros((10, 10), np.uint8))]
     metrics = validated(street=examples(), near=examples(1), walls=bare)
     assert metrics["street/miou"] == evaluate(mirrored, examples(), 4).means()["miou"] != metrics["near/miou"]
-    assert {"street/iou_upper", "street/miou_clothes", "street/clothes_iou"} <= metrics.keys()
     assert {name: value for name, value in metrics.items() if "walls" in name} == pytest.approx(
         {"walls/false_alarm": 0.1, "walls/miou": 0.9}
     )
     assert metrics["miou"] == pytest.approx(np.mean([metrics[f"{name}/miou"] for name in ("street", "near", "walls")]))
-
-
-def test_an_interrupted_validation_stops_at_the_next_photo():
-    drawn = []
-    with Interruption() as interruption:
-        os.kill(os.getpid(), signal.SIGTERM)
-        validated(interruption, street=(drawn.append(1) or each for each in examples()))
-    assert len(drawn) == 1
 
 
 def test_a_validation_set_in_which_nothing_can_be_decoded_is_an_error():
