@@ -48,8 +48,12 @@ def report_call(call: Callable[[], object], repeats: int, batches: int = 1) -> N
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([statistics.median(seconds) / batches, megabytes]))
+    print(json.dumps([statistics.median(seconds) / batches, peak_megabytes()]))
+
+
+def peak_megabytes() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def print_table(results: dict[str, Measured], base: str) -> None:

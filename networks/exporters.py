@@ -111,7 +111,7 @@ def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     if path.suffix == ".pt":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return TorchEngine(_Traced(torch.jit.load(str(path), map_location="cpu")), torch.device("cpu"))
+            return TorchEngine(torch.jit.load(str(path), map_location="cpu"), torch.device("cpu"))
     return TorchEngine(load_network(path)[0], torch.device("cpu"))
 
 
@@ -150,11 +150,3 @@ class _First(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)[0]
-
-
-class _Traced(nn.Module):
-    """A module whose only output is the fused map, for the engine that calls ``fused``."""
-
-    def __init__(self, module: nn.Module):
-        super().__init__()
-        self.fused = module

@@ -25,6 +25,7 @@ if shutil.which("java") is None:
 
 from benchmarks.local_server import Answer, LocalServer  # noqa: E402
 from deploy.build_archive import archive, contents  # noqa: E402
+from networks.predictor import Predictor  # noqa: E402
 
 LIMITS = {"photo_megabytes": 2, "photo_megapixels": 2, "instances": 4, "reply_megabytes": 1}
 BATCH = 4
@@ -33,24 +34,17 @@ BATCH = 4
 class Photo(NamedTuple):
     name: str
     content: bytes
-    mask: np.ndarray  # H x W uint8, as infer.py writes it
+    mask: np.ndarray  # H x W uint8
 
 
 @pytest.fixture(scope="module")
-def photos(tiny_checkpoint, tmp_path_factory) -> list[Photo]:
-    """Photographs of differing sizes and the masks that infer.py makes of them."""
-    folder = tmp_path_factory.mktemp("photos")
+def photos(tiny_checkpoint) -> list[Photo]:
+    """JPEG files of differing sizes, and the masks that the program makes of them without a server."""
+    predictor, found = Predictor.load(tiny_checkpoint, engine="torch"), []  # the server's engine
     for seed in range(8):
-        scene(seed, 60 + 10 * seed, 140 - 9 * seed).save(folder / f"{seed}.jpg")
-    result = run_script(
-        "infer.py", "--checkpoint_path", tiny_checkpoint, "--image_dir", folder, "--result_dir", folder / "masks",
-        "--engine", "torch",  # that of the server
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    found = [
-        Photo(path.name, path.read_bytes(), np.asarray(Image.open(folder / "masks" / f"{path.stem}.png")))
-        for path in sorted(folder.glob("*.jpg"))
-    ]
+        file = io.BytesIO()
+        scene(seed, 60 + 10 * seed, 140 - 9 * seed).save(file, "JPEG")
+        found.append(Photo(f"{seed}.jpg", file.getvalue(), predictor(file.getvalue()).labels))
     assert all(len(np.unique(photo.mask)) > 1 for photo in found)
     return found
 
@@ -105,7 +99,7 @@ def assert_mask(answer: Answer, photo: Photo) -> None:
     assert is_mask(answer.body, photo.mask)
 
 
-def test_bytes_a_form_and_instances_give_the_mask_of_infer(server, photos):
+def test_bytes_a_form_and_instances_give_the_mask_of_the_predictor(server, photos):
     photo = photos[0]
     for content_type in ("image/jpeg", "application/octet-stream", ""):
         assert_mask(server.predict(photo.content, content_type), photo)
@@ -178,7 +172,7 @@ def test_management_is_not_reachable_on_the_public_port(server):
     assert server.request("/ping").json == {"status": "Healthy"}
 
 
-def test_the_client_writes_the_masks_of_infer(server, photos, tmp_path):
+def test_the_client_writes_the_same_masks(server, photos, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for photo in photos[:3]:

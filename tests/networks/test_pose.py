@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from networks.pose import ENDINGS, FILES, PoseNetwork, missing_package, package_folder
+from networks.pose import PoseNetwork, missing_package
 from tests.helpers import ROOT
 from utils.errors import UserError
 
@@ -59,15 +59,6 @@ def test_threads_may_share_it_and_a_plain_photo_shows_nobody(network, portrait):
     with ThreadPoolExecutor(4) as pool:
         for one, other in zip(pool.map(network, photos), alone, strict=True):
             assert one is other is None or np.array_equal(one, other)
-
-
-@installed
-@pytest.mark.parametrize("choice", [0, 1])
-def test_a_wheel_and_a_task_file_hold_the_same_networks(tmp_path, portrait, network, choice):
-    with zipfile.ZipFile(tmp_path / "file", "w") as file:
-        for source, endings in zip(FILES, ENDINGS, strict=True):
-            file.write(package_folder() / source, f"some/{endings[choice]}")
-    assert np.array_equal(PoseNetwork.load(tmp_path / "file")(portrait), network(portrait))
 
 
 def test_files_that_are_not_blazepose(tmp_path):

@@ -9,25 +9,9 @@ from utils.errors import UserError
 from utils.ranks import Shard, cores, is_launched, local_rank, local_world_size, share_of_cores
 
 
-@pytest.fixture
-def machine(monkeypatch, tmp_path):
-    """Sets how many cores a process sees, and the files of its control groups: machine(12, {path: content})."""
-
-    def make(visible: int, files: dict[str, str] | None = None) -> None:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(visible)), raising=False)
-        monkeypatch.setattr(ranks, "CGROUPS", tmp_path / "cgroup")
-        monkeypatch.setattr(ranks, "OWN_CGROUPS", tmp_path / "own")
-        for path, content in (files or {}).items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(content)
-
-    return make
-
-
-def test_without_a_launcher_there_is_one_process(launched, machine):
-    machine(12)
+def test_without_a_launcher_there_is_one_process(launched):
     launched(LOCAL_RANK=3)  # of something else: a launcher sets RANK and WORLD_SIZE as well
-    assert (is_launched(), local_rank(), local_world_size(), share_of_cores()) == (False, 0, 1, None)
+    assert (is_launched(), local_rank(), local_world_size()) == (False, 0, 1)
     assert Shard.parse(None) == Shard(1, 1)
 
 
@@ -37,15 +21,6 @@ def test_the_launcher_says_which_process_this_is(launched):
     assert Shard.parse(None) == Shard(6, 8)
     launched(RANK=1, WORLD_SIZE=2)  # old launchers
     assert (local_rank(), local_world_size()) == (0, 2)
-
-
-def test_processes_of_a_machine_share_its_cores(launched, machine):
-    machine(12)
-    launched(RANK=0, WORLD_SIZE=8, LOCAL_RANK=0, LOCAL_WORLD_SIZE=4)
-    assert share_of_cores() == 3
-    launched(RANK=0, WORLD_SIZE=16, LOCAL_RANK=0, LOCAL_WORLD_SIZE=16)
-    assert share_of_cores() == 1
-    assert share_of_cores(processes=3) == 4  # such as the workers of a server
 
 
 def version_1(group: str, quota: int) -> dict[str, str]:
@@ -59,7 +34,6 @@ QUOTAS = {  # files -> cores of the 12 that are seen
         ({"own": "0::/pod/a", "cgroup/pod/a/cpu.max": "max 100000", "cgroup/pod/cpu.max": "300000 100000"}, 3),
     "version 2, a part of a core more": ({"own": "0::/", "cgroup/cpu.max": "150000 100000"}, 2),
     "version 2, less than a core": ({"own": "0::/", "cgroup/cpu.max": "5000 100000"}, 1),
-    "version 2, more than there is": ({"own": "0::/", "cgroup/cpu.max": "9900000 100000"}, 12),
     "version 1 by the host's path":
         ({"own": "3:cpuset:/\n2:cpu,cpuacct:/docker/1f\n0::/\n", **version_1("cpu,cpuacct/docker/1f", 400000)}, 4),
     "version 1 within a container": ({"own": "4:cpuacct,cpu:/docker/1f", **version_1("cpu", 200000)}, 2),
@@ -69,8 +43,13 @@ QUOTAS = {  # files -> cores of the 12 that are seen
 
 
 @pytest.mark.parametrize(("files", "expected"), QUOTAS.values(), ids=QUOTAS)
-def test_a_containers_quota_counts(files, expected, machine, launched):
-    machine(12, files)
+def test_a_containers_quota_counts(files, expected, launched, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
+    monkeypatch.setattr(ranks, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(ranks, "OWN_CGROUPS", tmp_path / "own")
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
     assert cores() == expected
     assert share_of_cores() == (None if expected == 12 else expected)  # an engine would take all that it sees
     launched(RANK=0, WORLD_SIZE=2, LOCAL_RANK=0, LOCAL_WORLD_SIZE=2)

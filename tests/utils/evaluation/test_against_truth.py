@@ -12,41 +12,20 @@ from data.label_values import UNKNOWN
 from data.results.segmentation import Segmentation
 from utils.errors import UserError
 from utils.evaluation.against_truth import evaluate, validate_all
-from utils.evaluation.metrics import ConfusionMatrix
 from utils.training.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
 
 
 def examples(count: int = 3) -> list[tuple[int, Image.Image, np.ndarray]]:
-    """(index, photo, truth) of photographs of differing sizes; a photo's red channel is its truth."""
-    rng = np.random.default_rng(0)
-    found = []
-    for index in range(count):
-        truth = np.zeros((40 + 10 * index, 60), np.uint8)
-        for value in (1, 2, 3):
-            top, left = rng.integers(0, 30, 2)
-            truth[top : top + 10, left : left + 25] = value
-        found.append((10 * index, Image.fromarray(np.dstack([truth] * 3)), truth))
-    return found
+    """(index, photo, truth) of photographs; a photo's red channel is its truth."""
+    truths = np.random.default_rng(0).integers(0, 4, (count, 40, 60), dtype=np.uint8)
+    return [(i, Image.fromarray(np.dstack([truth] * 3)), truth) for i, truth in enumerate(truths)]
 
 
 def mirrored(photos: list[Image.Image]) -> list[Segmentation]:
     """Finds something else."""
     return [Segmentation.from_labels(np.asarray(photo)[:, ::-1, 0], NAMES) for photo in photos]
-
-
-def test_figures_are_pooled_over_photographs_and_kept_of_each_by_its_index():
-    result = evaluate(mirrored, examples(), 4)
-    assert list(result.photos) == [0, 10, 20]
-    pooled = ConfusionMatrix(4)
-    for index, photo, truth in examples():
-        labels = mirrored([photo])[0].labels
-        alone = ConfusionMatrix(4)
-        alone.update(truth, labels)
-        pooled.update(truth, labels)
-        assert np.array_equal(result.photos[index].counts, alone.counts)
-    assert np.array_equal(result.matrix.counts, pooled.counts)
 
 
 def test_false_alarms_are_the_clothes_found_where_the_truth_has_none():

@@ -72,12 +72,6 @@ def test_unknown_pixels_count_in_no_figure_whatever_was_predicted_for_them(class
     assert np.array_equal(known.counts, with_unknown.counts)
 
 
-def test_foreground_accuracy_is_over_clothes_alone_and_stray_pixels_cost_what_they_cover():
-    matrix = ConfusionMatrix(4)
-    matrix.update(np.array([0] * 90 + [1] * 10), np.array([0] * 90 + [1] * 9 + [2]))
-    assert matrix.foreground_accuracy() == pytest.approx(0.9)
-
-
 EMPTY, FULL, STRIPE = stripe(0, 0), stripe(0, 600), stripe(100, 200)
 DOT = np.zeros(SIZE, np.uint8)
 DOT[100, 100] = 1

@@ -3,13 +3,10 @@
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from data.label_values import PALETTE, UNKNOWN
+from data.label_values import PALETTE
 from utils.errors import UserError
 from utils.training.visualizer import Visualizer
 
@@ -31,21 +28,6 @@ def test_a_resumed_run_shows_every_iteration_once(tmp_path):
         resumed.scalars({"total_loss": iteration}, iteration)
     shown = [(event.step, event.value) for event in read(tmp_path).Scalars("total_loss")]
     assert shown == [(i, 100 + i if i <= 10 else i) for i in range(1, 21)]
-
-
-def test_pictures_are_photo_label_and_prediction_side_by_side(tmp_path):
-    photos = np.full((6, 3, 4, 5), 200, np.uint8)
-    labels = torch.full((6, 4, 5), 1)
-    labels[:, 0] = UNKNOWN
-    logits = torch.zeros(6, 4, 4, 5)
-    logits[:, 2] = 1
-    visualizer = Visualizer(str(tmp_path), PALETTE)
-    visualizer.pictures(photos, labels, logits, 3)
-    picture = read(tmp_path).Images("photo_label_prediction")[0]
-    assert (picture.step, picture.width, picture.height) == (3, 3 * 5, 4 * 4)  # four samples at most
-    pixels = cv2.imdecode(np.frombuffer(picture.encoded_image_string, np.uint8), cv2.IMREAD_COLOR_RGB)
-    shown = pixels[[1, 0, 1, 1], [2, 7, 7, 12]]
-    assert shown.tolist() == [[200] * 3, *PALETTE[[UNKNOWN, 1, 2]].tolist()]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
