@@ -57,7 +57,7 @@ def _weights(graph: GraphProto, path: Path, prepares_input: bool) -> StateDict:
 def _refuse_converted(graph: GraphProto, path: Path) -> None:
     for node in graph.node:
         quantised = any(word in node.op_type for word in QUANTISED)
-        if quantised or node.op_type.startswith("Fused") or node.domain.startswith("com.microsoft"):
+        if quantised or node.domain.startswith("com.microsoft"):
             kind = "quantised graph" if quantised else "graph fused for one runtime"
             raise UserError(f"{path} is a {kind} ({node.op_type}); give the float export that it was made from")
 

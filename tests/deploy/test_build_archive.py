@@ -62,7 +62,7 @@ def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp
     for text, words in (
         ("minWorkers: 1\n", "lack batchSize, handler, maxWorkers; start from"), ("a: [", "not valid YAML"),
         ("batchSize: 1\nmaxWorkers: 1\nhandler: 7", "section handler .* lacks flip"),
-        (shipped.replace("    instances: 16", "    instance: 16"), "limits .* has the unknown instance$"),
+        (shipped.replace("    instances: 16", "    instances: 16\n    instance: 16"), "limits .* unknown instance$"),
     ):  # fmt: skip
         config.write_text(text)
         with pytest.raises(UserError, match=words):

@@ -47,7 +47,7 @@ def test_an_export_computes_the_same_at_any_size_and_describes_itself(suffix, tm
             np.testing.assert_allclose(loaded.fused(x), expected, atol=0.02 * np.abs(expected).max())
 
 
-def test_a_file_for_rembg_undoes_its_normalisation_and_works_at_the_networks_own_size(tmp_path):
+def test_a_file_for_rembg_undoes_its_normalisation_and_works_at_the_networks_own_size(tmp_path, monkeypatch):
     """rembg feeds 768x768 with ImageNet's normalisation; the network sees 0.5 / 0.5 at 64x96."""
     onnxruntime = pytest.importorskip("onnxruntime")
     network = trained_like("u2netp", 4)
@@ -64,6 +64,11 @@ def test_a_file_for_rembg_undoes_its_normalisation_and_works_at_the_networks_own
     assert found.shape == (1, 4, 768, 768)
     rows, columns = (np.arange(768) * side // 768 for side in (INFO.height, INFO.width))
     assert np.mean(found.argmax(1)[0] == expected[rows][:, columns]) > 0.9
+    monkeypatch.setattr("networks.exporters.REMBG_SIZE", 64)  # where nothing is resized, the logits are the same
+    photo, same_size = torch.rand(1, 3, 64, 64), ForRembg(network, replace(INFO, width=64))
+    with torch.inference_mode():
+        found, expected = same_size.fused((photo - mean) / std), network((photo - 0.5) / 0.5)[0]
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
 def test_half_precision_halves_the_file_and_a_counter_may_be_larger_than_it_holds_but_a_weight_may_not(tmp_path):
