@@ -215,12 +215,6 @@ def test_vertex_errors_say_which_command_to_run(google, arguments):
             run_client(*arguments)
 
 
-def test_without_googles_library_the_pip_command_is_told(monkeypatch, arguments):
-    monkeypatch.setitem(sys.modules, "google.cloud", None)
-    with pytest.raises(UserError, match="pip install -r deploy/requirements-client.txt"):
-        run_client(*arguments)
-
-
 def test_what_is_not_served_or_cannot_be_written_is_told_and_the_rest_is_done(google, tmp_path, capsys):
     folder = tmp_path / "photos"
     for name in ("a.png", "c.png"):

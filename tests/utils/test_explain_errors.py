@@ -10,10 +10,7 @@ from utils.errors import UserError
 from utils.explain_errors import explain_errors
 
 # Messages as PyTorch words them.
-BUS_ERROR = (
-    "DataLoader worker (pid(s) 12) is killed by signal: Bus error. It is possible that dataloader's workers are out of "
-    "shared memory. Please try to raise your shared memory limit."
-)
+BUS_ERROR = "DataLoader worker (pid(s) 12) is killed by signal: Bus error. It is possible that workers lack memory."
 NO_COMPILER = "InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx: (None, 'g++')"
 COMPILER_ERROR = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
 SHARED_MEMORY = r"shared memory.*--nThreads 0.*--shm-size"

@@ -33,7 +33,6 @@ QUOTAS = {  # files -> cores of the 12 that are seen
     "version 2, the parent has less":
         ({"own": "0::/pod/a", "cgroup/pod/a/cpu.max": "max 100000", "cgroup/pod/cpu.max": "300000 100000"}, 3),
     "version 2, a part of a core more": ({"own": "0::/", "cgroup/cpu.max": "150000 100000"}, 2),
-    "version 2, less than a core": ({"own": "0::/", "cgroup/cpu.max": "5000 100000"}, 1),
     "version 1 by the host's path":
         ({"own": "3:cpuset:/\n2:cpu,cpuacct:/docker/1f\n0::/\n", **version_1("cpu,cpuacct/docker/1f", 400000)}, 4),
     "version 1 within a container": ({"own": "4:cpuacct,cpu:/docker/1f", **version_1("cpu", 200000)}, 2),
