@@ -32,6 +32,7 @@ if __name__ == "__main__":
 
 import contextlib
 import io
+import resource
 import shutil
 import statistics
 import tempfile
@@ -41,7 +42,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import peak_megabytes, untrained_weights
+from benchmarks.harness import untrained_weights
 from data.photos.folder import find_photos
 from data.photos.open import open_photo
 from infer import find_jobs, segment
@@ -127,6 +128,10 @@ def processor_time(sample: list[Path], predictor: Predictor, options: InferOptio
         encode = options.layout.encoder(result, Path(photo))
         timed("encoding", lambda encode=encode: encode("mask", "any"))
     return {name: statistics.median(seconds) for name, seconds in spent.items()}
+
+
+def peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

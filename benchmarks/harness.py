@@ -42,18 +42,25 @@ def compare(module: str, ways: list[str], arguments: list[object], rounds: int) 
 
 def report_call(call: Callable[[], object], repeats: int, batches: int = 1) -> None:
     """In a process of ``compare``: time a call that does ``batches`` of what is compared; print what it reads."""
-    call()  # warms up
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps([statistics.median(seconds) / batches, peak_megabytes()]))
+    seconds = median_seconds(call, repeats) / batches
+    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 
 
-def peak_megabytes() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def median_seconds(call: Callable[[], object], repeats: int) -> float:
+    """How long a call takes, after one that warms up."""
+    return interleaved_medians({"": call}, repeats)[""]
+
+
+def interleaved_medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each call, in this process, in turn, after one of each that warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(1 + repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def print_table(results: dict[str, Measured], base: str) -> None:
@@ -74,3 +81,20 @@ def untrained_weights(model: str, size: int, folder: Path) -> Path:
     info = CheckpointInfo(("background", "upper", "lower", "full"), size, size)
     save_checkpoint(path, build_network(model, 4), info)
     return path
+
+
+def draw(results: dict[str, Measured], title: str, path: Path) -> None:
+    """The seconds of each way as bars, slowest first. Needs matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    ways = sorted(results, key=lambda way: results[way].seconds)
+    figure, axes = pyplot.subplots(figsize=(7, 0.8 + 0.4 * len(ways)), layout="constrained")
+    bars = axes.barh(ways, [results[way].seconds for way in ways])
+    axes.bar_label(bars, fmt="%.2f s", padding=3)
+    axes.margins(x=0.12)
+    axes.set(title=title, xlabel="seconds, less is better")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)

@@ -1,7 +1,8 @@
 """How fast each engine predicts here: python -m benchmarks.inference --model u2net --size 768
 
 Each way runs in processes of its own, in turn. "published" is the published script's way, written afresh: fp32, all
-seven maps, gradients on. "rembg" is ONNX Runtime as rembg calls it. The others are this project's engines.
+seven maps, gradients on. "rembg" is ONNX Runtime as rembg calls it. The others are this project's engines. The floor is
+the time that the network's multiplications take at the rate this machine reaches on large matrices.
 """
 
 import os
@@ -20,6 +21,7 @@ class InferenceOptions(BaseOptions):
     size: int = option(288, "height and width of the input", at_least=32)
     rounds: int = option(3, "processes of each way", at_least=1)
     repeats: int = option(3, "predictions in each process", at_least=1)
+    picture: str | None = option(None, "also draw the seconds as bars (PNG; needs matplotlib)")
     way: str | None = option(None, "the one way that this process measures", WAYS)
     checkpoint: str | None = option(None, "weights for --way")
 
@@ -30,11 +32,12 @@ if __name__ == "__main__":
         os.environ.pop("OMP_WAIT_POLICY")  # these leave it as it is
 
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import compare, print_table, report_call, untrained_weights
+from benchmarks.harness import compare, draw, print_table, report_call, untrained_weights
 
 
 def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
@@ -65,6 +68,39 @@ def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
         report_call(lambda: engine(images), repeats)
 
 
+def matrix_rate() -> dict[str, float]:
+    """GFLOP/s of a 2048 x 2048 matrix product in each precision that the hardware has: the best of five."""
+    import torch
+
+    from utils.devices import resolve_precision
+
+    precisions = {"fp32": torch.float32}
+    if resolve_precision("auto", torch.device("cpu")) == "bf16":
+        precisions["bf16"] = torch.bfloat16
+    rates = {}
+    for name, dtype in precisions.items():
+        a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+        seconds = []
+        for _ in range(6):
+            start = time.perf_counter()
+            a @ b
+            seconds.append(time.perf_counter() - start)
+        rates[name] = 2 * 2048**3 / min(seconds[1:]) / 1e9
+    return rates
+
+
+def gigaflops(model: str, size: int) -> float:
+    """Multiplications and additions of the convolutions of one prediction, in GFLOP."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from networks.u2net import build_network
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        build_network(model, 4).eval().fused(torch.empty(1, 3, size, size))
+    return counter.get_total_flops() / 1e9
+
+
 def main(options: InferenceOptions) -> None:
     if options.way:
         run_way(options.way, Path(options.checkpoint), options.size, options.repeats)
@@ -73,8 +109,16 @@ def main(options: InferenceOptions) -> None:
         checkpoint = untrained_weights(options.model, options.size, Path(folder))
         arguments = ["--checkpoint", checkpoint, "--size", options.size, "--repeats", options.repeats]
         results = compare("benchmarks.inference", WAYS, arguments, options.rounds)
-    print(f"{options.model}, one image of {options.size}x{options.size}")
+    work = gigaflops(options.model, options.size)
+    print(f"{options.model}, one image of {options.size}x{options.size}: {work:.0f} GFLOP")
     print_table(results, "published")
+    if options.picture:
+        draw(results, f"{options.model}, one image of {options.size}x{options.size}", Path(options.picture))
+    for precision, rate in matrix_rate().items():
+        floor = work / rate
+        print(f"\nmatrix products in {precision}: {rate:.0f} GFLOP/s, floor {floor:.3f} s; share of that rate:")
+        for way, measured in results.items():
+            print(f"  {way:<32}{100 * floor / measured.seconds:>6.0f} %")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A throwaway TorchServe with the shipped settings, for the tests and benchmarks."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -114,9 +113,13 @@ class LocalServer:
 
 def free_ports(count: int) -> list[int]:
     """Ports that are free now, held together so that they differ."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def read_properties(path: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from options.base_options import NetworkOptions, option
 # Arguments of our_step by way.
 WAYS = {
     "published": {},
+    "train.py --precision fp32": {"precision": "fp32"},
     "train.py": {},
     "train.py --accumulate 4": {"accumulate": 4},
     "train.py --channels_last": {"channels_last": True},
@@ -77,6 +78,11 @@ def run_way(way: str, options: TrainingOptions, device: torch.device) -> None:
         report_call(our_step(network, images, label, device, **WAYS[way]), options.repeats, batches)
 
 
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def published_step(network, images, label, device):
     optimiser = torch.optim.Adam(network.parameters(), lr=0.001)
     weights = torch.tensor(CLASS_WEIGHTS, device=device)
@@ -88,15 +94,14 @@ def published_step(network, images, label, device):
         (1.5 * losses[0] + sum(losses[1:])).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5)
         optimiser.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device)
 
     return step
 
 
-def our_step(network, images, label, device, accumulate=1, channels_last=False, compiled=False):
+def our_step(network, images, label, device, precision="auto", accumulate=1, channels_last=False, compiled=False):
     keep_freed_memory()
-    precision = resolve_precision("auto", device)
+    precision = resolve_precision(precision, device)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
@@ -109,8 +114,7 @@ def our_step(network, images, label, device, accumulate=1, channels_last=False, 
 
     def step() -> None:
         train_step(state, forward, batches, criterion, 0.001, 5)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device)
 
     return step
 

@@ -21,6 +21,7 @@ ENDINGS = (
     ("pose_detection.tflite", "pose_detector.tflite"),
     ("pose_landmark_full.tflite", "landmarks_detector.tflite"),
 )
+MAX_BYTES = 100_000_000  # of a network in such a file; the largest published one has 30 million
 DETECTOR_SIDE, JOINTS_SIDE = 224, 256
 DETECTOR_GRIDS = ((8, 2), (16, 2), (32, 6))  # stride, boxes at each place
 CIRCLE = 1.25  # joints are looked for in the square around so many times the circle around the person
@@ -119,7 +120,7 @@ def _unpacked(path: Path, folder: Path) -> list[Path]:
         with zipfile.ZipFile(path) as file:
             for endings in ENDINGS:
                 found = [entry for entry in file.infolist() if entry.filename.endswith(endings)]
-                if len(found) != 1:
+                if len(found) != 1 or found[0].file_size > MAX_BYTES:
                     raise UserError(f"{path} does not hold BlazePose; take a pose_landmarker .task file of MediaPipe")
                 copies.append(folder / endings[0])
                 with file.open(found[0]) as source, copies[-1].open("wb") as target:

@@ -19,11 +19,15 @@ from tests.helpers import ROOT, encoded_photo
 DOCKERFILE = ROOT / "deploy/Dockerfile"
 
 
-def only(keyword: str, stage: int) -> str:
-    """What follows the keyword in the one instruction of a build stage that begins with it."""
+def instructions(stage: int) -> list[tuple[str, str]]:
+    """(keyword, rest) of a build stage, in order."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     lines = re.split(r"^(?=FROM )", text, flags=re.MULTILINE)[1:][stage].splitlines()
-    (rest,) = [" ".join(rest) for word, *rest in map(str.split, filter(str.strip, lines)) if word == keyword]
+    return [(keyword, " ".join(rest)) for keyword, *rest in map(str.split, filter(str.strip, lines))]
+
+
+def only(keyword: str, stage: int) -> str:
+    (rest,) = [rest for word, rest in instructions(stage) if word == keyword]
     return rest
 
 
@@ -61,12 +65,27 @@ def test_the_build_sees_only_what_it_needs(built):
     assert [path.name for path in (built / "model-store").iterdir()] == ["cloth_seg.mar"]
 
 
+def test_files_that_are_copied_exist(built):
+    for stage in range(3):
+        for keyword, rest in instructions(stage):
+            if keyword == "COPY":
+                *flags, source, _ = rest.split()
+                folder = built if flags else ROOT
+                assert (folder / source.removeprefix("/build/")).exists(), rest
+
+
 def test_the_pinned_packages_are_what_the_tests_run_on():
     """pip, offline, finds nothing to add."""
     command = [sys.executable, "-m", "pip", "install", "--no-index", "--dry-run", "-r", "deploy/requirements.txt"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "Would install" not in result.stdout
+
+
+def test_the_server_is_not_root_and_on_the_published_port():
+    assert only("USER", 2) == "model-server"
+    assert only("EXPOSE", 2) == "7080"
+    assert "inference_address=http://0.0.0.0:7080\n" in (ROOT / "deploy/config.properties").read_text()
 
 
 def test_the_command_serves_and_the_health_check_tells(built):

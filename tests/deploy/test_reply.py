@@ -5,6 +5,7 @@ import io
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -40,20 +41,50 @@ def labels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def test_a_photo_over_the_limit_of_megapixels_is_refused():
-    reply = ask({"body": bytearray(encoded_photo(1001, 1000))})
-    assert reply.status == 400 and "megapixels are over the limit of 1" in error(reply)
+def test_category_and_format_are_answered_as_asked():
+    (report,) = predictions(ask_instances(GOOD, parameters={"format": "json"}))
+    assert (report["classes"]["upper"]["box"], report["classes"]["upper"]["area"]) == ([0, 0, 6, 8], 48)
+    assert json.loads(ask({"body": encoded_photo()}, {"x-format": "json"}).body) == report
+    (only_lower,) = predictions(ask_instances(GOOD, parameters={"category": "lower"}))
+    assert not labels(base64.b64decode(only_lower["body"])).any()
+    assert labels(ask({"data": encoded_photo(), "format": "cutout"}).body).shape == (8, 12, 4)
+    assert ask({"data": encoded_photo(), "format": "overlay"}).content_type == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        (b"hello", 400, "not an image"),
+        (encoded_photo(99, 99, noise=True)[:9000], 400, "broken image"),
+        (encoded_photo(1001, 1000), 400, "megapixels are over the limit of 1"),
+        (encoded_photo(700, 700, noise=True), 413, "over the limit of 1 MB"),
+    ],
+)
+def test_bad_photos_are_told_why(content, status, words):
+    reply = ask({"body": bytearray(content)})
+    assert reply.status == status
+    assert words in error(reply) and len(error(reply)) < 200
 
 
 def test_a_reply_over_the_limit_is_refused_instead_of_sent():
-    too_large = ask({"body": encoded_photo(600, 600, "JPEG", noise=True)}, {"x-format": "cutout"})
-    assert too_large.status == 413 and "over the limit of 0.5 MB" in error(too_large)
+    one = {"b64": b64(encoded_photo(300, 300, noise=True))}
+    assert ask_instances(one, parameters={"format": "cutout"}).status == 200
+    assert "over the limit of 0.5 MB" in error(ask_instances(one, one, one, parameters={"format": "cutout"}))
+    assert ask({"body": encoded_photo(600, 600, "JPEG", noise=True)}, {"x-format": "cutout"}).status == 413
     # Cut-outs that fit as bytes but not once base64 adds a third are not sent.
     one = {"b64": b64(encoded_photo(480, 240, noise=True))}
     size = len(ask({"body": base64.b64decode(one["b64"])}, {"x-format": "cutout"}).body)
     assert 2 * size < 500_000 < 2 * size * 4 / 3
-    assert ask_instances(one, parameters={"format": "cutout"}).status == 200
     assert ask_instances(one, one, parameters={"format": "cutout"}).status == 413
+
+
+def test_no_more_is_computed_for_a_reply_that_is_too_large():
+    predictor = HalfUpper()
+    large = [{"b64": b64(encoded_photo(800, 400, "JPEG", noise=True))}] * 4
+    body = {"instances": large, "parameters": {"format": "cutout"}}
+    replies = answer([({"body": body}, {}), ({"body": encoded_photo()}, {})], predictor, LIMITS, 1)
+    assert [reply.status for reply in replies] == [413, 200]
+    assert len(predictor.passes) == 2
 
 
 def test_bad_instances_stay_alone_within_their_request_unless_all_are_bad():

@@ -136,6 +136,11 @@ def test_an_instance_without_exactly_one_image_is_told_the_shapes(instance, word
         assert "exactly one image" in str(refusal) and '{"data": {"b64": B64}}' in str(refusal)
 
 
+def test_web_form_encoding_is_explained():
+    with pytest.raises(RequestError, match="Content-Type"):
+        read({"garbage": ""}, {"content-type": "application/x-www-form-urlencoded; charset=utf-8"})
+
+
 TEXTS = st.text(max_size=40) | st.sampled_from([TEXT, TEXT[:50], URL_SAFE[:90], "data:,", "ab-_ +/=%", "mask"])
 JSON = st.recursive(
     st.none() | st.integers() | st.floats() | TEXTS,

@@ -1,5 +1,6 @@
 """Joints on photos, by BlazePose. Skips where the package of requirements-tryon.txt is not installed."""
 
+import importlib.util
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from networks.pose import PoseNetwork, missing_package
+from networks.pose import ENDINGS, FILES, PoseNetwork, missing_package, package_folder
 from tests.helpers import ROOT
 from utils.errors import UserError
 
@@ -61,14 +62,42 @@ def test_threads_may_share_it_and_a_plain_photo_shows_nobody(network, portrait):
             assert one is other is None or np.array_equal(one, other)
 
 
-def test_files_that_are_not_blazepose(tmp_path):
-    path, (boxes, joints) = tmp_path / "file.task", ("pose_detector.tflite", "pose_landmarks_detector.tflite")
-    path.write_bytes(b"not a zip")
-    with pytest.raises(UserError, match="not a wheel or .task file"):
+@installed
+@pytest.mark.parametrize("choice", [0, 1])
+def test_a_wheel_and_a_task_file_hold_the_same_networks(tmp_path, portrait, network, choice):
+    with zipfile.ZipFile(tmp_path / "file", "w") as file:
+        for source, endings in zip(FILES, ENDINGS, strict=True):
+            file.write(package_folder() / source, f"some/{endings[choice]}")
+    assert np.array_equal(PoseNetwork.load(tmp_path / "file")(portrait), network(portrait))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read"), (b"not a zip", "not a wheel or .task file"),
+        ({"pose_detector.tflite": b"x"}, "does not hold BlazePose"),
+        ({"a/pose_detector.tflite": b"x", "b/pose_detector.tflite": b"x"}, "does not hold BlazePose"),
+        ({"pose_detector.tflite": b"x", "pose_landmarks_detector.tflite": b"x"}, "is not a network of BlazePose"),
+        ({"pose_detector.tflite": bytes(11), "pose_landmarks_detector.tflite": b"x"}, "does not hold BlazePose"),
+    ],
+)  # fmt: skip
+def test_files_that_are_not_blazepose(tmp_path, monkeypatch, content, message):
+    monkeypatch.setattr("networks.pose.MAX_BYTES", 10)
+    path = tmp_path / "file.task"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, data in content.items():
+                file.writestr(name, data)
+    with pytest.raises(UserError, match=message):
         PoseNetwork.load(path)
-    for names, message in (([boxes], "does not hold BlazePose"), ([boxes, joints], "is not a network of BlazePose")):
-        with zipfile.ZipFile(path, "w") as file:
-            for name in names:
-                file.writestr(name, b"x")
-        with pytest.raises(UserError, match=message):
-            PoseNetwork.load(path)
+
+
+@pytest.mark.parametrize("absent", ["openvino", "mediapipe"])
+def test_without_a_package(monkeypatch, absent):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("networks.pose.importlib.util.find_spec", lambda name: None if name == absent else find(name))
+    assert missing_package().startswith(absent)
+    with pytest.raises(UserError, match=f"{absent}.* is not installed; install requirements-tryon.txt"):
+        PoseNetwork.load()
