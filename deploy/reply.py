@@ -21,16 +21,6 @@ class Reply:
     body: bytes
 
 
-@dataclass
-class _Photo:
-    """A photograph of a batch. number: of its request. result: None until it is segmented or refused."""
-
-    number: int
-    request: Request
-    content: bytes | RequestError
-    result: Result | None
-
-
 def answer(
     batch: list[tuple[dict, dict[str, str]]], predictor: Predictor, limits: Limits, batch_size: int
 ) -> list[Reply]:
@@ -40,32 +30,29 @@ def answer(
     requests go through the network together, ``batch_size`` at a time, and no more than that are decoded at once.
     """
     requests = [_parsed(parameters, headers, predictor, limits) for parameters, headers in batch]
-    photos = [
-        _Photo(number, request, content, content if isinstance(content, RequestError) else None)
-        for number, request in enumerate(requests)
-        if isinstance(request, Request)
-        for content in request.photos
+    # Of each request's photographs; None until one is segmented or refused. A refused request has no photographs.
+    results: list[list[Result | None]] = [
+        [photo if isinstance(photo, RequestError) else None for photo in getattr(request, "photos", ())]
+        for request in requests
     ]
     sizes: Counter[int] = Counter()  # bytes of the results so far, by number of the request
-    waiting = [photo for photo in photos if photo.result is None]
+    waiting = [(number, i) for number, own in enumerate(results) for i, result in enumerate(own) if result is None]
     for start in range(0, len(waiting), batch_size):
         decoded = []
-        for photo in waiting[start : start + batch_size]:
-            if sizes[photo.number] > limits.reply_megabytes * MEGABYTE:
+        for number, i in waiting[start : start + batch_size]:
+            if sizes[number] > limits.reply_megabytes * MEGABYTE:
                 continue  # the reply is refused, whatever comes
             try:
-                image = open_photo(io.BytesIO(photo.content), max_megapixels=limits.photo_megapixels)
-                decoded.append((photo, image))
+                content = io.BytesIO(requests[number].photos[i])
+                decoded.append((number, i, open_photo(content, max_megapixels=limits.photo_megapixels)))
             except PhotoError as error:
-                photo.result = RequestError(str(error))
-        segmentations = predictor.predict([image for _, image in decoded]) if decoded else ()
-        for (photo, _), segmentation in zip(decoded, segmentations, strict=True):
-            photo.result = FORMATS[photo.request.format].encode(segmentation.only(photo.request.category))
-            sizes[photo.number] += len(photo.result)
-    return [
-        _reply(request, [photo.result for photo in photos if photo.number == number], limits)
-        for number, request in enumerate(requests)
-    ]
+                results[number][i] = RequestError(str(error))
+        segmentations = predictor.predict([photo for _, _, photo in decoded]) if decoded else ()
+        for (number, i, _), segmentation in zip(decoded, segmentations, strict=True):
+            encoded = FORMATS[requests[number].format].encode(segmentation.only(requests[number].category))
+            results[number][i] = encoded
+            sizes[number] += len(encoded)
+    return [_reply(request, own, limits) for request, own in zip(requests, results, strict=True)]
 
 
 def _parsed(parameters: dict, headers: dict, predictor: Predictor, limits: Limits) -> Request | RequestError:

@@ -107,8 +107,9 @@ def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request
         )
     content = fields[files[0]]
     if not isinstance(content, bytes | bytearray):  # TorchServe decodes parts that are sent as text or JSON
-        raise RequestError(f"the form's part {_shown(files[0])} is text, not a photo")
-    asked = {name: _text(fields[name]) for name in DEFAULTS if name in fields}
+        raise RequestError(f"the form's part {reprlib.repr(files[0])} is text, not a photo")
+    asked = {name: fields[name] for name in DEFAULTS if name in fields}
+    asked |= {name: value.decode("utf-8", "replace") for name, value in asked.items() if hasattr(value, "decode")}
     return _one_photo(content, asked, class_names, limits)
 
 
@@ -140,7 +141,7 @@ def _instance(instance: object, limits: Limits) -> bytes | RequestError:
     if len(images) == 1:
         return images[0]
     if address and not images:
-        return RequestError(f"{_shown(address)} is an address; images are sent as bytes, in base64: {SHAPES}")
+        return RequestError(f"{reprlib.repr(address)} is an address; images are sent as bytes, in base64: {SHAPES}")
     return RequestError(
         f"an instance must hold exactly one image, this one holds {len(images) or 'none'}; send {SHAPES}"
     )
@@ -213,16 +214,7 @@ def _choices(asked: object, class_names: tuple[str, ...]) -> dict[str, str]:
     allowed = {"category": ("any", *class_names[1:]), "format": tuple(FORMATS)}
     for name, value in asked.items():
         if name not in allowed:
-            raise RequestError(f"unknown parameter {_shown(name)}; known are {', '.join(allowed)}")
+            raise RequestError(f"unknown parameter {reprlib.repr(name)}; known are {', '.join(allowed)}")
         if value not in allowed[name]:
-            raise RequestError(f"unknown {name} {_shown(value)}; known are {', '.join(allowed[name])}")
+            raise RequestError(f"unknown {name} {reprlib.repr(value)}; known are {', '.join(allowed[name])}")
     return DEFAULTS | asked
-
-
-def _text(value: object) -> object:
-    return bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
-
-
-def _shown(value: object) -> str:
-    """What a client sent, short enough for a message."""
-    return reprlib.repr(value)

@@ -78,20 +78,13 @@ def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None
 
     The description inside is the network's own: whoever takes the weights out of the file needs that one.
     """
-    write_atomically(target, onnx_model(_First(ForRembg(network, info)), info, size=(REMBG_SIZE, REMBG_SIZE)))
+    write_atomically(target, onnx_model(Fused(ForRembg(network, info)), info, size=(REMBG_SIZE, REMBG_SIZE)))
 
 
 def write_description(info: CheckpointInfo, target: Path) -> None:
     """A JSON file with what a program needs to know to run an export: names, classes, size and normalisation."""
-    content = {
-        "input": "image",
-        "output": "logits",
-        "class_names": info.class_names,
-        "height": info.height,
-        "width": info.width,
-        "mean": info.mean,
-        "std": info.std,
-    }
+    fields = ("class_names", "height", "width", "mean", "std")
+    content = {"input": "image", "output": "logits"} | {name: getattr(info, name) for name in fields}
     write_atomically(target, (json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -118,7 +111,7 @@ def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     if path.suffix == ".pt":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return TorchEngine(_Traced(torch.jit.load(str(path), map_location="cpu")), torch.device("cpu"))
+            return TorchEngine(torch.jit.load(str(path), map_location="cpu"), torch.device("cpu"))
     return TorchEngine(load_network(path)[0], torch.device("cpu"))
 
 
@@ -136,19 +129,16 @@ class ForRembg(nn.Module):
         self.register_buffer("scale", std / info.std)
         self.register_buffer("shift", (mean - info.mean) / info.std)
 
-    def forward(self, x: Tensor) -> tuple[Tensor]:
-        """1 x 3 x 768 x 768 -> 1 x C x 768 x 768 logits, as the first of one output."""
+    def fused(self, x: Tensor) -> Tensor:
+        """1 x 3 x 768 x 768 -> 1 x C x 768 x 768 logits."""
         x = x * self.scale + self.shift
         if self.size == (REMBG_SIZE, REMBG_SIZE):
-            return self.network(x)[:1]
+            return self.network(x)[0]
         # Bilinear to a multiple of the network's size, then means of whole blocks: every pixel counts.
         blocks = [max(1, REMBG_SIZE // side) for side in self.size]
         x = F.interpolate(x, [side * n for side, n in zip(self.size, blocks, strict=True)], mode="bilinear")
         logits = self.network(F.avg_pool2d(x, blocks))[0]
-        return (F.interpolate(logits, (REMBG_SIZE, REMBG_SIZE), mode="bilinear"),)
-
-    def fused(self, x: Tensor) -> Tensor:
-        return self(x)[0]
+        return F.interpolate(logits, (REMBG_SIZE, REMBG_SIZE), mode="bilinear")
 
 
 class _First(nn.Module):
@@ -160,11 +150,3 @@ class _First(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)[0]
-
-
-class _Traced(nn.Module):
-    """A module whose only output is the fused map, for the engine that calls ``fused``."""
-
-    def __init__(self, module: nn.Module):
-        super().__init__()
-        self.fused = module

@@ -129,10 +129,7 @@ class Predictor:
         return prepare(photo, self.size, self.mean, self.std)
 
     def _segment(
-        self,
-        inputs: Iterable[np.ndarray],
-        sizes: Iterable[tuple[int, int]],
-        photos: Iterable[Image.Image | None],
+        self, inputs: Iterable[np.ndarray], sizes: Iterable[tuple[int, int]], photos: Iterable[Image.Image | None]
     ) -> list[Segmentation]:
         """inputs: normalised images, each 3 x h x w. sizes: (H, W) of the photographs."""
         images = np.stack(list(inputs))

@@ -1,5 +1,7 @@
 """Choose device and precision."""
 
+import re
+
 import torch
 
 from utils.errors import UserError
@@ -16,10 +18,9 @@ def resolve_device(name: str, local_rank: int = 0, local_world_size: int = 1) ->
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps") from None
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
+    device = torch.device(name)
     if device.type == "cuda":
         index = local_rank if device.index is None else device.index
         if not torch.cuda.is_available():
@@ -36,8 +37,6 @@ def resolve_device(name: str, local_rank: int = 0, local_world_size: int = 1) ->
         return torch.device("cuda", index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device mps: PyTorch finds no Apple GPU here; use cpu")
-    if device.type not in ("cpu", "mps"):
-        raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
     return device
 
 

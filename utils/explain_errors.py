@@ -32,7 +32,9 @@ def explanation(error: BaseException, batch_size: int, size: tuple[int, int], wo
     number = error.errno if isinstance(error, OSError) else None
     less_memory = f"lower --batchSize (now {batch_size}) or --fine_height and --fine_width (now {size[0]}x{size[1]})"
     if type(error).__module__.startswith(("torch._inductor", "torch._dynamo", "triton")):
-        return f"--compile failed ({first_reason(text)}); install a C++ compiler such as g++, or leave out --compile"
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("backend=")]
+        reason = lines[0] if lines else "no reason given"
+        return f"--compile failed ({reason}); install a C++ compiler such as g++, or leave out --compile"
     # PyTorch's files in /dev/shm are named torch_*. An error without a file name comes from a semaphore there.
     if workers is not None and (
         re.search(r"Bus error|</torch_", text) or (number == errno.ENOSPC and error.filename is None)
@@ -52,9 +54,3 @@ def explanation(error: BaseException, batch_size: int, size: tuple[int, int], wo
     if re.search(r"Connection (closed|reset) by peer", text):
         return "another process of this run has ended; its own message says why"
     return None
-
-
-def first_reason(text: str) -> str:
-    """The first line of a compiler's message that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("backend=")]
-    return lines[0] if lines else "no reason given"

@@ -18,6 +18,5 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    no_mmap, trim_never = (-4, 0), (-1, -1)  # (M_MMAP_MAX, M_TRIM_THRESHOLD) of malloc.h
-    for parameter, value in (no_mmap, trim_never):
-        mallopt(parameter, value)
+    mallopt(-4, 0)  # M_MMAP_MAX of malloc.h: no block of its own
+    mallopt(-1, -1)  # M_TRIM_THRESHOLD: never give back

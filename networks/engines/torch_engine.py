@@ -19,13 +19,14 @@ class TorchEngine:
     """PyTorch in channels-last, the faster memory format on CPUs and GPUs alike, with batch norm folded."""
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32", compiled: bool = False):
-        """network: taken over, put in eval mode and folded. precision: 'fp32', or 'bf16' or 'fp16' (autocast).
+        """network: taken over, put in eval mode and folded; or a module that gives the fused map, from a file.
 
-        compiled: with torch.compile, when it is first used.
+        precision: 'fp32', or 'bf16' or 'fp16' (autocast). compiled: with torch.compile, when it is first used.
         """
         fold(network.eval())
         network.to(device, memory_format=torch.channels_last)
-        self.forward = torch.compile(network.fused) if compiled else network.fused
+        fused = getattr(network, "fused", network)
+        self.forward = torch.compile(fused) if compiled else fused
         self.device, self.precision = device, precision
         self.name = f"{describe(device)}, {precision}, PyTorch"
 

@@ -41,7 +41,10 @@ def read_weight_file(path: Path, mmap: bool = False) -> tuple[StateDict, dict]:
         content = load_safely(path, mmap)
         ours = isinstance(content, dict) and "class_names" in content and "state_dict" in content
         description = content if ours else {}
-    return find_weights(content, path), description
+    state = _search(content, path, 0)
+    if state is None:
+        raise UserError(f"{path} does not hold a state dict of U2NET or U2NETP{_contents(content)}")
+    return state, description
 
 
 def kind_of(path: Path) -> str:
@@ -108,15 +111,8 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict]:
     return content, description_of(metadata, path)
 
 
-def find_weights(content: object, path: Path) -> StateDict:
-    """The state dict with published names in what a file holds, wherever in it. Raises UserError."""
-    found = _search(content, path, 0)
-    if found is None:
-        raise UserError(f"{path} does not hold a state dict of U2NET or U2NETP{_contents(content)}")
-    return found
-
-
 def _search(content: object, path: Path, depth: int) -> StateDict | None:
+    """The state dict with published names in what a file holds, wherever in it. Raises UserError on several."""
     if not isinstance(content, dict) or depth > MAX_DEPTH:
         return None
     tensors = {

@@ -56,14 +56,10 @@ def _weights(graph: GraphProto, path: Path, prepares_input: bool) -> StateDict:
 
 def _refuse_converted(graph: GraphProto, path: Path) -> None:
     for node in graph.node:
-        if any(word in node.op_type for word in QUANTISED):
-            raise UserError(
-                f"{path} is a quantised graph ({node.op_type}); give the float export that it was made from"
-            )
-        if node.op_type.startswith("Fused") or node.domain.startswith("com.microsoft"):
-            raise UserError(
-                f"{path} is a graph fused for one runtime ({node.op_type}); give the export that it was made from"
-            )
+        quantised = any(word in node.op_type for word in QUANTISED)
+        if quantised or node.domain.startswith("com.microsoft"):
+            kind = "quantised graph" if quantised else "graph fused for one runtime"
+            raise UserError(f"{path} is a {kind} ({node.op_type}); give the float export that it was made from")
 
 
 def _constants(graph: GraphProto) -> dict[str, TensorProto]:

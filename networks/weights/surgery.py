@@ -73,17 +73,12 @@ def check_start(path: str) -> None:
 
 
 def start_from(
-    network: nn.Module,
-    class_names: tuple[str, ...],
-    path: str,
-    images: Iterable[Tensor],
-    log: Callable[[str], None],
+    network: nn.Module, class_names: tuple[str, ...], path: str, images: Iterable[Tensor], log: Callable[[str], None]
 ) -> None:
     """Copy the weights to start training from, and give folded ones their batch norm back.
 
     class_names: of the network. images: normalised, 3 x h x w each; used for folded weights alone. Raises UserError.
     """
-    check_start(path)
     start = initialise(network, path, class_names)
     if start.classes:
         fresh = [name for name in class_names if name not in start.classes]

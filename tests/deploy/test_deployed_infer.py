@@ -48,10 +48,11 @@ def left_half_upper(body: bytes) -> bytes:
 
 def test_a_large_photo_is_shrunk_to_the_limit_and_its_mask_brought_back(tmp_path):
     photo = write_photo(tmp_path / "a.png", 601, 400, noise=True)
-    asked = options("--input", photo, "--output", tmp_path, *VERTEX, "--max_request_megabytes", 0.05)
+    flags = ["--input", photo, "--output", tmp_path, *VERTEX, "--max_request_megabytes", 0.05, "--format", "labels"]
     sent = []
-    mask = Image.open(io.BytesIO(client.segment(photo, lambda body: sent.append(body) or left_half_upper(body), asked)))
-    assert mask.size == (601, 400)
+    content = client.segment(photo, lambda body: sent.append(body) or left_half_upper(body), options(*flags))
+    mask = Image.open(io.BytesIO(content))
+    assert (mask.mode, mask.size) == ("L", (601, 400))
     assert set(np.unique(mask)) == {0, 1} and 0.5 < np.mean(mask) * 2 < 1.5
     assert 20_000 < len(sent[0]) <= 50_000
 
@@ -61,14 +62,6 @@ def test_a_small_photo_is_sent_as_it_is_and_one_longer_than_a_jpeg_can_be_is_shr
     assert client.encode(small, Image.open(small), 1e6) == small.read_bytes()
     sent = Image.open(io.BytesIO(client.encode(long, Image.open(long), 300_000)))
     assert sent.format == "JPEG" and sent.width <= 65_500
-
-
-@pytest.mark.parametrize(("name", "mode"), [("mask", "P"), ("labels", "L"), ("cutout", "RGBA"), ("overlay", "RGB")])
-def test_every_format_is_written_at_the_photos_size(tmp_path, name, mode):
-    photo = write_photo(tmp_path / "a.png")
-    asked = options("--input", photo, "--output", tmp_path, *VERTEX, "--format", name)
-    image = Image.open(io.BytesIO(client.segment(photo, left_half_upper, asked)))
-    assert (image.mode, image.height) == (mode, 30)
 
 
 def test_retryable_errors_are_tried_again_and_others_not(monkeypatch):
@@ -81,17 +74,12 @@ def test_retryable_errors_are_tried_again_and_others_not(monkeypatch):
             client.send_with_retries(Mock(side_effect=answers), b"")
 
 
-@pytest.mark.parametrize(
-    ("reply", "words"),
-    [
-        (b"<html>", "not a mask"), (b"{}", "not a mask"), (b'{"predictions": [7]}', "not a mask"),
-        (b'{"predictions": [{"body": "AAAA"}]}', "not a mask"),
-        (b'{"predictions": [{"error": "broken image"}]}', "broken image"),
-    ],
-)  # fmt: skip
-def test_a_reply_that_is_not_a_mask_is_one_line(reply, words):
-    with pytest.raises(client.AnswerError, match=words):
-        client.mask_of(reply)
+def test_a_reply_that_is_not_a_mask_is_one_line():
+    for reply in (b"<html>", b"{}", b'{"predictions": [7]}', b'{"predictions": [{"body": "AAAA"}]}'):
+        with pytest.raises(client.AnswerError, match="not a mask"):
+            client.mask_of(reply)
+    with pytest.raises(client.AnswerError, match="broken image"):
+        client.mask_of(b'{"predictions": [{"error": "broken image"}]}')
 
 
 def test_where_results_go(tmp_path):
@@ -110,18 +98,12 @@ def test_where_results_go(tmp_path):
     assert targets(photo) == ["out/a.png"]
     assert targets(photo, output=tmp_path / "mask.png") == ["mask.png"]
     assert targets(photo, output=tmp_path / "results.v2") == ["results.v2/a.png"]
-    assert targets(photo, output=tmp_path / "o.JPEG", form="overlay") == ["o.JPEG"]
-    (tmp_path / "folder.png").mkdir()
-    assert targets(photo, output=tmp_path / "folder.png") == ["folder.png/a.png"]
     with pytest.raises(UserError, match="written as .png"):
         targets(photo, output=tmp_path / "mask.jpg")
     assert targets(folder, output=folder / "sub") == ["photos/sub/a.png", "photos/sub/b.png"]  # results are not sent
 
 
-@pytest.mark.parametrize(
-    "url", ["localhost:7080", "ftp://localhost", "http://", "http://localhost:port", "http://[::1", "http://a b/",
-            "http://a..b"],
-)  # fmt: skip
+@pytest.mark.parametrize("url", ["localhost:7080", "ftp://localhost", "http://localhost:port", "http://a b/"])
 def test_what_is_not_a_web_address_is_told(url):
     with pytest.raises(UserError, match="is not a web address such as"):
         client.torchserve(url)
@@ -151,30 +133,20 @@ def test_a_proxy_is_asked_for_other_machines_and_not_for_this_one(monkeypatch):
     assert client.torchserve(one_answer(reply))(b"question") == b"proxied"
 
 
-def test_this_machine_is_told_from_others():
-    here = ("localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "::1", "0.0.0.0")
-    assert all(map(client.is_this_machine, here))
-    assert not any(map(client.is_this_machine, ("example.com", "192.168.1.7", "localhost.example.com")))
-
-
-@pytest.mark.parametrize(
-    "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short"]
-)
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short"])
 def test_an_answer_that_breaks_off_may_be_asked_for_again(answer):
     with pytest.raises(client.AnswerError, match="no answer from") as error:
         client.torchserve(one_answer(answer))(b"question")
     assert error.value.retryable
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_console_without_the_letters_of_a_name_does_not_stop_the_client(tmp_path, encoding):
+def test_a_console_without_the_letters_of_a_name_does_not_stop_the_client(tmp_path):
     (tmp_path / "照片 ü\n.jpg").write_bytes(b"hello")
     result = run_script(
         "deploy/deployed_infer.py", "--input", tmp_path, "--output", tmp_path / "out", "--url", "http://127.0.0.1:9",
-        env=os.environ | {"PYTHONIOENCODING": encoding}, encoding=encoding,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
-    assert result.returncode == 1
-    assert "0 of 1 photographs segmented" in result.stdout
+    assert result.returncode == 1 and "0 of 1 photographs segmented" in result.stdout
     (line,) = result.stderr.splitlines()
     assert re.fullmatch(r"skipped .*\\u7167\\u7247.*: not an image.*", line)
 
@@ -187,15 +159,14 @@ def test_the_client_runs_without_pytorch():
 class CallError(Exception):
     """Stands in for google.api_core's base class."""
 
-    code = None
+    code = 503
 
 
 # The names that the client takes from google.api_core.exceptions and google.auth.exceptions.
-CODES = {"NotFound": 404, "PermissionDenied": 403, "Unauthenticated": 401, "Unavailable": 503}
 FAULTS = SimpleNamespace(
     GoogleAPICallError=CallError,
     GoogleAuthError=type("GoogleAuthError", (Exception,), {}),
-    **{name: type(name, (CallError,), {"code": code}) for name, code in CODES.items()},
+    **{name: type(name, (CallError,), {}) for name in ("NotFound", "PermissionDenied", "Unauthenticated")},
 )
 
 
@@ -233,25 +204,15 @@ def test_vertex_is_asked_as_published(google, arguments, tmp_path):
     assert Image.open(tmp_path / "out/a.png").size == (40, 30)
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
+def test_vertex_errors_say_which_command_to_run(google, arguments):
+    for fault, words in (
         (FAULTS.NotFound("x"), "gcloud ai endpoints list --region=l"),
         (FAULTS.Unauthenticated("x"), "gcloud auth application-default login"),
-        (FAULTS.GoogleAuthError("no default"), "gcloud auth application-default login"),
         (FAULTS.PermissionDenied("x"), "roles/aiplatform.user"),
-    ],
-)
-def test_vertex_errors_say_which_command_to_run(google, arguments, fault, words):
-    (google if isinstance(fault, FAULTS.GoogleAuthError) else google.return_value.raw_predict).side_effect = fault
-    with pytest.raises(UserError, match=words):
-        run_client(*arguments)
-
-
-def test_without_googles_library_the_pip_command_is_told(monkeypatch, arguments):
-    monkeypatch.setitem(sys.modules, "google.cloud", None)
-    with pytest.raises(UserError, match="pip install -r deploy/requirements-client.txt"):
-        run_client(*arguments)
+    ):
+        google.return_value.raw_predict.side_effect = fault
+        with pytest.raises(UserError, match=words):
+            run_client(*arguments)
 
 
 def test_what_is_not_served_or_cannot_be_written_is_told_and_the_rest_is_done(google, tmp_path, capsys):
@@ -265,6 +226,6 @@ def test_what_is_not_served_or_cannot_be_written_is_told_and_the_rest_is_done(go
     assert (tmp_path / "out/a.png").is_file()
     said = capsys.readouterr()
     assert "b.png: not an image" in said.err and "cannot write" in said.err and "1 of 3 photographs" in said.out
-    google.return_value.raw_predict.side_effect = FAULTS.Unavailable("try later")
+    google.return_value.raw_predict.side_effect = CallError("try later")
     assert run_client(*arguments) == 1
     assert "a.png: try later" in capsys.readouterr().err

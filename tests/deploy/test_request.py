@@ -44,9 +44,7 @@ def test_one_photo_comes_as_bytes_or_in_a_form():
 @pytest.mark.parametrize(
     "instance",
     [
-        {"instance_key": TEXT}, {"b64": TEXT}, {"data": {"b64": TEXT}}, {"image_bytes": {"b64": TEXT}}, TEXT, [TEXT],
-        {"anything": {"at": {"any": {"depth": TEXT}}}}, {"image": [TEXT]},
-        {"base64": TEXT, "mode_type": "some value", "metadata": {"time": "2024-08-22", "shop": 7, "ids": ["a", "b"]}},
+        {"instance_key": TEXT}, {"data": {"b64": TEXT}}, TEXT, [TEXT], {"anything": {"at": {"any": {"depth": TEXT}}}},
         {"name": "input", "shape": [1], "datatype": "BYTES", "data": [TEXT]},
         {"image": {"b64": TEXT}, "key": "0123456789abcdef0123456789abcdef", "format": "jpeg", "category": None},
     ],
@@ -69,9 +67,9 @@ LONG, URL_SAFE = b64(NOISE), base64.urlsafe_b64encode(NOISE).decode()
 @pytest.mark.parametrize(
     "text",
     [
-        URL_SAFE, URL_SAFE.rstrip("="), LONG.rstrip("="), "\n".join(textwrap.wrap(LONG, 60)), f"  {LONG}\r\n",
-        f"data:image/png;base64,{LONG}", f"DATA:image/png;charset=utf-8;BASE64,{LONG.rstrip('=')}",
-        f"\n data:;base64,{LONG}", f"data:;base64,{LONG}".replace("+", "%2B").replace("=", "%3D").replace("/", "%2f"),
+        URL_SAFE.rstrip("="), "\n".join(textwrap.wrap(LONG, 60)), f"  {LONG}\r\n",
+        f"DATA:image/png;charset=utf-8;BASE64,{LONG.rstrip('=')}",
+        f"\n data:;base64,{LONG}".replace("+", "%2B").replace("=", "%3D").replace("/", "%2f"),
     ],
 )  # fmt: skip
 def test_base64_as_people_write_it(text):
@@ -79,18 +77,11 @@ def test_base64_as_people_write_it(text):
     assert "-" in URL_SAFE and "_" in URL_SAFE
 
 
-@pytest.mark.parametrize("size", [len(PHOTO), len(PHOTO) + 1, len(PHOTO) + 2, 999_990])
-def test_padding_may_be_left_out_whatever_its_length_and_line_breaks_count_for_nothing(size):
-    content = PHOTO + b"\0" * (size - len(PHOTO))
-    assert read_instance(b64(content).rstrip("=").replace("A", "A\n")) == content
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
 def test_json_is_read_whatever_its_encoding_and_content_type(encoding):
     body = json.dumps({"instances": [{"b64": TEXT}]})
     assert read({"body": bytearray(body.encode(encoding))}).photos == (PHOTO,)
     assert read({"body": bytearray(("\r\n " + body).encode(encoding))}).photos == (PHOTO,)
-    assert read({"body": "\ufeff" + body}).photos == (PHOTO,)
 
 
 def test_parameters_choose_category_and_format():
@@ -105,17 +96,13 @@ def test_parameters_choose_category_and_format():
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({}, "empty"), ({"body": bytearray()}, "empty"),
-        ({"body": b'{"instances": ['}, "not valid JSON"), ({"body": b"[" * 100_000}, "not valid JSON"),
-        ({"body": b'{"instances": [' + b"7" * 5000 + b"]}"}, "not valid JSON"),
-        ({"body": b'{"instances": ["\xff"]}'}, "not valid JSON"),
-        ({"body": ["instances"]}, "no instances"), ({"body": {"instances": {"b64": TEXT}}}, "no instances"),
-        (instances(), "no instances"),
+        ({}, "empty"), ({"body": bytearray()}, "empty"), ({"body": b'{"instances": ['}, "not valid JSON"),
+        ({"body": b"[" * 100_000}, "not valid JSON"), ({"body": b'{"instances": ["\xff"]}'}, "not valid JSON"),
+        ({"body": ["instances"]}, "no instances"), (instances(), "no instances"),
         (instances(TEXT, format="json"), 'format belongs in "parameters"'),
         (instances(TEXT, parameters={"colour": 1}), "unknown parameter 'colour'"),
         (instances(TEXT, parameters={"format": ["mask"]}), "unknown format"),
-        (instances(TEXT, parameters={"category": "hat"}), "unknown category 'hat'"),
-        (instances(TEXT, parameters={"category": "background"}), "unknown category"),
+        (instances(TEXT, parameters={"category": "background"}), "unknown category 'background'"),
         (instances(TEXT, parameters="mask"), "parameters is an object"),
         ({"a": PHOTO, "b": PHOTO}, "one photo"), ({"format": b"mask"}, "one photo"),
         ({"body": LARGE}, "over the limit of 1 MB"), (instances(*[TEXT] * 5), "5 instances are over the limit of 4 a"),
@@ -133,14 +120,9 @@ def test_bad_requests_are_told_why(parameters, words):
     ("instance", "words"),
     [
         *((text, "bad base64") for text in ("x", "no*base64", "ünï", "QUJD=QUJD", "data:image/png;base64,%ff")),
-        ("", "empty"), ("data:image/png,x", "must be base64"),
-        *((nothing, "none") for nothing in ({"b64": 7}, None, [[0.5, 0.5]], {"data": {"data": {}}})),
+        ("", "empty"), ("data:image/png,x", "must be base64"), ({"b64": 7}, "none"), (None, "none"),
         ({"gcsUri": "gs://bucket/a.jpg"}, "'gs://bucket/a.jpg' is an address; images are sent as bytes"),
-        ({"id": "abcd", "url": "https://example.com/a.jpg", "b64": ""}, "is an address"),
-        ({"image_url": {"url": "HTTPS://example.com/a.jpg?size=1"}}, "is an address"),
-        ({"image": {"source": {"gcsImageUri": "gs://bucket/a.jpg"}}, "mimeType": "image/jpeg"}, "is an address"),
-        (" s3://bucket/a.jpg", "is an address"), ("file:///tmp/a.jpg", "is an address"),
-        ("abfss://container@account/a", "is an address"),
+        ({"id": "abcd", "url": "HTTPS://example.com/a.jpg", "b64": ""}, "is an address"),
         ({"image": TEXT, "mask": OTHER}, "2"), ([TEXT, OTHER, TEXT], "3"),
         ({"id": "abcd", "image": b64(LARGE)}, "over the limit of 1 MB"),
         ({"image": TEXT, "tags": ["tag"] * 1_000_000}, "at most 100 texts"),
@@ -159,11 +141,9 @@ def test_web_form_encoding_is_explained():
         read({"garbage": ""}, {"content-type": "application/x-www-form-urlencoded; charset=utf-8"})
 
 
-TEXTS = st.text(max_size=40) | st.sampled_from(
-    [TEXT, OTHER, TEXT[:50], URL_SAFE[:90], "data:image/png;base64," + TEXT, "data:,", "ab-_ +/=%", "mask", "upper"]
-)
+TEXTS = st.text(max_size=40) | st.sampled_from([TEXT, TEXT[:50], URL_SAFE[:90], "data:,", "ab-_ +/=%", "mask"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    st.none() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )
@@ -186,7 +166,6 @@ def test_whatever_comes_is_read_or_refused(parameters, headers):
     except RequestError as refusal:
         refusals = [refusal]
     else:
-        assert 1 <= len(request.photos) <= LIMITS.instances
         assert request.category in ("any", *NAMES[1:]) and request.format in FORMATS
         assert all(isinstance(photo, RequestError) or (type(photo) is bytes and photo) for photo in request.photos)
         refusals = [photo for photo in request.photos if isinstance(photo, RequestError)]

@@ -10,13 +10,6 @@ from networks.u2net import build_network
 from networks.weights.checkpoint import read_weights
 
 
-def test_a_network_that_has_seen_data_is_not_folded():
-    network = build_network("u2netp", 1).train()
-    assert is_folded(network)
-    network(torch.randn(2, 3, 64, 64))
-    assert not is_folded(network)
-
-
 def test_restored_batch_norm_changes_nothing_in_eval_and_little_in_train_mode(saliency_onnx, ccp_train):
     paths = sorted(ccp_train.image_folder.iterdir())[:12]
     images = torch.from_numpy(np.stack([prepare(open_photo(path), (96, 96)) for path in paths]))

@@ -31,15 +31,6 @@ def first_channels() -> Mock:
     return Mock(side_effect=lambda images: np.concatenate((images, images[:, :1]), 1))
 
 
-def test_one_line_segments_a_photo_with_the_included_weights_from_any_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    photo = random_photos((60, 45))[0]
-    photo.save("photo.png")
-    result = Predictor.load()("photo.png")
-    assert result.class_names == NAMES and result.labels.shape == (60, 45)
-    assert np.array_equal(Predictor.load()(photo).labels, result.labels)
-
-
 def test_photos_in_any_form_are_taken_one_by_one_or_as_a_list_or_generator(tiny, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -52,6 +43,7 @@ def test_photos_in_any_form_are_taken_one_by_one_or_as_a_list_or_generator(tiny,
     forms = [array, Image.fromarray(array)]
     for photos in (forms, iter(forms), np.stack([array] * 2)):
         assert [np.array_equal(each.labels, expected.labels) for each in tiny.predict(photos)] == [True] * 2
+    assert tiny.predict([]) == []
 
 
 @pytest.mark.parametrize("photos", ["a.jpg", b"bytes", Path("a.jpg"), Image.new("RGB", (8, 8)), np.zeros((8, 8, 3))])
@@ -74,21 +66,20 @@ def test_a_predictor_is_pickled_and_copied_by_loading_it_again(tiny_checkpoint, 
 
 
 FORK = """
-import os, signal, sys
-from networks.engines.settings import ENGINES, is_installed
+import os, signal
 from networks.predictor import Predictor
 settings = {{"engine": {engine!r}, "device": "cpu", "threads": 2}}
 predictor = Predictor.load(**settings)
 predictor("input_images/eileen_collins.jpg")
 for attempt in (lambda: predictor("input_images/eileen_collins.jpg"), lambda: Predictor.load(**settings)):
     if os.fork() == 0:
-        signal.alarm(5)
+        signal.alarm(5)  # ends a process that waits
         try:
             attempt()
         except Exception as error:
             print(f"{{type(error).__name__}}: {{error}}", flush=True)
         os._exit(0)
-    print(os.wait()[1], flush=True)
+    os.wait()
 """
 
 
@@ -96,18 +87,7 @@ for attempt in (lambda: predictor("input_images/eileen_collins.jpg"), lambda: Pr
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if is_installed(engine)])
 def test_a_process_forked_after_loading_says_at_once_what_to_do(engine):
     result = run_script("-c", FORK.format(engine=engine))
-    lines = result.stdout.splitlines()
-    assert len(lines) == 4 and lines[1::2] == ["0", "0"], result.stdout + result.stderr
-    for line in lines[::2]:
-        assert line.startswith("UserError: this process was forked") and "'spawn'" in line
-
-
-def test_a_batch_gives_what_its_photographs_give_alone_and_none_give_nothing(tiny):
-    photos = random_photos(*SIZES)
-    for photo, result in zip(photos, tiny.predict(photos), strict=True):
-        assert result.photo is photo and result.labels.shape == photo.size[::-1]
-        np.testing.assert_allclose(result.logits, tiny(photo).logits, atol=1e-4)
-    assert tiny.predict([]) == []
+    assert result.stdout.count("UserError: this process was forked") == 2, result.stdout + result.stderr
 
 
 def test_any_engine_gets_images_normalised_as_its_file_says():
@@ -144,14 +124,3 @@ def test_a_stream_gives_the_same_in_order_with_broken_photographs_between(batch_
         else:
             np.testing.assert_allclose(result.logits, tiny(photos[item]).logits, atol=1e-4)
             assert result.photo is (photos[item] if keep_photos else None)
-
-
-def test_a_stream_without_a_usable_photo_runs_no_network_and_ends_with_any_other_fault(tmp_path):
-    predictor = Predictor(first_channels(), CheckpointInfo(NAMES))
-    (tmp_path / "broken.jpg").write_text("no image")
-    with ThreadPoolExecutor(1) as pool:
-        for items in ([], ["broken"] * 5):
-            found = predictor.predict_stream(items, lambda _: open_photo(tmp_path / "broken.jpg"), 2, pool)
-            assert [item for item, _ in found] == items and not predictor.engine.called
-        with pytest.raises(ZeroDivisionError):
-            list(predictor.predict_stream([1], lambda item: item / 0, 2, pool))

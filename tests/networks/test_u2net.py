@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from networks.u2net import architecture_of_width, build_network
+from networks.u2net import build_network
 from tests.helpers import shared, trained_like
 
 NAMES = pytest.mark.parametrize(("name", "parameters"), [("u2net", 44_051_452), ("u2netp", 1_141_660)])
@@ -41,7 +41,3 @@ def test_outputs_are_logits_not_probabilities():
         network.outconv.bias.copy_(torch.tensor([-7.0, 9.0, 0.0, 0.0]))
         fused = network(torch.randn(1, 3, 64, 64))[0]
     assert fused[:, 1].min() > 1 and fused[:, 0].max() < 0
-
-
-def test_the_architecture_is_known_by_the_width_of_its_first_block():
-    assert [architecture_of_width(channels) for channels in (32, 16, 17)] == ["u2net", "u2netp", None]

@@ -3,27 +3,22 @@
 import pytest
 import torch
 
-from utils.devices import autocast, resolve_device, resolve_precision
+from utils.devices import resolve_device, resolve_precision
 from utils.errors import UserError
-
-CPU = torch.device("cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
-def test_cuda_without_cuda_is_an_error_never_a_fallback(name):
+def test_cuda_without_cuda_is_an_error_never_a_fallback():
     with pytest.raises(UserError, match="no CUDA"):
-        resolve_device(name)
+        resolve_device("cuda")
 
 
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        *(((name, rank, 2), rank) for name in ("auto", "cuda") for rank in (0, 1)),  # each process has its own
-        *(((name, 2, 3), "GPU 2 does not exist.*there are 2") for name in ("auto", "cuda")),
-        *((("cuda:0", rank, 2), "device cuda:0 puts all 2 processes on one GPU; use cuda") for rank in (0, 1)),
-        (("cuda:1",), 1), (("cuda:1", 0, 1), 1), (("cuda:5",), "GPU 5 does not exist"),
-        *(((name,), "unknown device") for name in ("gpu", "xpu", "", "cuda:x", "meta")),
+        (("auto", 1, 2), 1), (("cuda", 1, 2), 1),  # each process has its own
+        (("cuda", 2, 3), "GPU 2 does not exist.*there are 2"), (("cuda:1",), 1), (("meta",), "unknown device"),
+        (("cuda:0", 1, 2), "device cuda:0 puts all 2 processes on one GPU; use cuda"), (("gpu",), "unknown device"),
     ],
 )  # fmt: skip
 def test_the_gpu_of_a_process_or_why_it_has_none(asked, expected, monkeypatch):
@@ -38,23 +33,14 @@ def test_the_gpu_of_a_process_or_why_it_has_none(asked, expected, monkeypatch):
 
 @pytest.mark.parametrize(
     ("asked", "device", "expected"),
-    [("fp32", "cpu", "fp32"), ("bf16", "cpu", "bf16"), ("fp16", "cuda:0", "fp16"),
-     ("auto", "cuda:0", "fp32"),  # an old GPU needs no scaler then: the published recipe
+    [("bf16", "cpu", "bf16"), ("fp16", "cuda:0", "fp16"), ("auto", "cuda:0", "fp32"),
      ("fp16", "cpu", "precision fp16 is for GPUs; use bf16 or fp32 on the CPU")],
 )  # fmt: skip
 def test_precision_is_what_was_asked_for(asked, device, expected, monkeypatch):
+    """On an old GPU auto is fp32, the published recipe."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     if " " in expected:
         with pytest.raises(UserError, match=expected):
             resolve_precision(asked, torch.device(device))
     else:
         assert resolve_precision(asked, torch.device(device)) == expected
-    assert resolve_precision("auto", CPU) in ("fp32", "bf16")
-
-
-@pytest.mark.parametrize(
-    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
-)
-def test_autocast_computes_in_the_precision(precision, dtype):
-    with autocast(CPU, precision):  # the CPU's stands for the GPU's where that is fp16
-        assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == dtype

@@ -30,12 +30,9 @@ def program(body: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("ending", "code", "said"),
     [
-        ("return None", 0, ""), ("return 0", 0, ""), ("return 143", 143, ""),
-        ("raise KeyboardInterrupt", 130, "interrupted\n"),
-        ("raise UserError('set --this')", 1, "error: set --this\n"),
+        ("return None", 0, ""), ("return 143", 143, ""), ("raise KeyboardInterrupt", 130, "interrupted\n"),
         ("hinder()\nraise UserError('set --this')", 1, "error: set --this\n"),
         ("open('/no/such/file')", 1, "error: /no/such/file: No such file or directory\n"),
-        ("import os; os.mkdir('x' * 300)", 1, f"error: {'x' * 300}: File name too long\n"),
     ],
 )  # fmt: skip
 def test_the_return_value_is_the_exit_code_and_a_users_mistake_is_one_line(ending, code, said):
@@ -50,8 +47,7 @@ def test_a_fault_is_a_traceback_and_code_1_and_nothing_is_waited_for():
 
 
 PRINTS = """
-import os, sys
-from contextlib import suppress
+import sys
 from options.base_options import BaseOptions
 from utils.errors import UserError, run_program
 
@@ -60,9 +56,6 @@ def main():
         for _ in range(10000):
             print("a line of text", file=stream)
     with open("result", "x") as file:
-        for number in (1, 2):  # as a library in C prints, past the streams
-            with suppress(OSError):
-                os.write(number, b"a line of text\\n")
         print("complete", file=file)
     if sys.argv[1:]:
         raise UserError("at last")
@@ -75,9 +68,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
-    "console", ["", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "| true", "2>&1 | head -n 1", "2>&1 >/dev/null | true",
-                ">/dev/full", "2>/dev/full", "| head -c 20000 | tail -c 1"],
-)  # fmt: skip
+    "console", ["", ">&-", "<&- >&- 2>&-", "| true", "2>&1 | head -n 1", ">/dev/full", "2>/dev/full"]
+)
 @pytest.mark.parametrize("fails", [False, True])
 def test_results_are_complete_whatever_becomes_of_the_console(console, fails, tmp_path):
     command = f"set -o pipefail; '{sys.executable}' -c '{PRINTS}' {'fail' if fails else ''} {console}"
@@ -90,21 +82,15 @@ def test_results_are_complete_whatever_becomes_of_the_console(console, fails, tm
     assert not fails or "2>" in console or "error: at last" in said
 
 
-IMPORTS = """
-import atexit, sys
+WAITS = """
+import time
 from options.base_options import BaseOptions
 from utils.errors import run_program
 
-class Slow:
-    def __del__(self):  # an error in here would be shown, and forgotten
-        wait()
-
 def wait():
     print("ready", flush=True)
-    import time
     time.sleep(60)
 
-{before}
 BaseOptions.parse = classmethod(lambda cls: None)
 BaseOptions.from_command_line()
 {importing}
@@ -112,13 +98,9 @@ run_program(lambda: {running})
 """
 
 
-@pytest.mark.parametrize(
-    ("part", "work"), [("before", "wait()"), ("importing", "wait()"), ("importing", "Slow()"), ("running", "wait()"),
-                       ("running", "atexit.register(wait) and None")],
-)  # fmt: skip
-def test_ctrl_c_shows_no_traceback_whatever_the_program_is_doing(part, work):
-    parts = {"before": "", "importing": "", "running": "None"} | {part: work}
-    command = [sys.executable, "-c", IMPORTS.format(**parts)]
+@pytest.mark.parametrize(("importing", "running"), [("wait()", "None"), ("", "wait()")])
+def test_ctrl_c_shows_no_traceback_whatever_the_program_is_doing(importing, running):
+    command = [sys.executable, "-c", WAITS.format(importing=importing, running=running)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()
     process.send_signal(signal.SIGINT)

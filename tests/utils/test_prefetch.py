@@ -19,12 +19,6 @@ def test_results_come_in_order_and_no_more_than_the_limit_is_under_way(limit):
     assert item == 9 and taken == list(range(10))
 
 
-def test_a_failure_is_that_items_alone():
-    with ThreadPoolExecutor(1) as pool:
-        futures = [future for _, future in prefetch(pool, int, ["7", "broken", "8"], limit=1)]
-    assert [future.exception() is None for future in futures] == [True, False, True]
-
-
 def test_what_has_not_begun_is_cancelled_when_the_caller_stops():
     go, done = threading.Event(), []
 

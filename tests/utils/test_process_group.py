@@ -5,9 +5,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from tests.helpers import free_port
 from utils.errors import UserError
-from utils.process_group import any_rank, gather, log, process_group, rank, sum_over_ranks, world_size
+from utils.process_group import any_rank, gather, process_group, rank, sum_over_ranks, world_size
 
 CPU = torch.device("cpu")
 
@@ -22,28 +21,9 @@ def test_without_a_launcher_there_is_one_process_and_no_group(launched):
         pass
 
 
-def test_the_group_lives_as_long_as_its_run(launched, monkeypatch):
-    launched(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0)
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(free_port()))
-    with process_group(CPU, launched=True):
-        assert (rank(), world_size()) == (0, 1)
-        assert any_rank(True, CPU) and not any_rank(False, CPU)
-        assert sum_over_ranks(np.array([1, 2]), CPU).tolist() == [1, 2]
-        assert gather({"a": 1}) == [{"a": 1}]
-    assert not dist.is_initialized()
-
-
 def test_after_an_error_the_group_is_not_waited_for(launched, monkeypatch):
     launched(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0)
     monkeypatch.setattr(dist, "init_process_group", lambda backend: None)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: pytest.fail("waited for the other ranks"))
     with pytest.raises(ValueError, match="first"), process_group(CPU, launched=False):
         raise ValueError("first")
-
-
-def test_rank_0_alone_talks(monkeypatch, capsys):
-    for number in (0, 1):
-        monkeypatch.setattr("utils.process_group.rank", lambda number=number: number)
-        log(f"from rank {number}")
-    assert capsys.readouterr().out == "from rank 0\n"

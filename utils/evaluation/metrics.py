@@ -71,8 +71,7 @@ class BoundaryScore:
 
     Source: the BF score of Csurka, Larlus, Perronnin and Meylan, "What is a good evaluation measure for semantic
     segmentation?" (BMVC 2013), and their tolerance, 0.0075 of the diagonal. They average F over photographs; here
-    hits are pooled first, as pixels are in the confusion matrix, so that a class that is a speck on a photo does
-    not weigh as much as one that fills it, and one that is missing needs no rule of its own.
+    hits are pooled first, so that a speck does not weigh as much as a class that fills its photo.
     """
 
     def __init__(self, classes: int, tolerance: float = BOUNDARY_TOLERANCE):

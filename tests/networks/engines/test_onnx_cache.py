@@ -10,7 +10,6 @@ from networks.engines.onnx_cache import CachedWeights
 from networks.exporters import EXPORTERS, open_exported
 from networks.weights.info import CheckpointInfo
 from tests.helpers import trained_like
-from utils.errors import UserError
 
 INFO = CheckpointInfo(("background", "upper", "lower", "full"), height=64, width=64)
 NETWORKS = {"a": trained_like("u2netp", 4, 0), "b": trained_like("u2netp", 4, 1)}
@@ -38,15 +37,6 @@ def test_the_weights_of_an_openvino_file_are_part_of_what_is_compiled(tmp_path):
         with torch.no_grad():
             wanted = network.fused(torch.from_numpy(images)).numpy()
         np.testing.assert_allclose(open_exported(tmp_path / "a.xml", INFO)(images), wanted, atol=1e-3)
-
-
-@pytest.mark.parametrize("content", [b"", b"location", None])
-def test_what_cannot_be_converted_is_one_line(content, tmp_path):
-    path = tmp_path / "model.onnx"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match="model.onnx"):
-        _ = CachedWeights(path).info
 
 
 def test_a_file_is_hashed_once_in_a_process_and_again_when_it_changes(tiny_checkpoint, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import argparse
 import io
 import json
-import pathlib
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -60,10 +59,9 @@ def prefixed(state: StateDict, prefix: str) -> StateDict:
 
 
 PREFIXES = [
-    "", "module.", "_orig_mod.", "model.", "net.", "network.", "module.module.", "_orig_mod.module.",
-    "module._orig_mod.", "model.net.module.", "model._orig_mod.", "segmentation_network.", "generator.u2net.",
+    "", "module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "segmentation_network.", "generator.u2net.",
 ]  # fmt: skip
-KEYS = ["state_dict", "model", "model_state_dict", "net", "params", "weights", "ema", "model_state", "anything"]
+KEYS = ["state_dict", "model", "params", "ema", "anything"]
 OPTIMIZER = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-3}]}
 # (state, another network's state) -> what is saved; the first one must come back
 SOUND: dict[str, Callable[[StateDict, StateDict], object]] = {
@@ -118,25 +116,16 @@ def test_other_precisions_load_as_float32_and_files_without_counters_get_some(dt
         assert torch.equal(tensor, found[key].float() if key in found else torch.tensor(0)), key
 
 
-HARMLESS = {
-    "float": np.float64(0.5), "text": np.str_("hat"), "array": np.arange(12.0).reshape(3, 4),
-    "big endian": np.arange(3, dtype=">f4"), "path": pathlib.PurePosixPath("a/b"), "real path": Path("a/b"),
-    "set": {1, 2}, "nested": [{"miou": np.float64(0.5)}, (np.arange(3),)], "nothing": None,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("numpy_1", [True, False], ids=["NumPy 1", "NumPy 2"])
-def test_harmless_things_beside_the_weights_do_no_harm(numpy_1, state, tmp_path):
-    path = tmp_path / "w.pth"
-    torch.save({"state_dict": state, "beside": HARMLESS}, path)
-    if numpy_1:
-        with zipfile.ZipFile(path) as archive:
-            entries = {name: archive.read(name) for name in archive.namelist()}
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in entries.items():
-                renamed = content.replace(b"cnumpy._core.", b"cnumpy.core.")
-                assert (renamed != content) == name.endswith("data.pkl")
-                archive.writestr(name, renamed)
+def test_harmless_things_of_numpy_1_beside_the_weights_do_no_harm(state, tmp_path):
+    beside = {
+        "float": np.float64(0.5), "array": np.arange(12.0).reshape(3, 4), "big endian": np.arange(3, dtype=">f4"),
+        "path": Path("a/b"), "set": {1, 2}, "nested": [{"miou": np.float64(0.5)}, (np.arange(3),)], "nothing": None,
+    }  # fmt: skip
+    buffer, path = io.BytesIO(), tmp_path / "w.pth"
+    torch.save({"state_dict": state, "beside": beside}, buffer)
+    with zipfile.ZipFile(buffer) as archive, zipfile.ZipFile(path, "w") as renamed:
+        for name in archive.namelist():
+            renamed.writestr(name, archive.read(name).replace(b"cnumpy._core.", b"cnumpy.core."))
     assert_loads(path, state)
 
 
@@ -159,7 +148,7 @@ def test_safetensors_load_and_may_describe_themselves(state, tmp_path):
 
 # Files that are refused
 
-KEY, VARIANCE = "stage1.rebnconvin.conv_s1.weight", "stage3.rebnconv2.bn_s1.running_var"
+KEY = "stage1.rebnconvin.conv_s1.weight"
 ARCHIVE = io.BytesIO()
 with zipfile.ZipFile(ARCHIVE, "w") as file:
     file.writestr("MAR-INF/MANIFEST.json", b"content")
@@ -169,22 +158,12 @@ CUT_SAFETENSORS = len(SAFETENSORS_HEADER).to_bytes(8, "little") + SAFETENSORS_HE
 REFUSED: dict[str, tuple[bytes | Callable[[StateDict, StateDict], object], str]] = {
     "empty": (b"", "is empty; download it again"),
     "web page": (b"\n <!DOCTYPE html><html>Quota exceeded</html>", "is a web page, from a failed download"),
-    "web page with a mark": (b"\xef\xbb\xbf<html lang=en>", "is a web page"),
-    "XML": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is a web page"),
     "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
     "zip": (ARCHIVE.getvalue(), "is an archive; unpack it"), "zip cut off": (ARCHIVE.getvalue()[:-30], "or cut off"),
-    "tar": (bytes(257) + b"ustar" + bytes(500), "is an archive; unpack it"),
-    "gzip": (b"\x1f\x8b\x08" + bytes(99), "an archive"), "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(99), "an archive"),
-    "photo": (b"\xff\xd8\xff\xe0" + bytes(99), "is not a weight file"), "text": (b"hello\n", "is not a weight file"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(99), "an archive"), "text": (b"hello\n", "is not a weight file"),
     "cut safetensors": (CUT_SAFETENSORS, "not safetensors"),
-    "pickle of nothing": (b"\x80\x02", "truncated, or not a checkpoint"),
     "infinite": (lambda s, o: s | {KEY: s[KEY] / 0}, f"{KEY} has values that are not finite"),
-    "no number": (lambda s, o: s | {KEY: s[KEY] * float("nan")}, f"{KEY} has values that are not finite"),
-    "infinite variance": (lambda s, o: s | {VARIANCE: s[VARIANCE] / 0}, f"{VARIANCE} has values that are not finite"),
     "integers": (lambda s, o: s | {KEY: s[KEY].char()}, f"{KEY} is quantised"),
-    "quantised": (
-        lambda s, o: s | {KEY: torch.quantize_per_tensor(s[KEY], 0.1, 0, torch.qint8)}, f"{KEY} is quantised",
-    ),
     "two networks": (lambda s, o: {"first": s, "second": o}, "holds several networks (first, second)"),
     "two networks behind prefixes": (
         lambda s, o: prefixed(s, "net_a.") | prefixed(o, "net_b."), "holds several networks (net_a, net_b)",
@@ -195,18 +174,11 @@ REFUSED: dict[str, tuple[bytes | Callable[[StateDict, StateDict], object], str]]
     "one class": (
         lambda s, o: build_network("u2netp", 1).state_dict(), "setup_model_weights.py --model u2netp --weights",
     ),
-    "NumPy arrays": (lambda s, o: {key: s[key].numpy() for key in s}, "does not hold a state dict"),
     "an object": (lambda s, o: {"state_dict": s, "args": argparse.Namespace()}, "it holds argparse.Namespace as well"),
     "an array of objects": (lambda s, o: {"state_dict": s, "extra": np.array([{}], object)}, "it holds numpy.O8"),
     "a whole network": (lambda s, o: trained_like("u2netp", 4), "a whole pickled network"),
-    "another whole network": (lambda s, o: nn.Sequential(nn.Conv2d(3, 4, 3)), "a whole pickled network"),
-    "nothing": (lambda s, o: {}, "(it is empty)"), "a list": (lambda s, o: [], "(it holds a list)"),
+    "nothing": (lambda s, o: {}, "(it is empty)"),
     "another state dict": (lambda s, o: {"weight": torch.zeros(3)}, "(first keys: weight)"),
-    "no tensors": (lambda s, o: {"state_dict": {"a": 1}, "stage1": torch.zeros(1)}, "(first keys: state_dict"),
-    "keys that are no names": (lambda s, o: {0: torch.zeros(3)}, "(first keys: 0)"),
-    "a head without classes": (
-        lambda s, o: {KEY: torch.zeros(16, 64, 3, 3), "outconv.bias": torch.tensor(1.0)}, "nor U2NETP weights",
-    ),
 }  # fmt: skip
 
 
@@ -222,7 +194,6 @@ def test_a_file_without_usable_weights_says_why(name, state, other, tmp_path):
 
 
 def test_what_no_weights_can_be_is_named(tmp_path, monkeypatch):
-    assert "no checkpoint at" in error_of(tmp_path / "none.pth")
     assert "is a folder; give a file" in error_of(tmp_path)
     with (tmp_path / "huge.pth").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # a sparse file: takes no room
@@ -263,11 +234,3 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(protocol, stat
     else:
         torch.save(content, path, _use_new_zipfile_serialization=protocol == "zip")
     assert "run code" in error_of(path) and not proof.exists()
-
-
-def test_saliency_weights_are_refused_in_any_form(saliency_onnx, tmp_path):
-    (tmp_path / "u2netp.pth").write_bytes(saliency_onnx.read_bytes())
-    for path in (saliency_onnx, tmp_path / "u2netp.pth"):
-        assert "saliency weights" in error_of(path)
-        with pytest.raises(UserError, match="saliency"):
-            read_info(path)

@@ -86,24 +86,14 @@ def as_constants(model: onnx.ModelProto) -> None:
     del model.graph.initializer[:]
 
 
-def through(op: str, dtype: type, **attributes: int) -> Callable[[onnx.ModelProto], None]:
-    """Weights of a type, that an operation makes float32."""
-
-    def change(model: onnx.ModelProto) -> None:
-        for tensor in model.graph.initializer:
-            if tensor.data_type == TensorProto.FLOAT:
-                node = helper.make_node(op, [f"raw_{tensor.name}"], [tensor.name], **attributes)
-                model.graph.node.insert(0, node)
-                array = numpy_helper.to_array(tensor).astype(dtype)
-                tensor.CopyFrom(numpy_helper.from_array(array, f"raw_{tensor.name}"))
-
-    return change
-
-
-def as_inputs_too(model: onnx.ModelProto) -> None:
-    """As files of the first years list their weights."""
+def as_half(model: onnx.ModelProto) -> None:
+    """Weights in half precision, that an operation makes float32."""
     for tensor in model.graph.initializer:
-        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+        if tensor.data_type == TensorProto.FLOAT:
+            node = helper.make_node("Cast", [f"raw_{tensor.name}"], [tensor.name], to=TensorProto.FLOAT)
+            model.graph.node.insert(0, node)
+            array = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(array, f"raw_{tensor.name}"))
 
 
 def with_another_epsilon(model: onnx.ModelProto) -> None:
@@ -111,11 +101,9 @@ def with_another_epsilon(model: onnx.ModelProto) -> None:
         attribute.f = 1e-2
 
 
-half = through("Cast", np.float16, to=TensorProto.FLOAT)
 CHANGES = {
-    "none": (), "order": (in_another_order,), "names": (without_names,), "constants": (as_constants,),
-    "identities": (through("Identity", np.float32),), "half": (half,), "inputs": (as_inputs_too,),
-    "epsilon": (with_another_epsilon,), "several": (in_another_order, without_names, half),
+    "none": (), "order": (in_another_order,), "constants": (as_constants,), "epsilon": (with_another_epsilon,),
+    "several": (in_another_order, without_names, as_half),
 }  # fmt: skip
 
 
@@ -127,7 +115,7 @@ def test_an_export_gives_what_it_gives_in_onnxruntime(name, model, tmp_path):
     assert_same_as_runtime(tmp_path / "a.onnx")
 
 
-def test_weights_are_taken_in_any_precision_and_batch_norms_where_they_were_not_folded(network, exports, tmp_path):
+def test_batch_norms_are_taken_where_they_were_not_folded(network, exports, tmp_path):
     for name, content in exports.items():
         (tmp_path / f"{name}.onnx").write_bytes(content)
     folded, unfolded = (load_network(tmp_path / f"{name}.onnx")[0] for name in ("folded", "unfolded"))
@@ -135,12 +123,6 @@ def test_weights_are_taken_in_any_precision_and_batch_norms_where_they_were_not_
     assert is_folded(folded)
     for key, tensor in network.state_dict().items():
         assert key.endswith("num_batches_tracked") or torch.equal(loaded[key], tensor), key
-    model = onnx.load(tmp_path / "unfolded.onnx")
-    for tensor in (each for each in model.graph.initializer if each.data_type == TensorProto.FLOAT):
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
-    onnx.save(model, tmp_path / "half.onnx")
-    for key, tensor in load_network(tmp_path / "half.onnx")[0].state_dict().items():
-        assert torch.equal(tensor, loaded[key].half().to(tensor.dtype)), key
 
 
 def test_todays_exporter_with_its_weights_beside_the_file(network, tmp_path):
@@ -170,7 +152,7 @@ def test_weights_beside_the_file_are_found_from_any_folder_and_asked_for_where_t
         load_network(external)
 
 
-@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "sub/a", "..", "..\\secret", "", "link"])
+@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "..", "..\\secret", "", "link"])
 def test_weights_outside_the_files_own_folder_are_never_read(location, external):
     (external.parent.parent / "secret").write_bytes(bytes(10_000_000))
     (external.parent / "link").symlink_to("../secret")
@@ -191,11 +173,6 @@ def test_the_published_saliency_file_computes_what_onnxruntime_computes(saliency
         outputs = network(torch.from_numpy(x))
     for ours, theirs in zip(outputs, expected, strict=True):
         assert np.abs(torch.sigmoid(ours).numpy() - theirs).max() < 1e-4
-
-
-def test_a_folded_export_of_the_full_network_comes_back(tmp_path):
-    export(trained_like("u2net", 4), tmp_path / "u2net_cloth_seg.onnx")
-    assert_same_as_runtime(tmp_path / "u2net_cloth_seg.onnx")
 
 
 # What must not become wrong masks
@@ -227,20 +204,19 @@ def connected_in_another_way(model: onnx.ModelProto) -> None:
 
 
 REFUSED = {
-    **{op: (arithmetic(op, 5), f"computes {op} before a convolution") for op in ("Mul", "Add", "Sub", "Div", "Pow")},
+    "batch norm as arithmetic": (arithmetic("Sub", 5), "computes Sub before a convolution"),
     "input scaled": (arithmetic("Mul", 0), "computes Mul before a convolution"),
     "another activation": (replaced("LeakyRelu", old="Relu"), "computes LeakyRelu"),
     "connected in another way": (connected_in_another_way, "connected in another way"),
-    **{op: (replaced(op), f"quantised graph ({op})") for op in ("QLinearConv", "ConvInteger", "DequantizeLinear")},
+    **{op: (replaced(op), f"quantised graph ({op})") for op in ("QLinearConv", "DequantizeLinear")},
     "FusedConv": (replaced("FusedConv", "com.microsoft"), "fused for one runtime (FusedConv)"),
-    "another domain": (replaced("Conv", "com.microsoft.nchwc"), "fused for one runtime (Conv)"),
     "Conv without weights": (lambda model: first(model, "Conv").input.__delitem__(slice(1, None)), "U2NET export"),
     "a description that is no JSON": (
         lambda model: helper.set_model_props(model, {"cloth_segmentation": "no JSON"}), "must be a JSON object",
     ),
     **{
-        f"{op} without {field}": (lambda model, op=op, field=field: first(model, op).ClearField(field), "U2NET export")
-        for op in ("Conv", "Relu", "MaxPool") for field in ("input", "output")
+        f"Conv without {field}": (lambda model, field=field: first(model, "Conv").ClearField(field), "U2NET export")
+        for field in ("input", "output")
     },
 }  # fmt: skip
 

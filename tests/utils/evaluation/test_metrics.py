@@ -72,12 +72,6 @@ def test_unknown_pixels_count_in_no_figure_whatever_was_predicted_for_them(class
     assert np.array_equal(known.counts, with_unknown.counts)
 
 
-def test_foreground_accuracy_is_over_clothes_alone_and_stray_pixels_cost_what_they_cover():
-    matrix = ConfusionMatrix(4)
-    matrix.update(np.array([0] * 90 + [1] * 10), np.array([0] * 90 + [1] * 9 + [2]))
-    assert matrix.foreground_accuracy() == pytest.approx(0.9)
-
-
 EMPTY, FULL, STRIPE = stripe(0, 0), stripe(0, 600), stripe(100, 200)
 DOT = np.zeros(SIZE, np.uint8)
 DOT[100, 100] = 1
@@ -89,23 +83,19 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        ([(STRIPE, STRIPE)], [1, 1, NAN]),  # a class in neither has none
         ([(STRIPE, stripe(105, 205))], [1, 1, NAN]), ([(STRIPE, stripe(106, 206))], [0, 0, NAN]),
         ([(STRIPE, EMPTY)], [0, 0, NAN]),  # the background has a boundary in the truth alone, too
         # The tolerance is Euclidean: 4 down and 4 across is 5.66 away; 2 of the 4 pixels around it are nearer.
         ([(DOT, np.roll(DOT, (4, 4), (0, 1)))], [0.5, 0, NAN]), ([(DOT, np.roll(DOT, 5, 0))], [1, 1, NAN]),
-        # One of two edges is off by 50: precision 1/2, recall 1/2. A second, missed stripe: recall 1/4.
-        ([(STRIPE, stripe(100, 250))], [0.5, 0.5, NAN]),
+        # A second, missed stripe: one of two edges is off by 50, precision is 1/2 and recall 1/4.
         ([(STRIPE | stripe(300, 350), stripe(100, 250))], [1 / 3, 1 / 3, NAN]),
         # Pooled: 600 right boundary pixels and 300 right of 600 are 900 of 1200 on either side.
         ([(STRIPE, STRIPE), (STRIPE, stripe(100, 250))], [0.75, 0.75, NAN]),
         # The edge of the photo is no boundary; the right one of this stripe is, and is wrong.
         ([(FULL, FULL)], [NAN, NAN, NAN]), ([(stripe(0, 100), stripe(0, 150))], [0, 0, NAN]),
         # Boundaries within an unknown region and its edge count nowhere; the stripe's other edge counts as ever.
-        ([(APART, STRIPE)], [1, 1, NAN]), ([(APART, STRIPE | stripe(350, 450))], [1, 1, NAN]),
         ([(APART, STRIPE | stripe(300, 400))], [1, 1, NAN]), ([(CUT, STRIPE)], [1, 1, NAN]),
-        ([(CUT, stripe(100, 400))], [1, 1, NAN]), ([(CUT, stripe(110, 200))], [0, 0, NAN]),
-        ([(np.maximum(CUT, FULL), FULL)], [NAN, NAN, NAN]),
+        ([(CUT, stripe(110, 200))], [0, 0, NAN]),
     ],
 )  # fmt: skip
 def test_boundary_f_is_what_can_be_worked_out_by_hand(pairs, expected):
@@ -117,8 +107,7 @@ def test_boundary_f_is_what_can_be_worked_out_by_hand(pairs, expected):
 
 @pytest.mark.parametrize(
     ("dress", "upper", "lower", "expected"),
-    [(100, 30, 70, (1, 1)), (100, 10, 10, (1, 1)), (100, 9, 90, (1, 0)), (100, 0, 100, (1, 0)), (100, 0, 0, (1, 0)),
-     (0, 0, 0, (0, 0)), (9, 4, 5, (0, 0)), (10, 5, 5, (1, 1))],
+    [(100, 10, 10, (1, 1)), (100, 9, 90, (1, 0)), (0, 0, 0, (0, 0)), (9, 4, 5, (0, 0)), (10, 5, 5, (1, 1))],
 )  # fmt: skip
 def test_a_dress_is_split_when_upper_and_lower_each_take_a_tenth_of_it(dress, upper, lower, expected):
     """Of 1000 pixels; under a hundredth of dress says nothing."""

@@ -11,7 +11,7 @@ import pytest
 
 from utils.errors import UserError
 from utils.training import run_folder
-from utils.training.run_folder import RunFolder, newest_record
+from utils.training.run_folder import RunFolder
 
 fork = multiprocessing.get_context("fork")
 
@@ -61,16 +61,12 @@ def test_a_run_that_was_saved_is_resumed_or_left_alone(tmp_path):
         RunFolder(str(tmp_path)).claim(resume=False)
 
 
-WITHOUT_LOCKS = "file system without locks: start no other run there"
-
-
 @pytest.mark.parametrize(
     ("number", "told"),
     [
-        *((n, pytest.raises(UserError, match="another process is training in")) for n in (errno.EACCES, errno.EAGAIN)),
+        (errno.EACCES, pytest.raises(UserError, match="another process is training in")),
         (errno.EIO, pytest.raises(UserError, match="cannot lock .*run.lock: Input/output error")),
-        (errno.ESTALE, pytest.raises(UserError, match="cannot lock .*run.lock: Stale file handle")),
-        *((n, pytest.warns(UserWarning, match=WITHOUT_LOCKS)) for n in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)),
+        (errno.ENOLCK, pytest.warns(UserWarning, match="file system without locks: start no other run there")),
     ],
 )
 def test_a_lock_that_fails_is_refused_and_a_file_system_without_locks_is_told(number, told, tmp_path, monkeypatch):
@@ -79,17 +75,10 @@ def test_a_lock_that_fails_is_refused_and_a_file_system_without_locks_is_told(nu
         RunFolder(str(tmp_path)).claim(resume=False)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write .*run.lock: "):
-        RunFolder(str(tmp_path / "file")).claim(resume=False)
-
-
 @pytest.mark.parametrize(
     ("there", "expected"),
     [
-        ([], "logs"), (["logs/other.txt"], "logs"), (["logs/events.1"], "logs_2"),
-        (["logs/events.1", "logs_2/events.1", "logs_3/notes"], "logs_3"),
+        (["logs/other.txt"], "logs"), (["logs/events.1", "logs_2/events.1", "logs_3/notes"], "logs_3"),
         (["logs/events.1", "run/training_options.yml"], "logs"),  # of this run, killed before it saved a state
     ],
 )  # fmt: skip
@@ -98,10 +87,3 @@ def test_logs_of_another_run_are_left_alone(there, expected, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert RunFolder(str(tmp_path / "run")).own_logs(f"{tmp_path}/logs/").rstrip("/") == f"{tmp_path}/{expected}"
-
-
-def test_the_newest_record_is_that_of_the_part_that_was_resumed_last(tmp_path):
-    assert newest_record(tmp_path) == tmp_path / "training_options.yml"
-    for iteration in (90, 100, 5):
-        RunFolder(str(tmp_path)).record(lambda path: path.touch(), "network", iteration)
-    assert newest_record(tmp_path) == tmp_path / "training_options_from_00000100.yml"

@@ -69,9 +69,8 @@ def test_states_of_earlier_versions_are_loaded(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda saved: saved.pop("ema"), lambda saved: saved.update(ema=None),
-        lambda saved: saved["network"].pop("0.weight"), lambda saved: saved.update(network=[1]),
-        lambda saved: saved["optimizer"]["param_groups"].clear(), lambda saved: saved.update(optimizer=3),
+        lambda saved: saved.pop("ema"), lambda saved: saved.update(ema=None), lambda saved: saved.update(network=[1]),
+        lambda saved: saved["network"].pop("0.weight"), lambda saved: saved["optimizer"]["param_groups"].clear(),
     ],
 )  # fmt: skip
 def test_a_state_of_another_kind_of_run_is_one_line(change, tmp_path):
@@ -80,27 +79,6 @@ def test_a_state_of_another_kind_of_run_is_one_line(change, tmp_path):
     with pytest.raises(UserError, match="does not fit the options in .*training_options.yml") as caught:
         trained(steps=0).load(tmp_path / "latest.pth")
     assert "\n" not in str(caught.value)
-
-
-def test_steps_are_counted():
-    state = trained(steps=6)
-    assert (state.iteration, state.samples_seen, state.due(3), state.due(4)) == (6, 48, True, False)
-
-
-def test_buffers_of_every_dtype_are_restored():
-    state = trained(steps=1)
-    state.buffers.save()
-    before = [buffer.clone() for buffer in state.network.buffers()]
-    state.network(torch.randn(8, 3))
-    assert not any(map(torch.equal, before, state.network.buffers()))
-    state.buffers.restore()
-    assert all(map(torch.equal, before, state.network.buffers()))
-
-
-def test_the_weights_to_keep_are_the_moving_average_where_there_is_one():
-    assert (state := trained(0.0)).weights is state.network
-    assert (state := trained(0.9)).weights is state.ema.module
-    assert not torch.equal(state.weights[0].weight, state.network[0].weight)
 
 
 def test_moving_average_grows_slow_and_copies_counters():

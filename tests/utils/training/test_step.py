@@ -87,12 +87,6 @@ def test_the_gradient_norm_is_clipped_after_it_is_unscaled_and_the_learning_rate
     assert moved.norm().item() == pytest.approx(0.1 * 0.5, rel=1e-3)
 
 
-def test_losses_and_the_fused_map_come_back_without_their_graph():
-    result = step(state_of(), [batch()])
-    assert (result.fused.shape, result.lr) == ((2, 2, 6, 6), 0.1)
-    assert not any(t.requires_grad for t in (result.loss, *result.losses, result.fused))
-
-
 def test_an_overflow_skips_the_step_and_halves_the_scale_but_is_not_a_bad_step():
     state = state_of(scale=2.0**127)
     before = copy.deepcopy(state.network.state_dict())
