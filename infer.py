@@ -5,6 +5,7 @@ from options.infer_options import InferOptions
 if __name__ == "__main__":
     options = InferOptions.from_command_line()  # before the imports that take seconds
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ class Job:
     results: dict[tuple[str, str], Path]
 
     def is_finished(self) -> bool:
-        return all(map(exists, self.results.values()))
+        return all(map(os.path.exists, self.results.values()))  # Path.exists raises where a name is too long
 
 
 @dataclass
@@ -116,7 +117,9 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
         raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
     listing = list_photos(sources, leave_out=result_dir)
     folder, photos = listing.folder, listing.photos
-    check_categories(options.category, options.checkpoint_path)
+    categories = ("any", *CachedWeights(options.checkpoint_path).info.class_names[1:])
+    if unknown := [category for category in options.category if category not in categories]:
+        raise UserError(f"--category {unknown[0]}: this checkpoint knows {', '.join(categories)}")
     layout = options.layout
     apart = layout.has_folders and len(sources) == 1
     if result_dir.resolve() in {each.resolve() for each in (folder, *sources)} and not apart:
@@ -131,14 +134,6 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
     make_writable_folder(result_dir)
     own = shard.of(list(names.items()))
     return [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in own], listing
-
-
-def check_categories(categories: list[str], weights: str) -> None:
-    """Raise UserError where a category is not a class of the weights."""
-    known = ("any", *CachedWeights(weights).info.class_names[1:])
-    for category in categories:
-        if category not in known:
-            raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
 
 
 def check_names(names: dict[Path, Path], results_of: Callable[[Path], dict], folder: Path, result_dir: Path) -> None:
@@ -158,13 +153,6 @@ def check_names(names: dict[Path, Path], results_of: Callable[[Path], dict], fol
     replaced = photos.intersection(result_dir.resolve() / path.relative_to(result_dir) for path in results)
     if replaced:
         raise UserError(f"a result would replace the photograph {min(replaced)}; choose another --result_dir")
-
-
-def exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, or a folder that may not be read
-        return False
 
 
 def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tally:

@@ -143,14 +143,11 @@ class BaseOptions:
 
     def find_defaults(self, *names: str) -> None:
         """Let paths that are still the default be found from any folder; a path that the user gives stays as it is."""
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name in names and value == _plain(item.default):
-                setattr(
-                    self,
-                    item.name,
-                    list(map(in_repository, value)) if isinstance(value, list) else in_repository(value),
-                )
+        for name in names:
+            value = getattr(self, name)
+            if value == _plain(self.__dataclass_fields__[name].default):
+                found = list(map(in_repository, value)) if isinstance(value, list) else in_repository(value)
+                setattr(self, name, found)
 
     def changed(self) -> str:
         """The options that differ from their defaults, as one line."""
@@ -281,12 +278,6 @@ def refuse_existing(output: str) -> None:
         raise UserError(f"{output} exists; remove it first, or choose another --output")
 
 
-def refuse_filled(folder: str) -> None:
-    """Raise UserError where the folder that --output_dir names holds something, or is a file."""
-    if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
-        raise UserError(f"{folder} exists already and is not an empty folder; choose another --output_dir")
-
-
 def check_limits(item, value: object) -> None:
     """Raise UserError where an option's value is not a finite number or outside its limits. item: its field."""
     for number in value if isinstance(value, list) else [value]:
@@ -384,8 +375,5 @@ def _shown_default(item: Field) -> str:
 
 def _program() -> str:
     """The program as it was called: the name of its file, or python -m and its package."""
-    path = Path(sys.argv[0])
-    if path.name != "__main__.py":
-        return path.name
-    package = path.resolve().parent.relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else path.parent
-    return f"python -m {'.'.join(package.parts)}"
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.parent}" if spec else Path(sys.argv[0]).name

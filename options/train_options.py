@@ -243,17 +243,13 @@ class TrainOptions(TableOptions, NetworkOptions):
         if before.iter == self.iter:
             return None
 
-        def compared(options: TrainOptions) -> tuple[str, str]:
+        def at_that_step(options: TrainOptions) -> str:
             height, width = options.image_size(iteration)
-            return f"{options.learning_rate(min(iteration, options.iter)):.3g}", f"{width}x{height}"
+            return f"learning rate {options.learning_rate(min(iteration, options.iter)):.3g}, images {width}x{height}"
 
-        lr, size = (
-            new + (" as before" if new == old else f" instead of {old}")
-            for new, old in zip(compared(self), compared(before), strict=True)
-        )
         return (
-            f"--iter {self.iter} instead of {before.iter}: from iteration {iteration} on, the learning rate is {lr}, "
-            f"and images are {size}"
+            f"--iter {self.iter} instead of {before.iter}: from iteration {iteration} on, {at_that_step(self)}; "
+            f"before, {at_that_step(before)}"
         )
 
     def loss_weights(self, classes: int) -> list[float]:
@@ -279,9 +275,5 @@ class TrainOptions(TableOptions, NetworkOptions):
         if self.validation is not None and self.val_df_path:
             raise UserError("--val_df_path and the options file's validation exclude each other")
         self.augmentation.check("--")
-        self.training_sources(), self.validation_sets()
-        least = min([1.0, *(scale for scale, _ in self.size_stages)])
-        cells = [math.ceil(max(32, round(least * side)) / 32) for side in self.size]
-        if self.batchSize * math.prod(cells) == 1:
-            raise UserError("one 32x32 photo leaves batch norm a single value; raise --batchSize or the size")
+        _ = self.training_sources(), self.validation_sets(), self.size_stages  # they raise on mistakes
         return self
