@@ -191,9 +191,7 @@ class PredictorOptions(NetworkOptions):
         None, "input height of the network; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
     )
     engine: str = option(
-        "auto",
-        "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs",
-        ("auto", *ENGINES),
+        "auto", "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs", ("auto", *ENGINES)
     )
     threads: int | None = option(
         None, "CPU threads of the network; default: all cores, or the share of a torchrun process", at_least=1
@@ -203,16 +201,8 @@ class PredictorOptions(NetworkOptions):
     @property
     def predictor(self) -> dict[str, object]:
         """Arguments of Predictor.load."""
-        return {
-            "path": self.checkpoint_path,
-            "device": self.device,
-            "precision": self.precision,
-            "height": self.fine_height,
-            "width": self.fine_width,
-            "flip": self.flip,
-            "engine": self.engine,
-            "threads": self.threads,
-        }
+        same = {name: getattr(self, name) for name in ("device", "precision", "flip", "engine", "threads")}
+        return {"path": self.checkpoint_path, "height": self.fine_height, "width": self.fine_width, **same}
 
 
 @dataclass
@@ -240,7 +230,7 @@ class PostprocessOptions(BaseOptions):
     @property
     def postprocess(self) -> dict[str, object]:
         """Arguments of Postprocess."""
-        return {item.name: getattr(self, item.name) for item in fields(PostprocessOptions)}
+        return {item.name: getattr(self, item.name) or item.default for item in fields(PostprocessOptions)}
 
 
 @dataclass
@@ -278,8 +268,8 @@ def refuse_existing(output: str) -> None:
         raise UserError(f"{output} exists; remove it first, or choose another --output")
 
 
-def check_limits(item, value: object) -> None:
-    """Raise UserError where an option's value is not a finite number or outside its limits. item: its field."""
+def check_limits(item: Field, value: object) -> None:
+    """Raise UserError where an option's value is not a finite number or outside its limits."""
     for number in value if isinstance(value, list) else [value]:
         if not isinstance(number, int | float):
             continue
@@ -325,21 +315,13 @@ def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:
         elif kind in (bool, dict, str) and not all(isinstance(each, kind) for each in several):
             wanted = {bool: "true or false", dict: "a mapping", str: "text, in quotes if it looks like something else"}
             refuse(f"{name} is {value!r}; it must be {wanted[kind]}")
-        elif kind is dict:
+        elif kind in (bool, dict):
             values[name] = value
-        elif kind is bool:
-            words.append(f"--{name}" if value else f"--no-{name}")
         else:
             words += [f"--{name}", *map(str, several)] if listed else [f"--{name}={value}"]
     parser = cls._parser()
     parser.error = refuse
-    values |= vars(parser.parse_args(words))
-    for name, value in values.items():
-        try:
-            check_limits(known[name], value)
-        except UserError as error:
-            refuse(error)
-    return values
+    return values | vars(parser.parse_args(words))
 
 
 def _kind(annotation) -> tuple[type, bool]:

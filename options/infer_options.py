@@ -144,11 +144,6 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         return super().predictor | {"compiled": self.compile}
 
     @property
-    def postprocess(self) -> dict[str, object]:
-        """Arguments of Postprocess, for all photos: with a preset, those of garments have one class anyway."""
-        return super().postprocess | {"one_garment": bool(self.one_garment)}
-
-    @property
     def layout(self) -> OutputLayout | Preset:
         """What is written for each photo, and where."""
         if self.preset:

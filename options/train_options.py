@@ -4,19 +4,13 @@ import math
 import os
 from argparse import ArgumentParser
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 from data.constants import MEAN, SIZE, SMALLEST_CROP, STD
 from data.training.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
 from networks.weights.info import MAX_SIDE
-from options.base_options import (
-    WEIGHT_FILES,
-    NetworkOptions,
-    TableOptions,
-    in_repository,
-    option,
-    read_options_file,
-)
+from options.base_options import WEIGHT_FILES, NetworkOptions, TableOptions, in_repository, option, read_options_file
 from options.setup_options import START_WEIGHTS
 from utils.errors import UserError
 from utils.training.run_folder import newest_record
@@ -214,9 +208,7 @@ class TrainOptions(TableOptions, NetworkOptions):
         try:
             pairs = [tuple(map(float, text.split(":"))) for text in given]
             ends = [0.0, *(until for _, until in pairs), 1.0]
-            valid = all(0 < scale < 1 for scale, _ in pairs) and all(
-                a < b for a, b in zip(ends, ends[1:], strict=False)
-            )
+            valid = all(0 < scale < 1 for scale, _ in pairs) and all(a < b for a, b in pairwise(ends))
         except ValueError:
             valid = False
         if not valid:

@@ -45,17 +45,16 @@ import shutil
 import numpy as np
 from tqdm import tqdm
 
+from data.labels.imaterialist import COLUMNS
 from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
-from utils.files import make_new_folder
+from utils.files import make_new_folder, write_csv
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
 PIXEL_LABELS = range(1, 1005)  # photographs with a label map
 TAGS = range(1005, 2099)  # photographs with tags
 PART_SIZE = 110  # photographs in val, and left out
 NOT_TAGGED = 1083
-
-LABEL_HEADER = "ImageId,EncodedPixels,Height,Width,ClassId"
 
 # Labels of Clothing Co-Parsing by iMaterialist category.
 CATEGORIES = {
@@ -167,23 +166,22 @@ def read_labels(clone: Path) -> list[str]:
 
 def write_part(clone: Path, folder: Path, part: str, numbers: list[int], labels: list[str]) -> str:
     """Write the table and the photographs of a part; return its counts as one line."""
-    header, lines_of = ("ImageId,Tags", tag_lines) if part == "tagged" else (LABEL_HEADER, label_lines)
+    header, rows_of = (("ImageId", "Tags"), tag_rows) if part == "tagged" else (COLUMNS, label_rows)
     (folder / part).mkdir()
-    table = [header]
+    rows = []
     for number in tqdm(numbers, part, leave=False):
-        table += lines_of(clone, part, number, labels)
+        rows += rows_of(annotation(clone, part, number), number, labels)
         shutil.copyfile(photo(clone, number), folder / part / file_name(number))
-    (folder / f"{part}.csv").write_bytes("".join(f"{line}\n" for line in table).encode())
-    return f"{part}: {len(numbers)} photographs, {len(table) - 1} rows; {comparison(folder, part)}"
+    write_csv(folder / f"{part}.csv", [header, *rows])
+    return f"{part}: {len(numbers)} photographs, {len(rows)} rows; {comparison(folder, part)}"
 
 
-def label_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[str]:
+def label_rows(annotated: Path, number: int, labels: list[str]) -> list[tuple]:
     """Table rows of a photograph with a label map, one for each label that has a category. Raises UserError."""
-    label_map = read_variable(annotation(clone, part, number), "groundtruth")  # H x W
+    label_map = read_variable(annotated, "groundtruth")  # H x W
     value_of = {labels[value]: value for value in np.unique(label_map).tolist()}
-    height, width = label_map.shape
     return [
-        f"{file_name(number)},{encode_rle(label_map == value_of[name])},{height},{width},{category}"
+        (file_name(number), encode_rle(label_map == value_of[name]), *label_map.shape, category)
         for name, category in categories(list(value_of))
     ]
 
@@ -196,11 +194,10 @@ def categories(names: list[str]) -> list[tuple[str, int]]:
     return rows
 
 
-def tag_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[str]:
-    """The table row of a tagged photograph."""
-    tags = np.unique(read_variable(annotation(clone, part, number), "tags")).astype(int)
-    names = [labels[tag] for tag in tags]
-    return [f"{file_name(number)},{' '.join(name for name in names if name != 'null')}"]
+def tag_rows(annotated: Path, number: int, labels: list[str]) -> list[tuple]:
+    """The table row of a tagged photograph. Raises UserError."""
+    names = [labels[tag] for tag in np.unique(read_variable(annotated, "tags")).astype(int)]
+    return [(file_name(number), " ".join(name for name in names if name != "null"))]
 
 
 def comparison(folder: Path, part: str) -> str:

@@ -77,7 +77,7 @@ def main(options: PreparePortraitsOptions) -> int:
     saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
     output = make_new_folder(options.output_dir)
     print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
-    rows, validation_rows, left_out = [], [], Counter()
+    tables, left_out = {"portraits": [], "portraits_val": []}, Counter()
     with ThreadPoolExecutor(2) as pool:
         results = predictor.predict_stream(
             photos, lambda photo: open_photo(folder / photo, upright=False), options.batchSize, pool
@@ -97,15 +97,14 @@ def main(options: PreparePortraitsOptions) -> int:
             if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
                 left_out["network and rule do not agree"] += 1
                 continue
-            table = validation_rows if photo.name in kept else rows
-            table += [
+            tables["portraits_val" if photo.name in kept else "portraits"] += [
                 (photo.as_posix(), encode_rle(mask), *mask.shape, category)
                 for mask, category in ((clothes, JACKET), (unknown, "unknown"))
                 if mask.any()
             ]
-    for name, lines in (("portraits", rows), ("portraits_val", validation_rows)):
-        write_csv(output / f"{name}.csv", [COLUMNS, *lines])
-    count, count_kept = (len({row[0] for row in each}) for each in (rows, validation_rows))
+    for name, rows in tables.items():
+        write_csv(output / f"{name}.csv", [COLUMNS, *rows])
+    count, count_kept = (len({row[0] for row in rows}) for rows in tables.values())
     print(f"wrote {output}: {count} photographs to train on, {count_kept} for validation")
     print(f"left out: {', '.join(f'{number} {reason}' for reason, number in left_out.most_common()) or 'none'}")
     return 1 if left_out["cannot be read"] else 0

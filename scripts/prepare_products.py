@@ -114,7 +114,7 @@ def main(options: PrepareProductsOptions) -> None:
     def load(name: str) -> Image.Image:
         return open_photo(clone / "images" / name, upright=False)
 
-    rows, full_rows, other_rows, validation_rows, tags, left_out = [], [], [], [], [], Counter()
+    tables, tags, left_out = {kind: [] for kind in ("", "_full", "_others", "_val")}, [], Counter()
     with ThreadPoolExecutor(2) as pool:
         results = network.predict_stream(labels, load, options.batchSize, pool, keep_photos=False)
         for name, result in tqdm(results, total=len(labels), unit="photo"):
@@ -126,23 +126,17 @@ def main(options: PrepareProductsOptions) -> None:
             if reason := doubt(mask, probability):
                 left_out[reason] += 1
                 continue
-            table = full_rows if label in FULL_BODY else other_rows if label in BACKGROUND else rows
+            kind = "_full" if label in FULL_BODY else "_others" if label in BACKGROUND else ""
             if CATEGORIES[label] == "clothes":
                 tags.append((name, label))
             elif for_validation(name):
-                table = validation_rows
-            table.extend(rows_of(name, label, mask, unsure))
-    for name, header, lines in (
-        ("products", COLUMNS, rows),
-        ("products_full", COLUMNS, full_rows),
-        ("products_others", COLUMNS, other_rows),
-        ("products_val", COLUMNS, validation_rows),
-        ("products_tags", ("ImageId", "Tags"), tags),
-    ):
-        write_csv(output / f"{name}.csv", [header, *lines])
-    written = {row[0] for row in rows + full_rows + other_rows + validation_rows}
-    found = Counter(label for name, label in labels.items() if name in written)
-    kept = len({row[0] for row in validation_rows})
+                kind = "_val"
+            tables[kind] += rows_of(name, label, mask, unsure)
+    for kind, rows in tables.items():
+        write_csv(output / f"products{kind}.csv", [COLUMNS, *rows])
+    write_csv(output / "products_tags.csv", [("ImageId", "Tags"), *tags])
+    found = Counter(labels[name] for rows in tables.values() for name in dict.fromkeys(row[0] for row in rows))
+    kept = len({row[0] for row in tables["_val"]})
     print(f"wrote {output}: {found.total()} photographs ({listed(found)}), {kept} of them for validation")
     print(f"left out: {listed(left_out) or 'none'}")
 
