@@ -34,7 +34,6 @@ SHARED = ROOT.parent / "shared"
 TOP, TROUSERS, DRESS, SHOE = 1, 6, 10, 23  # iMaterialist category ids
 SMALL = {"fine_width": 32, "fine_height": 32}  # the smallest that the network takes
 SECONDS = 60  # for a training to end after a failure: it takes two or three, and the machine may be busy
-needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
 
 
 def mount_tmpfs(path: Path, settings: str) -> None:
@@ -225,11 +224,6 @@ def end(process: subprocess.Popen | Launched, seconds: float = 240) -> tuple[str
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-
-
-def children_of(pid: int) -> list[int]:
-    """Ids of the processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def free_port() -> int:
