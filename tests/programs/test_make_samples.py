@@ -1,29 +1,23 @@
 """scripts/make_samples.py: what it says of a mask, and that its sources are complete."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from scripts.make_samples import ROOT, SAMPLES, compare, read_sources
 
-NAMES = ("background", "upper", "lower", "full")
 
-
-def label_map(value: int, rows: int) -> np.ndarray:
-    labels = np.zeros((10, 10), np.uint8)
-    labels[:rows] = value
-    return labels
-
-
-def test_a_mask_is_right_by_the_iou_of_the_garments_class():
-    right = (True, "lower, 50.0 % of the photo. Found: lower 50.0 %. IoU 1.00.")
-    assert compare(label_map(2, 5), label_map(2, 5), NAMES) == right
-    assert not compare(label_map(1, 5), label_map(2, 5), NAMES)[0]  # the right place, another class
-    assert not compare(label_map(2, 7), label_map(2, 5), NAMES)[0]
-
-
-def test_a_photo_without_clothes_is_right_if_next_to_none_are_found():
-    assert compare(label_map(0, 0), label_map(0, 0), NAMES) == (True, "no clothes. Found: no clothes.")
-    assert compare(label_map(3, 1), label_map(0, 0), NAMES) == (False, "no clothes. Found: full 10.0 %.")
+@pytest.mark.parametrize(("found", "truth", "right", "words"), [  # (value, rows of it) in 10 x 10 pixels
+    ((2, 5), (2, 5), True, "lower, 50.0 % of the photo. Found: lower 50.0 %. IoU 1.00."),
+    ((1, 5), (2, 5), False, "Found: upper"), ((2, 7), (2, 5), False, "IoU 0.71"),
+    ((0, 0), (0, 0), True, "no clothes. Found: no clothes."), ((3, 1), (0, 0), False, "Found: full 10.0 %."),
+])  # fmt: skip
+def test_a_mask_is_right_by_the_iou_of_the_garments_class_or_if_next_to_nothing_is_found(found, truth, right, words):
+    maps = np.zeros((2, 10, 10), np.uint8)
+    for labels, (value, rows) in zip(maps, (found, truth), strict=True):
+        labels[:rows] = value
+    verdict = compare(*maps, ("background", "upper", "lower", "full"))
+    assert verdict[0] == right and words in verdict[1]
 
 
 def test_no_garment_of_the_samples_is_trained_on():
