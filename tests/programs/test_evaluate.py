@@ -21,10 +21,6 @@ from utils.evaluation.against_truth import validate
 from utils.training.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")
-KEYS = {
-    "iou", "miou", "miou_clothes", "clothes_iou", "boundary_f", "pixel_accuracy", "false_alarm", "images",
-    "checkpoint", "size", "close_ups", "postprocess",
-}  # fmt: skip
 
 
 class Oracle:
@@ -81,16 +77,14 @@ def evaluation(photos: EvaluationPhotos, answer=lambda truth: truth):
 
 
 def test_validation_in_training_gives_the_figures_of_the_json(figures, few, tiny_checkpoint):
-    assert set(figures) == KEYS and tuple(figures["iou"]) == tuple(figures["boundary_f"]) == NAMES
     assert figures["checkpoint"] == str(tiny_checkpoint) and not any(figures["postprocess"].values())
     assert (figures["size"], figures["close_ups"]) == ([64, 64], False)
     photos = EvaluationPhotos(read_labels(few.df_path, few.image_folder, CLOTHES))
     predictor = Predictor.load(tiny_checkpoint, device="cpu", precision="fp32")
     metrics = validate(predictor, photos, torch.device("cpu"), Interruption())
-    for key in ("miou", "miou_clothes", "clothes_iou"):
-        assert metrics[key] == pytest.approx(figures[key], abs=1e-9), key
-    for name in NAMES:
-        assert metrics[f"iou_{name}"] == pytest.approx(figures["iou"][name], abs=1e-9), name
+    expected = {f"iou_{name}": figures["iou"][name] for name in NAMES}
+    expected |= {key: figures[key] for key in ("miou", "miou_clothes", "clothes_iou")}
+    assert metrics == pytest.approx(expected, abs=1e-9)
 
 
 def test_masks_written_by_infer_give_the_same_figures_in_torchmetrics(figures, few, tiny_checkpoint, tmp_path):
@@ -113,22 +107,17 @@ def test_masks_written_by_infer_give_the_same_figures_in_torchmetrics(figures, f
 
 
 def test_post_processed_masks_are_what_is_measured(dolls, tiny_checkpoint, tmp_path):
-    for name, flags in {"plain": [], "voted": ["--one_garment"]}.items():
-        run(dolls, tiny_checkpoint, *flags, "--json", tmp_path / f"{name}.json", "--max_dataset_size", 3)
-    plain, voted = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "voted"))
-    assert voted["postprocess"]["one_garment"] is True
-    assert voted["iou"] != plain["iou"]
-    assert voted["clothes_iou"] == plain["clothes_iou"]
+    plain, voted = tmp_path / "plain.json", tmp_path / "voted.json"
+    for path, flags in {plain: [], voted: ["--one_garment"]}.items():
+        run(dolls, tiny_checkpoint, *flags, "--json", path, "--max_dataset_size", 3)
+    plain, voted = (json.loads(path.read_text()) for path in (plain, voted))
+    assert voted["iou"] != plain["iou"] and voted["clothes_iou"] == plain["clothes_iou"]
 
 
 def test_close_ups_and_photos_without_clothes_are_measured_and_drawn(dolls, tiny_checkpoint, tmp_path):
-    flags = ["--close_ups", "--json", tmp_path / "near.json", "--report_dir", tmp_path / "report"]
-    near = run(dolls, tiny_checkpoint, *flags)
+    near = run(dolls, tiny_checkpoint, "--close_ups", "--report_dir", tmp_path / "report")
     assert f"12 close-ups from the photographs of {dolls.df_path}" in near.stdout
-    assert json.loads((tmp_path / "near.json").read_text())["close_ups"] is True
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"confusion_matrix.png", "contact_sheet.png"}
-    for path in (tmp_path / "report").iterdir():
-        Image.open(path).load()
     bare = run(dolls, tiny_checkpoint, "--no_clothes", "--json", tmp_path / "bare.json")
     assert f"12 photographs of {dolls.image_folder}" in bare.stdout
     figures = json.loads((tmp_path / "bare.json").read_text())
@@ -164,14 +153,12 @@ def test_contact_sheet_ranks_photographs_by_agreement(doll_photos, monkeypatch):
         result.photos[index].counts[:] = np.diag([0, right, 0, 0])
         result.photos[index].counts[0, 1] = 2 - right
     sections = {}
-    monkeypatch.setattr(evaluate, "contact_sheet", lambda found, legend, **_: sections.update(found, legend=legend))
+    monkeypatch.setattr(evaluate, "contact_sheet", lambda found, **_: sections.update(found))
     evaluate.best_and_worst(result, Oracle(doll_photos, lambda truth: truth).predict, doll_photos, NAMES)
-    assert sections.pop("legend") == {"upper": (255, 0, 0), "lower": (0, 255, 0), "full": (255, 255, 0)}
     worst, median, best = ([tile.caption for tile in tiles] for tiles in sections.values())
     names = [doll_photos.table.files[index].name for index in (4, 7)]
     assert worst[:2] == [f"0.000  {names[0]}", f"0.500  {names[1]}"]
     assert all(caption.startswith("1.000") for caption in worst[2:] + median + best)
-    assert all(len(tile.panels) == 3 for tiles in sections.values() for tile in tiles)
 
 
 def test_a_photo_that_breaks_when_decoded_is_left_out_and_a_table_of_such_is_an_error(tmp_path, tiny_checkpoint):
@@ -188,13 +175,10 @@ def test_a_photo_that_breaks_when_decoded_is_left_out_and_a_table_of_such_is_an_
     assert not (tmp_path / "none.json").exists()
 
 
-@pytest.mark.parametrize(("class_map", "words"), [
-    ("{top: [0, 1]}", ["4 classes", "2 classes background, top", "--class_map"]),
-    ("{lower: [6], upper: [0], full: [9]}", ["background, upper, lower, full", "background, lower, upper, full"]),
-])  # fmt: skip
-def test_a_class_map_that_is_not_the_checkpoints_is_refused(class_map, words, tmp_path, dolls, tiny_checkpoint):
-    (tmp_path / "map.yml").write_text(class_map)
-    assert_one_line_error(run(dolls, tiny_checkpoint, "--class_map", tmp_path / "map.yml"), *words)
+def test_a_class_map_that_is_not_the_checkpoints_is_refused(tmp_path, dolls, tiny_checkpoint):
+    (tmp_path / "map.yml").write_text("{lower: [6], upper: [0], full: [9]}")
+    ended = run(dolls, tiny_checkpoint, "--class_map", tmp_path / "map.yml")
+    assert_one_line_error(ended, "background, upper, lower, full", "background, lower, upper, full")
 
 
 def test_processes_of_torchrun_measure_together_what_one_process_measures(few, tiny_checkpoint, tmp_path):

@@ -38,9 +38,9 @@ def recipe(dolls, tiny_checkpoint, tmp_path_factory):
     content = {
         "sources": {
             "dolls": here | {"share": 2, "portraits": 0.3, "empty_crops": 0.2},
-            "tagged": here
-            | {"df_path": str(folder / "labels.csv"), "trust": 0.5, "teacher_trust": 0, "turns": 0.5, "pastes": 0.5}
-            | tags,
+            "tagged": here | tags | {
+                "df_path": str(folder / "labels.csv"), "trust": 0.5, "teacher_trust": 0, "turns": 0.5, "pastes": 0.5,
+            },
             "walls": walls | {"share": 0.5},
         },
         "validation": {"whole": here, "near": here | {"close_ups": True}, "walls": walls},
@@ -87,21 +87,12 @@ def test_sources_train_validate_apart_and_resume(recipe, tmp_path):
     assert [key for key in networks[0] if not torch.equal(networks[0][key], networks[1][key])] == []
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--image_folder", "mine", "--df_path", "mine.csv"], "--df_path and the sources of"),
-        (["--name", "mine"], None),  # the record's own "resume" is not the new run's
-    ],
-)
-def test_the_command_line_beside_a_recipe(recipe, flags, words, tmp_path):
+def test_the_command_line_beside_a_recipe(recipe, tmp_path):
     path = tmp_path / "record.yml"
     path.write_text(yaml.safe_dump(yaml.safe_load(recipe.read_text()) | {"resume": True}))
-    if words:
-        with pytest.raises(UserError, match=words):
-            TrainOptions.parse(["--options", str(path), *flags])
-    else:
-        assert not TrainOptions.parse(["--options", str(path), *flags]).resume
+    with pytest.raises(UserError, match="--df_path and the sources of"):
+        TrainOptions.parse(["--options", str(path), "--image_folder", "mine", "--df_path", "mine.csv"])
+    assert not TrainOptions.parse(["--options", str(path), "--name", "mine"]).resume  # the record's, not the new run's
 
 
 def test_the_recipe_of_the_included_weights_can_be_read():
