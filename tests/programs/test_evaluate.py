@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from data.labels.read import read_labels
 from data.results.segmentation import Segmentation
 from data.training.datasets import EvaluationPhotos
 from networks.predictor import Predictor
-from tests.helpers import SHARED, DataSet, Launched, assert_one_line_error, end, make_paper_dolls, run_here
+from tests.helpers import SHARED, DataSet, assert_one_line_error, make_paper_dolls, run_here, run_script, torchrun
 from utils.evaluation.against_truth import validate
 from utils.training.interruption import Interruption
 
@@ -184,11 +185,9 @@ def test_a_class_map_that_is_not_the_checkpoints_is_refused(tmp_path, dolls, tin
 def test_processes_of_torchrun_measure_together_what_one_process_measures(few, tiny_checkpoint, tmp_path):
     flags = {i: ["--json", tmp_path / f"{i}.json", "--report_dir", tmp_path / str(i)] for i in (1, 2)}
     alone = run(few, tiny_checkpoint, "--engine", "torch", *flags[1])
-    # OpenVINO does not survive the fork of Launched.
-    process = run(few, tiny_checkpoint, "--engine", "torch", *flags[2], start=Launched)
-    out, err = end(process)
-    assert process.returncode == 0, err
+    together = run(few, tiny_checkpoint, "--engine", "torch", *flags[2], start=partial(run_script, *torchrun()))
+    assert together.returncode == 0, together.stderr
     assert json.loads((tmp_path / "2.json").read_text()) == json.loads((tmp_path / "1.json").read_text())
-    assert out.replace(str(tmp_path / "2"), "") == alone.stdout.replace(str(tmp_path / "1"), "")
+    assert together.stdout.replace(str(tmp_path / "2"), "") == alone.stdout.replace(str(tmp_path / "1"), "")
     for name in ("confusion_matrix.png", "contact_sheet.png"):
         assert (tmp_path / "2" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()

@@ -5,14 +5,12 @@ import errno
 import json
 import os
 import shutil
-import time
 from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import data.photos.open
 import infer
 from data.classes import CLOTHES
 from data.labels.read import read_labels
@@ -20,7 +18,7 @@ from networks.engines.settings import ENGINES
 from options.infer_options import InferOptions
 
 from tests.helpers import (  # isort: skip
-    DataSet, Launched, assert_one_line_error, end, random_photos, run_here, run_script, training_flags,
+    DataSet, assert_one_line_error, changed_on_rank_1, random_photos, run_here, run_script, torchrun, training_flags,
 )  # fmt: skip
 from utils.errors import UserError
 
@@ -225,7 +223,6 @@ def small(folder, tmp_path):
     for i, name in enumerate(("a.jpg", "b.png", "sub/a.jpg")):
         photo(i).save(photos / name)
     (photos / "broken.jpg").write_text("no image")
-    command = [*command, "--engine", "torch"]  # OpenVINO does not survive the fork of Launched
     return photos, results, [*command, "--image_dir", photos, "--result_dir", results]
 
 
@@ -356,19 +353,13 @@ def test_a_photograph_that_another_run_finished_meanwhile_is_left_alone(small, m
     assert contents(results) == before and set(seen.values()) == {2}
 
 
-def test_processes_of_torchrun_share_a_folder_and_wait_for_the_slower_one_after_a_broken_photo(small, whole):
+def test_processes_of_torchrun_share_a_folder_and_wait_for_the_slower_one_after_a_broken_photo(small, whole, tmp_path):
     """Rank 0 has a.jpg and broken.jpg, rank 1 b.png and sub/a.jpg."""
-    _, results, command = small
-
-    def be_slow_on_rank_1() -> None:
-        if os.environ["RANK"] == "1":
-            open_photo = data.photos.open.open_photo
-            data.photos.open.open_photo = lambda *given, **settings: time.sleep(3) or open_photo(*given, **settings)
-
-    process = Launched(*command, "--outputs", "mask", "json", setup=be_slow_on_rank_1)
-    out, err = end(process)
-    assert process.returncode != 0 and err.count("broken.jpg: not an image") == 1
-    assert "shard 1 of 2: 2 photograph(s)" in out and "shard 2 of 2: 2 photograph(s)" in out
+    _, results, (_, *flags) = small
+    script = changed_on_rank_1("infer.py", "time.sleep(3)", tmp_path)
+    run = run_script(*torchrun(), script, *flags, "--outputs", "mask", "json")
+    assert run.returncode != 0 and run.stderr.count("broken.jpg: not an image") == 1
+    assert "shard 1 of 2: 2 photograph(s)" in run.stdout and "shard 2 of 2: 2 photograph(s)" in run.stdout
     assert contents(results) == {name: whole[name] for name in whole.keys() - {"report.csv", "coco.json"}}
 
 

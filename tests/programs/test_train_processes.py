@@ -2,7 +2,7 @@
 
 import os
 import signal
-import sys
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 
 from tests.helpers import (  # isort: skip
-    SECONDS, SMALL, DataSet, Launched, end, free_port, make_paper_dolls, run_script, start_script,
+    SMALL, DataSet, changed_on_rank_1, end, free_port, make_paper_dolls, run_script, start_script,
     state_of, torchrun, training_flags, wait_for,
 )  # fmt: skip
 from utils.evaluation.against_truth import validate
@@ -60,8 +60,8 @@ def test_a_run_goes_on_with_other_numbers_of_ranks_and_fewer_photographs_than_ra
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
 
 
-def rank_1(process: Launched) -> int:
-    """Process id of rank 1 below a launcher, which starts one rank after the other."""
+def rank_1(process: subprocess.Popen) -> int:
+    """Process id of rank 1 below torchrun, which starts one rank after the other."""
     _, pid = sorted(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
     return pid
 
@@ -70,7 +70,7 @@ def rank_1(process: Launched) -> int:
 @pytest.mark.parametrize("to", ["launcher", "rank 1"])
 def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
-    process = Launched("train.py", *flags)
+    process = start_script(*torchrun(), "train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
     os.kill(process.pid if to == "launcher" else rank_1(process), signal.SIGTERM)
     out, err = end(process)
@@ -85,10 +85,10 @@ def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
 @needs_proc
 def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=2)
-    process = Launched("train.py", *flags)
+    process = start_script(*torchrun(), "train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
     os.kill(rank_1(process), signal.SIGKILL)
-    _, err = end(process, SECONDS)
+    _, err = end(process)
     assert process.returncode == 1
     assert "exitcode  : -9" in err  # the launcher knows which
     if "rank0" in err:  # it may have been stopped before it noticed
@@ -99,7 +99,6 @@ def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path
 @needs_proc
 def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=20, save_freq=1, resume=True)
-    # torchrun itself: an agent that has threads cannot fork its ranks a second time.
     agent = ["--nproc_per_node=2", "--max_restarts=1", "--rdzv_backend=c10d"]
     agent.append(f"--rdzv_endpoint=127.0.0.1:{free_port()}")
     process = start_script("-m", "torch.distributed.run", *agent, "train.py", *flags)
@@ -114,25 +113,15 @@ def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path
 
 
 def test_a_mistake_that_all_ranks_see_is_said_once(dolls, tmp_path):
-    process = Launched("train.py", *training_flags(dolls, tmp_path / "run", **SMALL | {"df_path": "no.csv"}))
-    _, err = end(process, SECONDS)
-    assert process.returncode == 1
-    assert err.count("error: no label table at no.csv") == 1, err
-
-
-def test_a_mistake_in_the_options_is_said_once_to_the_users_of_torchrun():
-    result = run_script(*torchrun(), "train.py", "--schedule", "steps")
-    assert result.returncode == 1
-    assert result.stderr.count("error: argument") == 1, result.stderr
+    for mistake, words in (("--df_path=no.csv", "error: no label table at"), ("--schedule=x", "error: argument")):
+        result = run_script(*torchrun(), "train.py", *training_flags(dolls, tmp_path / "run", **SMALL), mistake)
+        assert result.returncode == 1
+        assert result.stderr.count(words) == 1, result.stderr
 
 
 def test_a_users_mistake_on_one_rank_ends_the_job_with_its_own_error(dolls, tmp_path):
-    def mistake() -> None:
-        if os.environ["RANK"] == "1":
-            sys.argv += ["--df_path", "only_rank_1_misses_this.csv"]
-
-    process = Launched("train.py", *training_flags(dolls, tmp_path / "run", **SMALL), setup=mistake)
-    _, err = end(process, SECONDS)
-    assert process.returncode == 1
-    assert "error: no label table at only_rank_1_misses_this.csv" in err
+    script = changed_on_rank_1("train.py", 'sys.argv += ["--df_path", "only_rank_1_misses_this.csv"]', tmp_path)
+    result = run_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL))
+    assert result.returncode == 1
+    assert "error: no label table at only_rank_1_misses_this.csv" in result.stderr
     assert not (tmp_path / "run/latest.pth").exists()
