@@ -64,14 +64,12 @@ def test_help_names_every_option_with_its_default(program, capsys):
     ({"at_least": 1}, 0, "--x 0 is too small, it must be at least 1"),
     ({"at_most": 4}, 4.5, "--x 4.5 is too large, it must be at most 4"),
     ({"below": 1}, 1.0, "--x 1.0 is too large, it must be below 1"), ({}, float("nan"), "--x is not a number"),
-    ({}, float("inf"), "--x inf must be finite"), ({}, -float("inf"), "--x -inf must be finite"),
-    ({"at_least": 0}, [1.0, -1.0], "--x -1.0 is too small"),
+    ({}, -float("inf"), "--x -inf must be finite"), ({"at_least": 0}, [1.0, -1.0], "--x -1.0 is too small"),
 ])  # fmt: skip
 def test_values_out_of_their_limits_are_refused(limits, value, words):
     (item,) = fields(dataclasses.make_dataclass("Limited", [("x", float, option(2.0, **limits))]))
     with pytest.raises(UserError, match=words):
         check_limits(item, value)
-    check_limits(item, 2.0 if limits != {"below": 1} else 0.999)
     check_limits(item, None)
 
 
