@@ -73,15 +73,11 @@ class BaseOptions:
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
-        """Options from the command line (``arguments``, or the process's own). Raises UserError."""
-        return cls(**cls._given(arguments)).resolve()
+        """Options from the command line (``arguments``, or the process's own). Raises UserError.
 
-    @classmethod
-    def _given(cls, arguments: list[str] | None) -> dict[str, object]:
-        """The values that the command line gives, by name; argparse ends the process on a usage error."""
-        parser = cls._parser()
-        cls._add_arguments(parser)
-        return vars(parser.parse_args(arguments))
+        argparse ends the process on a usage error.
+        """
+        return cls(**vars(cls._parser().parse_args(arguments))).resolve()
 
     @classmethod
     def _parser(cls) -> argparse.ArgumentParser:
@@ -124,10 +120,6 @@ class BaseOptions:
                 title = owner.__dataclass_fields__[name].metadata["group"] or title
                 if name in remaining:
                     yield title, remaining.pop(name)
-
-    @classmethod
-    def _add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add arguments that are not options of the run itself."""
 
     def resolve(self):
         """Itself, after values that depend on others are filled in. Raises UserError on values no run can use.

@@ -128,14 +128,9 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         ):
             if wrong:
                 raise UserError(message)
-        if self.agnostic_margin:
-            Margin.parse(self.agnostic_margin)
-        if self.size:
-            Fit.parse(self.size)
-        if self.background is not None:
-            rgb(self.background)
         if self.crop and self.crop_margin is None:
             self.crop_margin = CROP_MARGIN
+        _ = self.layout  # raises on what is no margin, size or colour
         return self
 
     @property

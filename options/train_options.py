@@ -2,7 +2,6 @@
 
 import math
 import os
-from argparse import ArgumentParser
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -117,28 +116,17 @@ class TrainOptions(TableOptions, NetworkOptions):
     val_freq: int = option(1000, "iterations between validations", at_least=1, on_resume=True)
 
     @classmethod
-    def _add_arguments(cls, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--options",
-            metavar="FILE",
-            help="YAML file of options, such as a recipe; may also name several sources and validation sets "
-            "(docs/train.md); the command line wins over it",
-        )
-        parser.add_argument(
-            "--local-rank",
-            "--local_rank",
-            type=int,
-            metavar="N",
-            help="given by old launchers; LOCAL_RANK wins over it",
-        )
-
-    @classmethod
     def parse(cls, arguments: list[str] | None = None) -> "TrainOptions":
         """Options from an options file and the command line, which wins; of a resumed run, from its own record.
 
         Raises UserError.
         """
-        given = cls._given(arguments)
+        parser = cls._parser()
+        text = "YAML file of options, such as a recipe or a run's record (docs/train.md); the command line wins over it"
+        parser.add_argument("--options", metavar="FILE", help=text)
+        text = "given by old launchers; LOCAL_RANK wins over it"
+        parser.add_argument("--local-rank", "--local_rank", type=int, metavar="N", help=text)
+        given = vars(parser.parse_args(arguments))
         path, local_rank = given.pop("options"), given.pop("local_rank")
         if local_rank is not None:
             os.environ.setdefault("LOCAL_RANK", str(local_rank))

@@ -101,17 +101,6 @@ def test_close_ups_and_photos_without_clothes_are_measured_and_drawn(dolls, tiny
     assert f"{100 * figures['false_alarm']:.2f} % of the pixels of the 12 photographs without clothes" in bare.stdout
 
 
-def test_dresses_read_as_top_and_skirt_are_counted(doll_photos):
-    def split_dresses(truth):
-        halves = np.where(np.arange(len(truth)) < len(truth) / 2, 1, 2).astype(np.uint8)[:, None]
-        return np.where(truth == 3, halves, truth)
-
-    dresses = sum(3 in truth for _, _, truth in doll_photos.load(range(len(doll_photos))))
-    for answer, split, share in ((lambda truth: truth, 0, 0), (split_dresses, dresses, 100)):
-        text = evaluate.as_text(evaluation(doll_photos, answer), NAMES)
-        assert f"full body split into upper and lower: {split} of {dresses} photographs ({share} %)" in text
-
-
 def test_a_class_that_is_not_there_is_null_in_json_and_a_dash_on_screen(doll_photos):
     doll_photos.table.class_of_row[doll_photos.table.class_of_row == 3] = 1
     result = evaluation(doll_photos)

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from scripts.make_samples import ROOT, SAMPLES, compare, read_sources
+from scripts.make_samples import ROOT, compare, read_sources
 
 
 @pytest.mark.parametrize(("found", "truth", "right", "words"), [  # (value, rows of it) in 10 x 10 pixels
@@ -20,18 +19,9 @@ def test_a_mask_is_right_by_the_iou_of_the_garments_class_or_if_next_to_nothing_
     assert verdict[0] == right and words in verdict[1]
 
 
-def test_no_garment_of_the_samples_is_trained_on():
+def test_no_garment_of_the_samples_is_trained_on_and_every_source_says_its_rights():
     left_out = set((ROOT / "recipes/validation_garments.csv").read_text().split())
-    sources = [source["source"] for source in read_sources()]
-    garments = [source.rpartition("/")[2] for source in sources if "clothing-dataset" in source]
-    assert len(garments) == 17 and set(garments) <= left_out
-
-
-def test_every_source_has_its_photo_its_label_map_and_its_rights():
-    sources = read_sources()
-    assert len(sources) == 20
-    for source in sources:
-        photo = ROOT / source["photo"]
-        with Image.open(photo) as image, Image.open(ROOT / SAMPLES / "labels" / f"{photo.stem}.png") as label:
-            assert image.size == label.size and np.asarray(label).max() <= 3
-        assert source["source"] and source["rights"].startswith(("CC0", "public domain"))
+    for source in read_sources():
+        if "clothing-dataset" in source["source"]:
+            assert source["source"].rpartition("/")[2] in left_out
+        assert source["rights"].startswith(("CC0", "public domain"))

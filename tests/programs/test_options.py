@@ -153,6 +153,8 @@ def test_mistakes_in_an_options_file_are_one_line_that_names_it(content, words, 
 def test_what_is_no_options_file_is_named(content, tmp_path):
     with pytest.raises(UserError, match="recipe.yml (must map option names|is not valid YAML)"):
         parse_file(tmp_path / "recipe.yml", content)
+    with pytest.raises(UserError, match="cannot read the options file "):
+        TrainOptions.parse(["--options", str(tmp_path)])
 
 
 # Resumed runs
@@ -215,13 +217,6 @@ def test_what_another_number_of_iterations_changes_is_said(flags, iterations, ex
     TrainOptions.parse([*common, "--iter", "100"]).save(tmp_path / "record.yml")
     said = TrainOptions.parse([*common, "--iter", str(iterations)]).change_of_schedule(tmp_path / "record.yml", 60)
     assert said is None if expected is None else expected in said
-
-
-def test_what_is_missing_is_one_line(run_dir):
-    (run_dir / "training_options.yml").unlink()
-    for flags in ("--options none.yml", "--options .", "--resume --name exp"):
-        with pytest.raises(UserError, match="cannot read the options file "):
-            TrainOptions.parse(flags.split())
 
 
 def test_records_of_earlier_versions_are_accepted(tmp_path, monkeypatch):

@@ -117,15 +117,6 @@ def test_options_network_and_checkpoints_that_describe_themselves_are_written(ru
     assert info.iteration in (10, 20) and 0 < info.metrics["miou"] <= 1
 
 
-def test_the_logs_of_two_runs_are_kept_apart(run, dolls, tmp_path):
-    _, out = run_training(dolls, tmp_path / "run", **SMALL, iter=2, logs_dir=run[0] / "logs")
-    assert f"{run[0] / 'logs'} holds the logs of another run; those of this one go to {run[0] / 'logs_2'}" in out
-    assert resume(tmp_path / "run", iter=4)[0] == 0
-    events = EventAccumulator(str(run[0] / "logs_2"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("total_loss")] == [2, 4]
-
-
 def test_a_class_map_drives_head_loss_and_names(dolls, tmp_path):
     (tmp_path / "map.yml").write_text("shoes: [23]\ntops: [1]\n")
     assert run_training(dolls, tmp_path / "run", **SMALL, iter=1, class_map=tmp_path / "map.yml")[0] == 0
