@@ -46,9 +46,8 @@ def main(options: ScreenshotOptions) -> None:
         drop(browser, [ROOT / "input_images" / name for name in PHOTOS])
         wait_for_cards(browser, len(PHOTOS))
         screen = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    picture = io.BytesIO()
-    screen.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture, "PNG", optimize=True)
-    write_atomically(Path(options.output), picture.getvalue())
+    picture = screen.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    write_atomically(Path(options.output), lambda file: picture.save(file, "PNG", optimize=True))
 
 
 @contextmanager

@@ -18,11 +18,8 @@ from networks.predictor import Predictor
 from scripts.page_screenshot import chromium, drop, served_page, wait_for_cards
 from tests.helpers import ROOT, assert_one_line_error, encoded_photo, free_port, run_script
 
-HAS_GRADIO = bool(importlib.util.find_spec("gradio"))
-needs_gradio = pytest.mark.skipif(not HAS_GRADIO, reason="needs gradio (pip install -r requirements-app.txt)")
-needs_chromium = pytest.mark.skipif(
-    not (HAS_GRADIO and importlib.util.find_spec("selenium") and shutil.which("chromedriver")),
-    reason="needs selenium and Debian's chromium and chromium-driver",
+pytestmark = pytest.mark.skipif(
+    not importlib.util.find_spec("gradio"), reason="needs gradio (pip install -r requirements-app.txt)"
 )
 SHIRT = ROOT / "input_images/shirt.jpg"
 # Python reads a file of this name at its start: here it writes down what names the page's process looks up.
@@ -61,7 +58,6 @@ def page(folder, tiny_checkpoint):
     assert set((folder / "look_ups").read_text().split()) <= {"127.0.0.1", "localhost", "None", socket.gethostname()}
 
 
-@needs_gradio
 def test_below_a_path_of_a_proxy_the_page_names_its_own_addresses(tiny_checkpoint, monkeypatch):
     monkeypatch.setenv("GRADIO_ROOT_PATH", "/clothes")
     flags = ["--checkpoint_path", str(tiny_checkpoint), "--device", "cpu"]
@@ -91,7 +87,6 @@ def ask(page, tmp_path_factory):
     return ask
 
 
-@needs_gradio
 @pytest.mark.parametrize("output", FORMATS)
 def test_one_photo_gives_the_file_that_infer_would_write(ask, predictor, output):
     result = ask({"shirt.jpg": SHIRT.read_bytes()}, "upper", output)
@@ -99,7 +94,6 @@ def test_one_photo_gives_the_file_that_infer_would_write(ask, predictor, output)
     assert result.read_bytes() == FORMATS[output].encode(predictor(SHIRT).only("upper"))
 
 
-@needs_gradio
 def test_several_give_a_zip(ask, predictor):
     result = ask({"a.jpg": SHIRT.read_bytes(), "a.png": encoded_photo(30, 40)}, "any", "binary")
     assert result.name == "binary_any.zip"
@@ -108,7 +102,6 @@ def test_several_give_a_zip(ask, predictor):
         assert file.read("binary_any/a.jpg.png") == FORMATS["binary"].encode(predictor(SHIRT))
 
 
-@needs_gradio
 @pytest.mark.parametrize(("photos", "category", "words"), [
     ({}, "any", "no photos"), ({"b.jpg": SHIRT.read_bytes()[:2000]}, "any", "b.jpg: broken image"),
     ({f"{i}.png": encoded_photo(30, 40 + i) for i in range(4)}, "any", "3.png: left out: the limit is 3 photos"),
@@ -119,7 +112,6 @@ def test_what_is_refused_is_an_error_that_says_why(ask, photos, category, words)
         ask(photos, category)
 
 
-@needs_gradio
 def test_a_card_has_two_pictures_or_the_reason_without_html_of_the_users(predictor, tmp_path):
     from app import segment, write
 
@@ -130,7 +122,6 @@ def test_a_card_has_two_pictures_or_the_reason_without_html_of_the_users(predict
     assert faults == ["<b>.jpg: not an image in a format that Pillow reads", "c.jpg: left out"]
 
 
-@needs_gradio
 def test_nothing_but_the_result_is_left_on_the_disk(ask, folder):
     (place,) = folder.glob("cloth-segmentation-page-*")
     before = set(place.rglob("*"))
@@ -140,7 +131,6 @@ def test_nothing_but_the_result_is_left_on_the_disk(ask, folder):
     assert SHIRT.stat().st_size not in [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
 
 
-@needs_gradio
 def test_uploads_are_told_apart_and_those_of_others_stay(tmp_path):
     from app import take
 
@@ -156,7 +146,6 @@ def test_uploads_are_told_apart_and_those_of_others_stay(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["being uploaded"]
 
 
-@needs_gradio
 def test_endless_uploads_and_other_files_are_refused(page, folder):
     import httpx
 
@@ -166,7 +155,6 @@ def test_endless_uploads_and_other_files_are_refused(page, folder):
         assert client.get(f"{page}/gradio_api/file={folder}/look_ups").status_code == 403
 
 
-@needs_gradio
 def test_a_place_that_is_taken_is_one_line(tiny_checkpoint):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -182,7 +170,10 @@ def test_without_gradio_the_install_command_is_said(tmp_path):
     assert_one_line_error(run, "pip install -r requirements-app.txt")
 
 
-@needs_chromium
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("selenium") and shutil.which("chromedriver")),
+    reason="needs selenium and Debian's chromium and chromium-driver",
+)
 def test_in_a_browser_photos_are_dropped_seen_and_downloaded(page, predictor, tmp_path):
     (tmp_path / "large.jpg").write_bytes(bytes(2_200_000))
     Image.new("L", (10_000, 10_000), 120).save(tmp_path / "huge.png")
