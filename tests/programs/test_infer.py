@@ -92,9 +92,11 @@ def test_skip_existing_keeps_results_and_without_it_replacing_is_said(folder):
     marked = results / "cmyk.png"
     original = marked.read_bytes()
     marked.write_bytes(b"mine")
-    kept = run_here(*command, "--skip_existing")
-    assert "5 photograph(s) have results" in kept.stdout and "kept" in kept.stdout
-    assert marked.read_bytes() == b"mine"
+    missing = results / "labels_any/a.png.png"  # one of two results
+    missing.unlink()
+    kept = run_here(*command, "--outputs", "mask", "labels", "--skip_existing")
+    assert "4 photograph(s) have results" in kept.stdout and "kept" in kept.stdout
+    assert marked.read_bytes() == b"mine" and missing.exists()
     assert "replaced" in run_here(*command).stdout
     assert marked.read_bytes() == original
 

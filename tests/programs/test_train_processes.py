@@ -21,6 +21,8 @@ from tests.helpers import (  # isort: skip
 from utils.evaluation.against_truth import validate
 from utils.training.interruption import Interruption
 
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
+
 
 def test_two_processes_train_one_network_and_rank_0_writes(dolls, tmp_path):
     """Started by the old launcher, which gives each process its --local-rank."""
@@ -57,16 +59,12 @@ def test_a_run_goes_on_with_other_numbers_of_ranks_and_fewer_photographs_than_ra
         assert state_of(tmp_path / "run")["iteration"] == iterations
 
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
-
-
 def rank_1(process: subprocess.Popen) -> int:
     """Process id of rank 1 below torchrun, which starts one rank after the other."""
     _, pid = sorted(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
     return pid
 
 
-@needs_proc
 @pytest.mark.parametrize("to", ["launcher", "rank 1"])
 def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
@@ -82,7 +80,6 @@ def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
     assert (tmp_path / f"run/checkpoints/itr_{state['iteration']:08d}_u2netp.pth").exists()
 
 
-@needs_proc
 def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=2)
     process = start_script(*torchrun(), "train.py", *flags)
@@ -96,7 +93,6 @@ def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path
     assert state_of(tmp_path / "run")["iteration"] >= 2
 
 
-@needs_proc
 def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=20, save_freq=1, resume=True)
     agent = ["--nproc_per_node=2", "--max_restarts=1", "--rdzv_backend=c10d"]
