@@ -107,6 +107,8 @@ class InferOptions(PostprocessOptions, PredictorOptions):
             self.outputs = [*self.outputs, "overlay"]
         own_files = self.outputs != ["mask"] or self.background is not None or self.crop
         given = [name for name in OF_PEOPLE if getattr(self, name) is not None]
+        changes = [name for name, value in self.postprocess.items() if value]
+        only_probability = set(self.outputs) == {"probability"} and not (self.report or self.coco)
         for wrong, message in (
             (
                 self.preset and own_files,
@@ -125,6 +127,11 @@ class InferOptions(PostprocessOptions, PredictorOptions):
                 "--background is the colour behind cut-outs; add --outputs cutout",
             ),
             (self.crop_margin is not None and not self.crop, "--crop_margin has no effect without --crop"),
+            (self.crop and set(self.outputs) == {"json"}, "--crop cuts pictures, and --outputs json has none"),
+            (
+                only_probability and changes,
+                f"--{' '.join(changes[:1])} changes masks, not probabilities; add another output",
+            ),
         ):
             if wrong:
                 raise UserError(message)

@@ -255,5 +255,9 @@ class TrainOptions(TableOptions, NetworkOptions):
         if self.validation is not None and self.val_df_path:
             raise UserError("--val_df_path and the options file's validation exclude each other")
         self.augmentation.check("--")
-        _ = self.training_sources(), self.validation_sets(), self.size_stages  # they raise on mistakes
+        self.training_sources(), self.validation_sets()
+        least = min([1.0, *(scale for scale, _ in self.size_stages)])
+        cells = [math.ceil(max(32, round(least * side)) / 32) for side in self.size]
+        if self.batchSize * math.prod(cells) == 1:
+            raise UserError("one 32x32 photo leaves batch norm a single value; raise --batchSize or the size")
         return self

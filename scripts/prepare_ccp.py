@@ -8,7 +8,8 @@ The data set is Yang, Luo and Lin, CVPR 2014, at https://github.com/bearpaw/clot
     tagged/  tagged.csv   1,093 photographs with their tags
 
 and copies the photographs unchanged. The recipe was made with tables that came without their rules; the rules below
-reproduce those tables byte for byte. The report says for each part whether they are the recipe's (`RECIPE`).
+reproduce those tables byte for byte. The report says for each part whether table and photographs are the recipe's
+(`RECIPE`).
 
 - File names and split follow from the photograph's number alone (`file_name`, `split`). The 110 photographs that come
   first in the order of the split belong to no part, and are not written.
@@ -41,20 +42,23 @@ if __name__ == "__main__":
 
 import hashlib
 import shutil
+import tempfile
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
-from data.labels.imaterialist import COLUMNS
 from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
-from utils.files import make_new_folder, write_csv
+from utils.files import make_new_folder
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
 PIXEL_LABELS = range(1, 1005)  # photographs with a label map
 TAGS = range(1005, 2099)  # photographs with tags
 PART_SIZE = 110  # photographs in val, and left out
 NOT_TAGGED = 1083
+
+LABEL_HEADER = "ImageId,EncodedPixels,Height,Width,ClassId"
 
 # Labels of Clothing Co-Parsing by iMaterialist category.
 CATEGORIES = {
@@ -88,21 +92,41 @@ WITHOUT_CATEGORY = {"null", "skin", "hair"} | {"accessories", "bracelet", "earri
 WITHOUT_CATEGORY |= {"intimate", "panties", "swimwear"}
 TOP, LOWER = 1, {6, 7, 8}  # a bodysuit under trousers, shorts or a skirt looks like a top
 
-# sha256 of each table and its photographs, one after the other by file name, as the recipe was made with.
+# sha256 of each table, and of its photographs one after the other by file name, as the recipe was made with.
 RECIPE = {
-    "train": "417e28f531aa134186c7cd0d4339f23b098d57b1093512240feac0f955e7e124",
-    "val": "efafaae3da3456a23f992cb087955d37a499a51d509c679b5e0f4ae0cc638195",
-    "tagged": "ab1f9890a6fbc580d2d8953e6a068b64587a8a08b977a31f2b7d5b32d30e67d4",
+    "train": (
+        "3edfd5d5b3188ec18185841f9dd79a9eb80b4c01249c1d24c4b4c5d70cb8d398",
+        "d746a65f40897c3d13eef021b3937a5de7c5ed5d9b5f3d3805c283f3a10f05aa",
+    ),
+    "val": (
+        "970ead507c0dfd3252c8f3716a5503e2f3c1b4b85a2b602bb246d3eb86144016",
+        "56256123e95be93488059558116038149c6a2284c4fe7ec14303cc9e9f5ee56a",
+    ),
+    "tagged": (
+        "b0d1fb099281c9b249580cb372930674cef4b1a2b47cb991982a68e06b69e281",
+        "8a55f6734f2e88a249f58bfea92654b07d27fbee4d9d045d03a885dd8d169129",
+    ),
 }
 
 
 def main(options: PrepareCcpOptions) -> None:
-    """Write the three parts and report their counts. Raises UserError."""
-    clone, parts = Path(options.ccp), split()
+    """Write the three parts and report their counts. Raises UserError; then nothing is written."""
+    clone, output, parts = Path(options.ccp), Path(options.output_dir), split()
     check_clone(clone, parts)
     labels = read_labels(clone)
-    output = make_new_folder(options.output_dir)
-    reports = [write_part(clone, output, part, numbers, labels) for part, numbers in parts.items()]
+    if output.exists():
+        make_new_folder(options.output_dir)  # raises where it holds something
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as temporary:
+            folder = Path(temporary, "whole")
+            folder.mkdir()
+            reports = [write_part(clone, folder, part, parts[part], labels) for part in parts]
+            if output.is_dir():
+                output.rmdir()  # empty; Windows does not rename onto a folder
+            folder.rename(output)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error}") from None
     print(f"wrote {output}", *reports, sep="\n")
 
 
@@ -152,8 +176,9 @@ def read_variable(path: Path, name: str) -> np.ndarray:
         raise UserError("reading MATLAB files needs SciPy: pip install scipy") from None
     try:
         return np.asarray(loadmat(path, squeeze_me=True)[name])
-    except Exception:  # SciPy raises many kinds on a file that is cut off or of another kind
-        raise UserError(f"cannot read {name} in {path}: restore it in the clone with git checkout") from None
+    except Exception as error:  # SciPy raises many kinds on a file that is cut off or of another kind
+        reason = f"no variable {name}" if isinstance(error, KeyError) else "not a MATLAB file, or a damaged one"
+        raise UserError(f"cannot read {path} ({reason}): restore it in the clone with git checkout") from None
 
 
 def read_labels(clone: Path) -> list[str]:
@@ -166,22 +191,34 @@ def read_labels(clone: Path) -> list[str]:
 
 def write_part(clone: Path, folder: Path, part: str, numbers: list[int], labels: list[str]) -> str:
     """Write the table and the photographs of a part; return its counts as one line."""
-    header, rows_of = (("ImageId", "Tags"), tag_rows) if part == "tagged" else (COLUMNS, label_rows)
+    header, lines_of = ("ImageId,Tags", tag_lines) if part == "tagged" else (LABEL_HEADER, label_lines)
     (folder / part).mkdir()
-    rows = []
+    table, empty = [header], 0
     for number in tqdm(numbers, part, leave=False):
-        rows += rows_of(annotation(clone, part, number), number, labels)
+        lines = lines_of(clone, part, number, labels)
+        table += lines
+        empty += not lines
         shutil.copyfile(photo(clone, number), folder / part / file_name(number))
-    write_csv(folder / f"{part}.csv", [header, *rows])
-    return f"{part}: {len(numbers)} photographs, {len(rows)} rows; {comparison(folder, part)}"
+    (folder / f"{part}.csv").write_bytes("".join(f"{line}\n" for line in table).encode())
+    without = f" ({empty} without a row)" if empty else ""
+    return f"{part}: {len(numbers)} photographs{without}, {len(table) - 1} rows; {comparison(folder, part)}"
 
 
-def label_rows(annotated: Path, number: int, labels: list[str]) -> list[tuple]:
+def label_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[str]:
     """Table rows of a photograph with a label map, one for each label that has a category. Raises UserError."""
-    label_map = read_variable(annotated, "groundtruth")  # H x W
-    value_of = {labels[value]: value for value in np.unique(label_map).tolist()}
+    path = annotation(clone, part, number)
+    label_map = read_variable(path, "groundtruth")  # H x W
+    with Image.open(photo(clone, number)) as image:
+        size = image.size[::-1]
+    if label_map.shape != size:
+        raise UserError(f"{path} and its photograph differ in size, {label_map.shape} and {size}: clone it again")
+    values = np.unique(label_map).tolist()
+    if values[-1] >= len(labels):
+        raise UserError(f"{path} has the label {values[-1]}, beyond label_list.mat: restore it with git checkout")
+    value_of = {labels[value]: value for value in values}
+    height, width = size
     return [
-        (file_name(number), encode_rle(label_map == value_of[name]), *label_map.shape, category)
+        f"{file_name(number)},{encode_rle(label_map == value_of[name])},{height},{width},{category}"
         for name, category in categories(list(value_of))
     ]
 
@@ -194,18 +231,25 @@ def categories(names: list[str]) -> list[tuple[str, int]]:
     return rows
 
 
-def tag_rows(annotated: Path, number: int, labels: list[str]) -> list[tuple]:
-    """The table row of a tagged photograph. Raises UserError."""
-    names = [labels[tag] for tag in np.unique(read_variable(annotated, "tags")).astype(int)]
-    return [(file_name(number), " ".join(name for name in names if name != "null"))]
+def tag_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[str]:
+    """The table row of a tagged photograph."""
+    path = annotation(clone, part, number)
+    tags = np.unique(read_variable(path, "tags")).astype(int)
+    if len(tags) and (tags[0] < 0 or tags[-1] >= len(labels)):
+        raise UserError(f"{path} has tags beyond label_list.mat: restore it with git checkout")
+    names = [labels[tag] for tag in tags]
+    return [f"{file_name(number)},{' '.join(name for name in names if name != 'null')}"]
 
 
 def comparison(folder: Path, part: str) -> str:
     """Whether table and photographs are those that the recipe was made with."""
-    digest = hashlib.sha256((folder / f"{part}.csv").read_bytes())
+    table = hashlib.sha256((folder / f"{part}.csv").read_bytes())
+    photographs = hashlib.sha256()
     for path in sorted((folder / part).iterdir()):
-        digest.update(path.read_bytes())
-    return "as in the recipe" if digest.hexdigest() == RECIPE[part] else "not the recipe's table and photographs"
+        photographs.update(path.read_bytes())
+    found = zip(("table", "photographs"), (table, photographs), RECIPE[part], strict=True)
+    different = [name for name, digest, expected in found if digest.hexdigest() != expected]
+    return f"not the recipe's: {' and '.join(different)}" if different else "table and photographs are the recipe's"
 
 
 if __name__ == "__main__":

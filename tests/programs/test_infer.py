@@ -154,6 +154,7 @@ def test_what_is_missing_for_masks_on_people_is_said_once(tmp_path, folder, monk
     ("--grow 2 --shrink 2", "--grow and --shrink"), ("--background white", "--outputs cutout"),
     ("--background nocolour --outputs cutout", "nocolour is not a colour"),
     ("--background #ffffff80 --outputs cutout", "is not a colour"), ("--crop_margin 0.1", "without --crop"),
+    ("--crop --outputs json", "--crop cuts pictures"), ("--outputs probability --one_garment", "--one_garment changes"),
     ("--preset viton --overlay", "--preset has files of its own"),
     ("--preset gp-vton --agnostic_shape box", "--agnostic_shape is about masks on people; add --preset agnostic"),
     ("--preset agnostic --parse_labels lip", "add it"),

@@ -75,7 +75,7 @@ def test_values_out_of_their_limits_are_refused(limits, value, words):
 
 @pytest.mark.parametrize("arguments", [
     "--data_root /data", "--val_df_path x.csv", "--close_ups 0.3", "--class_weights 1 -1",
-    "--augment full --close_ups 0.3 --min_crop_area 0.03",
+    "--augment full --close_ups 0.3 --min_crop_area 0.03", "--batchSize 1 --fine_width 32 --fine_height 32",
     *(f"--smaller_first {sizes}" for sizes in ["0.5", "a:b", "2:0.5", "0.5:1", "0.5:nan", "0.5:0.6 0.7:0.6"]),
 ])  # fmt: skip
 def test_values_that_no_run_can_use_are_refused(arguments):

@@ -1,7 +1,7 @@
 """scripts/prepare_ccp.py on a clone drawn here, and what the recipe was made with on the real photographs."""
 
+import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,16 @@ from PIL import Image
 from scripts.prepare_ccp import (  # isort: skip
     CATEGORY_OF, WITHOUT_CATEGORY, PrepareCcpOptions, categories, comparison, file_name, main, split,
 )  # fmt: skip
-from tests.helpers import shared
+from tests.helpers import assert_one_line_error, run_here, run_script, shared
 from utils.errors import UserError
 
+SCRIPT = "scripts/prepare_ccp.py"
 # "null" is label 0; the others follow in alphabetical order, as in label_list.mat.
 LABELS = ["null", *sorted((set(CATEGORY_OF) | WITHOUT_CATEGORY) - {"null"})]
 
 
 def prepare(clone: Path, output: Path) -> None:
-    main(PrepareCcpOptions(ccp=str(clone), output_dir=str(output)))
+    main(PrepareCcpOptions(ccp=str(clone), output_dir=str(output)).resolve())
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +51,13 @@ def drawn_clone(tmp_path_factory, savemat) -> Path:
 @pytest.mark.parametrize("part", split())
 def test_the_shared_tables_and_photographs_are_the_recipes(part):
     shared(f"data/ccp/{part}")
-    assert comparison(shared("data/ccp"), part) == "as in the recipe"
+    assert comparison(shared("data/ccp"), part) == "table and photographs are the recipe's"
 
 
 def test_a_row_a_label_counted_down_the_columns_from_one(drawn_clone, tmp_path, capsys):
     prepare(drawn_clone, tmp_path / "ccp")
     said = capsys.readouterr().out
-    assert said.count("not the recipe's table and photographs") == 3
+    assert said.count("not the recipe's: table and photographs") == 3
     assert "train: 784 photographs, 1568 rows; " in said and "tagged: 1093 photographs, 1093 rows; " in said
     rows = (tmp_path / "ccp/train.csv").read_text().splitlines()[1:3]
     assert rows == [f"{file_name(1)},2 2 8 2,6,4,10", f"{file_name(1)},13 12,6,4,6"]
@@ -71,22 +72,52 @@ def test_bodysuit_is_a_top_beside_a_lower_garment_only():
     assert categories(["jeans", "romper", "skin"]) == [("jeans", 6), ("romper", 11)]
 
 
-def test_what_is_missing_damaged_or_in_the_way_is_one_line(drawn_clone, tmp_path):
-    clone = shutil.copytree(drawn_clone, tmp_path / "clone", symlinks=True)
-    label_map = clone / f"annotations/pixel-level/{split()['val'][50]:04d}.mat"
-    label_map.unlink()
-    with pytest.raises(UserError, match="git clone https://github.com/bearpaw/clothing-co-parsing"):
-        prepare(tmp_path, tmp_path / "ccp")
-    with pytest.raises(UserError, match="lacks 1 of 3975 files, first annotations/pixel-level"):
-        prepare(clone, tmp_path / "ccp")
-    label_map.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(UserError, match="choose another --output_dir"):
-        prepare(clone, tmp_path)
-    with pytest.raises(UserError, match="git checkout"):
-        prepare(clone, tmp_path / "ccp")
+def test_what_is_missing_or_in_the_way_is_one_line_and_left_alone(drawn_clone, tmp_path):
+    (tmp_path / "kept.txt").write_text("mine")
+    (tmp_path / "scipy").mkdir()
+    (tmp_path / "scipy/__init__.py").write_text("raise ImportError\n")
+    for clone, output, *words in (
+        (drawn_clone, tmp_path, str(tmp_path), "--output_dir"),
+        (tmp_path, tmp_path / "ccp", str(tmp_path), "git clone https://github.com/bearpaw/clothing-co-parsing"),
+    ):
+        assert_one_line_error(run_here(SCRIPT, "--ccp", clone, "--output_dir", output), *words)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = run_script(SCRIPT, "--ccp", drawn_clone, "--output_dir", tmp_path / "ccp", env=environment)
+    assert_one_line_error(result, "pip install scipy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.txt", "scipy"]
 
 
-def test_without_scipy_the_install_command_is_said(drawn_clone, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(UserError, match="pip install scipy"):
+def test_a_clone_with_a_fault_is_refused_in_one_line_and_nothing_is_left(drawn_clone, tmp_path, savemat):
+    savemat(tmp_path / "size.mat", {"groundtruth": np.zeros((4, 6), np.uint8)})
+    savemat(tmp_path / "label.mat", {"groundtruth": np.full((6, 4), 59, np.uint8)})
+    labels = f"pixel-level/{split()['val'][50]:04d}.mat"
+    for name, content, words in (
+        (labels, b"version https://git-lfs.github.com/spec/v1\n", "git checkout"),
+        (labels, (tmp_path / "size.mat").read_bytes(), "differ in size"),
+        (labels, (tmp_path / "label.mat").read_bytes(), "has the label 59, beyond"),
+        ("image-level/2098.mat", None, "lacks 1 of 3975 files, first annotations/image-level/2098.mat"),
+    ):
+        clone = shutil.copytree(drawn_clone, tmp_path / "clone", symlinks=True)
+        (clone / "annotations" / name).unlink()
+        if content is not None:
+            (clone / "annotations" / name).write_bytes(content)
+        with pytest.raises(UserError, match=words) as caught:
+            prepare(clone, tmp_path / "ccp")
+        assert "\n" not in str(caught.value)
+        shutil.rmtree(clone)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["label.mat", "size.mat"]
+
+
+def test_interrupted_run_leaves_nothing(drawn_clone, tmp_path, monkeypatch):
+    copy, copied = shutil.copyfile, []
+
+    def copy_three(source, target) -> None:
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+        copied.append(copy(source, target))
+
+    monkeypatch.setattr(shutil, "copyfile", copy_three)
+    with pytest.raises(KeyboardInterrupt):
         prepare(drawn_clone, tmp_path / "ccp")
+    assert copied
+    assert list(tmp_path.iterdir()) == []
