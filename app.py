@@ -53,7 +53,8 @@ CSS = """
 def main(options: AppOptions) -> None:
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
-    bypass_proxy(options.host)
+    for name in ("NO_PROXY", "no_proxy"):  # gradio calls its own page when it starts, and would ask a proxy for it
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost", options.host)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: with its folder removed
     with tempfile.TemporaryDirectory(prefix="cloth-segmentation-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
@@ -71,12 +72,6 @@ def main(options: AppOptions) -> None:
         print(f"device: {predictor.name}; open {page.local_url} in a browser; Ctrl-C ends the page", flush=True)
         while True:
             time.sleep(60)
-
-
-def bypass_proxy(host: str) -> None:
-    """gradio calls its own page when it starts, and would ask a proxy for it."""
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost", host)))
 
 
 @dataclass

@@ -6,7 +6,6 @@ if __name__ == "__main__":
     options = EvaluateOptions.from_command_line()  # before the imports that take seconds
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +23,10 @@ from networks.predictor import Predictor
 from utils.errors import UserError, run_program
 from utils.evaluation.against_truth import Evaluation, Predict, evaluate, pooled_over_ranks
 from utils.evaluation.metrics import BOUNDARY_TOLERANCE, SplitRate
-from utils.evaluation.pictures import (
-    Tile,
-    bright,
-    confusion_picture,
-    contact_sheet,
-    label_panel,
-    photo_panel,
-    save_picture,
-)
+
+from utils.evaluation.pictures import (  # isort: skip
+    Tile, bright, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture,
+)  # fmt: skip
 from utils.files import make_writable_folder, write_atomically
 from utils.freed_memory import keep_freed_memory
 from utils.process_group import PATIENCE, process_group
@@ -110,7 +104,7 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
     width = max(len("clothes against rest"), *map(len, names))
 
     def line(name: object, *cells: object) -> str:
-        shown = (f"{'-' if np.isnan(c) else f'{c:.4f}'}" if isinstance(c, float) else str(c) for c in cells)
+        shown = (str(c) if not isinstance(c, float) else "-" if np.isnan(c) else f"{c:.4f}" for c in cells)
         return f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in shown)
 
     iou, dice, boundary = (values.tolist() for values in (matrix.iou(), matrix.dice(), result.boundary.f_score()))
@@ -161,20 +155,14 @@ def best_and_worst(
     }
     colours = bright(PALETTE)
 
-    def tiles(indices: Iterable[int]) -> list[Tile]:
-        return [
-            Tile(
-                f"{accuracy[index]:.3f}  {photos.table.files[index].name}",
-                [
-                    photo_panel(photo),
-                    label_panel(photo, truth, colours),
-                    label_panel(photo, predict([photo])[0].labels, colours),
-                ],
-            )
-            for index, photo, truth in photos.load(indices)
-        ]
+    def tile(index: int, photo: Image.Image, truth: np.ndarray) -> Tile:
+        maps = [label_panel(photo, labels, colours) for labels in (truth, predict([photo])[0].labels)]
+        return Tile(f"{accuracy[index]:.3f}  {photos.table.files[index].name}", [photo_panel(photo), *maps])
 
-    titles = {f"{name}: photo, truth, prediction; agreement over clothes": tiles(i) for name, i in sections.items()}
+    titles = {
+        f"{name}: photo, truth, prediction; agreement over clothes": [tile(*each) for each in photos.load(indices)]
+        for name, indices in sections.items()
+    }
     legend = dict(zip(names[1:], map(tuple, colours[1:].tolist()), strict=False))
     return contact_sheet(titles, columns=3, legend=legend)
 

@@ -5,9 +5,10 @@ from options.infer_options import InferOptions
 if __name__ == "__main__":
     options = InferOptions.from_command_line()  # before the imports that take seconds
 
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -51,7 +52,7 @@ class Job:
     results: dict[tuple[str, str], Path]
 
     def is_finished(self) -> bool:
-        return all(map(exists, self.results.values()))
+        return all(map(os.path.exists, self.results.values()))  # Path.exists raises where a name is too long
 
 
 @dataclass
@@ -115,8 +116,10 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
     if summarised and len(sources) == 1 and sources[0].is_file():
         raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
     listing = list_photos(sources, leave_out=result_dir)
-    folder, photos = listing.folder, listing.photos
-    check_categories(options.category, options.checkpoint_path)
+    folder = listing.folder
+    categories = ("any", *CachedWeights(options.checkpoint_path).info.class_names[1:])
+    if unknown := [category for category in options.category if category not in categories]:
+        raise UserError(f"--category {unknown[0]}: this checkpoint knows {', '.join(categories)}")
     layout = options.layout
     apart = layout.has_folders and len(sources) == 1
     if result_dir.resolve() in {each.resolve() for each in (folder, *sources)} and not apart:
@@ -126,45 +129,17 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
         summary = {SUMMARISED: result_path(result_dir, name, *SUMMARISED)} if summarised else {}
         return layout.paths(result_dir, name) | summary
 
-    names = layout.names(photos)
-    check_names(names, results_of, folder, result_dir)
-    make_writable_folder(result_dir)
-    own = shard.of(list(names.items()))
-    return [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in own], listing
-
-
-def check_categories(categories: list[str], weights: str) -> None:
-    """Raise UserError where a category is not a class of the weights."""
-    known = ("any", *CachedWeights(weights).info.class_names[1:])
-    for category in categories:
-        if category not in known:
-            raise UserError(f"--category {category}: this checkpoint knows {', '.join(known)}")
-
-
-def check_names(names: dict[Path, Path], results_of: Callable[[Path], dict], folder: Path, result_dir: Path) -> None:
-    """Raise UserError where two results, or a result and a photo, would have the same path.
-
-    names: of the results, by photo. Looks at single files only where that is possible: there may be a million.
-    """
-    kinds = {path.relative_to(result_dir).parts[0] for path in results_of(Path("a")).values()}
-    like_kinds = any(name.parts[0] in kinds for name in names.values())
-    around = folder.resolve().is_relative_to(result_dir.resolve())
-    if not (like_kinds or around):
-        return
-    results = [path for name in names.values() for path in results_of(name).values()]
+    names = layout.names(listing.photos)
+    jobs = [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in names.items()]
+    results = [path for job in jobs for path in job.results.values()]
     if len(set(results)) < len(results):
         raise UserError("a sub-folder of --image_dir has the name of a result folder (such as binary_upper); rename it")
-    photos = {folder.resolve() / photo for photo in names}
-    replaced = photos.intersection(result_dir.resolve() / path.relative_to(result_dir) for path in results)
+    root, target = folder.resolve(), result_dir.resolve()
+    replaced = {root / photo for photo in names} & {target / path.relative_to(result_dir) for path in results}
     if replaced:
         raise UserError(f"a result would replace the photograph {min(replaced)}; choose another --result_dir")
-
-
-def exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, or a folder that may not be read
-        return False
+    make_writable_folder(result_dir)
+    return shard.of(jobs), listing
 
 
 def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tally:

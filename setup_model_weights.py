@@ -68,16 +68,11 @@ def download(drive_id: str, target: Path) -> None:
     except UserError as error:
         raise UserError(f"what came from {url} is not a checkpoint ({error})") from None
     except Exception as error:  # gdown lets requests' and its own exceptions through
-        raise UserError(f"the download of {url} failed ({reason_of(error)})") from None
+        # gdown says the reason (a quota, a missing permission) in lines below its heading.
+        raise UserError(f"the download of {url} failed ({one_line(error)[:REASON_LENGTH]})") from None
     finally:
         for leftover in target.parent.glob(f"{temporary.name}*"):
             leftover.unlink()
-
-
-def reason_of(error: Exception) -> str:
-    """All that an error says, in one line: gdown gives the reason (a quota, a missing permission) below its heading."""
-    words = one_line(error)
-    return words if len(words) <= REASON_LENGTH else f"{words[:REASON_LENGTH]} ..."
 
 
 if __name__ == "__main__":

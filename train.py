@@ -10,13 +10,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from data.classes import ClassTable, load_class_table
 from data.label_values import PALETTE
 from data.photos.preprocessing import denormalise
-from data.training.datasets import EvaluationPhotos, Sample
+from data.training.datasets import EvaluationPhotos
 from data.training.loader import LoadedSource, TrainingData, load_table
 from networks.distillation import Teacher
 from networks.engines.torch_engine import TorchEngine
@@ -81,7 +80,8 @@ def train(options: TrainOptions, device: torch.device) -> int:
             if state.due(options.print_freq):
                 visualizer.losses(result, bad_steps.total, state)
             if state.due(options.image_log_freq):
-                visualizer.pictures(pictures(batches[-1], info), batches[-1].label, result.fused, state.iteration)
+                photos = denormalise(batches[-1].image.cpu().numpy(), info.mean, info.std)
+                visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
             if val_sets and (state.due(options.val_freq) or state.iteration == options.iter):
                 validate_and_keep_best(state, info, val_sets, run, visualizer, interruption)
             if state.due(options.save_freq):
@@ -171,10 +171,6 @@ def steps(data: TrainingData, state: TrainingState, options: TrainOptions, devic
             size = options.image_size(state.iteration)
             samples = data.batches(size, state.samples_seen, device)
         yield [next(samples) for _ in range(options.accumulate)]
-
-
-def pictures(batch: Sample, info: CheckpointInfo) -> np.ndarray:
-    return denormalise(batch.image.cpu().numpy(), info.mean, info.std)
 
 
 def validate_and_keep_best(

@@ -73,15 +73,11 @@ class BaseOptions:
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
-        """Options from the command line (``arguments``, or the process's own). Raises UserError."""
-        return cls(**cls._given(arguments)).resolve()
+        """Options from the command line (``arguments``, or the process's own). Raises UserError.
 
-    @classmethod
-    def _given(cls, arguments: list[str] | None) -> dict[str, object]:
-        """The values that the command line gives, by name; argparse ends the process on a usage error."""
-        parser = cls._parser()
-        cls._add_arguments(parser)
-        return vars(parser.parse_args(arguments))
+        argparse ends the process on a usage error.
+        """
+        return cls(**vars(cls._parser().parse_args(arguments))).resolve()
 
     @classmethod
     def _parser(cls) -> argparse.ArgumentParser:
@@ -125,10 +121,6 @@ class BaseOptions:
                 if name in remaining:
                     yield title, remaining.pop(name)
 
-    @classmethod
-    def _add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add arguments that are not options of the run itself."""
-
     def resolve(self):
         """Itself, after values that depend on others are filled in. Raises UserError on values no run can use.
 
@@ -143,14 +135,11 @@ class BaseOptions:
 
     def find_defaults(self, *names: str) -> None:
         """Let paths that are still the default be found from any folder; a path that the user gives stays as it is."""
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name in names and value == _plain(item.default):
-                setattr(
-                    self,
-                    item.name,
-                    list(map(in_repository, value)) if isinstance(value, list) else in_repository(value),
-                )
+        for name in names:
+            value = getattr(self, name)
+            if value == _plain(self.__dataclass_fields__[name].default):
+                found = list(map(in_repository, value)) if isinstance(value, list) else in_repository(value)
+                setattr(self, name, found)
 
     def changed(self) -> str:
         """The options that differ from their defaults, as one line."""
@@ -194,9 +183,7 @@ class PredictorOptions(NetworkOptions):
         None, "input height of the network; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
     )
     engine: str = option(
-        "auto",
-        "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs",
-        ("auto", *ENGINES),
+        "auto", "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs", ("auto", *ENGINES)
     )
     threads: int | None = option(
         None, "CPU threads of the network; default: all cores, or the share of a torchrun process", at_least=1
@@ -206,16 +193,8 @@ class PredictorOptions(NetworkOptions):
     @property
     def predictor(self) -> dict[str, object]:
         """Arguments of Predictor.load."""
-        return {
-            "path": self.checkpoint_path,
-            "device": self.device,
-            "precision": self.precision,
-            "height": self.fine_height,
-            "width": self.fine_width,
-            "flip": self.flip,
-            "engine": self.engine,
-            "threads": self.threads,
-        }
+        same = {name: getattr(self, name) for name in ("device", "precision", "flip", "engine", "threads")}
+        return {"path": self.checkpoint_path, "height": self.fine_height, "width": self.fine_width, **same}
 
 
 @dataclass
@@ -243,7 +222,7 @@ class PostprocessOptions(BaseOptions):
     @property
     def postprocess(self) -> dict[str, object]:
         """Arguments of Postprocess."""
-        return {item.name: getattr(self, item.name) for item in fields(PostprocessOptions)}
+        return {item.name: getattr(self, item.name) or item.default for item in fields(PostprocessOptions)}
 
 
 @dataclass
@@ -281,14 +260,8 @@ def refuse_existing(output: str) -> None:
         raise UserError(f"{output} exists; remove it first, or choose another --output")
 
 
-def refuse_filled(folder: str) -> None:
-    """Raise UserError where the folder that --output_dir names holds something, or is a file."""
-    if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
-        raise UserError(f"{folder} exists already and is not an empty folder; choose another --output_dir")
-
-
-def check_limits(item, value: object) -> None:
-    """Raise UserError where an option's value is not a finite number or outside its limits. item: its field."""
+def check_limits(item: Field, value: object) -> None:
+    """Raise UserError where an option's value is not a finite number or outside its limits."""
     for number in value if isinstance(value, list) else [value]:
         if not isinstance(number, int | float):
             continue
@@ -334,21 +307,13 @@ def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:
         elif kind in (bool, dict, str) and not all(isinstance(each, kind) for each in several):
             wanted = {bool: "true or false", dict: "a mapping", str: "text, in quotes if it looks like something else"}
             refuse(f"{name} is {value!r}; it must be {wanted[kind]}")
-        elif kind is dict:
+        elif kind in (bool, dict):
             values[name] = value
-        elif kind is bool:
-            words.append(f"--{name}" if value else f"--no-{name}")
         else:
             words += [f"--{name}", *map(str, several)] if listed else [f"--{name}={value}"]
     parser = cls._parser()
     parser.error = refuse
-    values |= vars(parser.parse_args(words))
-    for name, value in values.items():
-        try:
-            check_limits(known[name], value)
-        except UserError as error:
-            refuse(error)
-    return values
+    return values | vars(parser.parse_args(words))
 
 
 def _kind(annotation) -> tuple[type, bool]:
@@ -384,8 +349,5 @@ def _shown_default(item: Field) -> str:
 
 def _program() -> str:
     """The program as it was called: the name of its file, or python -m and its package."""
-    path = Path(sys.argv[0])
-    if path.name != "__main__.py":
-        return path.name
-    package = path.resolve().parent.relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else path.parent
-    return f"python -m {'.'.join(package.parts)}"
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.parent}" if spec else Path(sys.argv[0]).name

@@ -135,25 +135,15 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         ):
             if wrong:
                 raise UserError(message)
-        if self.agnostic_margin:
-            Margin.parse(self.agnostic_margin)
-        if self.size:
-            Fit.parse(self.size)
-        if self.background is not None:
-            rgb(self.background)
         if self.crop and self.crop_margin is None:
             self.crop_margin = CROP_MARGIN
+        _ = self.layout  # raises on what is no margin, size or colour
         return self
 
     @property
     def predictor(self) -> dict[str, object]:
         """Arguments of Predictor.load."""
         return super().predictor | {"compiled": self.compile}
-
-    @property
-    def postprocess(self) -> dict[str, object]:
-        """Arguments of Postprocess, for all photos: with a preset, those of garments have one class anyway."""
-        return super().postprocess | {"one_garment": bool(self.one_garment)}
 
     @property
     def layout(self) -> OutputLayout | Preset:

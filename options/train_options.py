@@ -2,21 +2,14 @@
 
 import math
 import os
-from argparse import ArgumentParser
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 from data.constants import MEAN, SIZE, SMALLEST_CROP, STD
 from data.training.sources import Augmentation, Source, ValidationSet, read_sources, read_validation_sets
 from networks.weights.info import MAX_SIDE
-from options.base_options import (
-    WEIGHT_FILES,
-    NetworkOptions,
-    TableOptions,
-    in_repository,
-    option,
-    read_options_file,
-)
+from options.base_options import WEIGHT_FILES, NetworkOptions, TableOptions, in_repository, option, read_options_file
 from options.setup_options import START_WEIGHTS
 from utils.errors import UserError
 from utils.training.run_folder import newest_record
@@ -123,28 +116,17 @@ class TrainOptions(TableOptions, NetworkOptions):
     val_freq: int = option(1000, "iterations between validations", at_least=1, on_resume=True)
 
     @classmethod
-    def _add_arguments(cls, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--options",
-            metavar="FILE",
-            help="YAML file of options, such as a recipe; may also name several sources and validation sets "
-            "(docs/train.md); the command line wins over it",
-        )
-        parser.add_argument(
-            "--local-rank",
-            "--local_rank",
-            type=int,
-            metavar="N",
-            help="given by old launchers; LOCAL_RANK wins over it",
-        )
-
-    @classmethod
     def parse(cls, arguments: list[str] | None = None) -> "TrainOptions":
         """Options from an options file and the command line, which wins; of a resumed run, from its own record.
 
         Raises UserError.
         """
-        given = cls._given(arguments)
+        parser = cls._parser()
+        text = "YAML file of options, such as a recipe or a run's record (docs/train.md); the command line wins over it"
+        parser.add_argument("--options", metavar="FILE", help=text)
+        text = "given by old launchers; LOCAL_RANK wins over it"
+        parser.add_argument("--local-rank", "--local_rank", type=int, metavar="N", help=text)
+        given = vars(parser.parse_args(arguments))
         path, local_rank = given.pop("options"), given.pop("local_rank")
         if local_rank is not None:
             os.environ.setdefault("LOCAL_RANK", str(local_rank))
@@ -214,9 +196,7 @@ class TrainOptions(TableOptions, NetworkOptions):
         try:
             pairs = [tuple(map(float, text.split(":"))) for text in given]
             ends = [0.0, *(until for _, until in pairs), 1.0]
-            valid = all(0 < scale < 1 for scale, _ in pairs) and all(
-                a < b for a, b in zip(ends, ends[1:], strict=False)
-            )
+            valid = all(0 < scale < 1 for scale, _ in pairs) and all(a < b for a, b in pairwise(ends))
         except ValueError:
             valid = False
         if not valid:
@@ -243,17 +223,13 @@ class TrainOptions(TableOptions, NetworkOptions):
         if before.iter == self.iter:
             return None
 
-        def compared(options: TrainOptions) -> tuple[str, str]:
+        def at_that_step(options: TrainOptions) -> str:
             height, width = options.image_size(iteration)
-            return f"{options.learning_rate(min(iteration, options.iter)):.3g}", f"{width}x{height}"
+            return f"learning rate {options.learning_rate(min(iteration, options.iter)):.3g}, images {width}x{height}"
 
-        lr, size = (
-            new + (" as before" if new == old else f" instead of {old}")
-            for new, old in zip(compared(self), compared(before), strict=True)
-        )
         return (
-            f"--iter {self.iter} instead of {before.iter}: from iteration {iteration} on, the learning rate is {lr}, "
-            f"and images are {size}"
+            f"--iter {self.iter} instead of {before.iter}: from iteration {iteration} on, {at_that_step(self)}; "
+            f"before, {at_that_step(before)}"
         )
 
     def loss_weights(self, classes: int) -> list[float]:

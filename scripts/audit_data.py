@@ -198,10 +198,8 @@ def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
         except PhotoError:
             continue  # named in the text already
         tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
-    legend = dict(zip(classes.clothes, map(tuple, colours[1:].tolist()), strict=False))
-    present = set(table.class_of_row.unique().tolist())
-    words = {"some clothes": SOME_CLOTHES, "unknown": UNKNOWN}
-    legend |= {word: tuple(colours[value].tolist()) for word, value in words.items() if value in present}
+    names = dict(enumerate(classes.names)) | {SOME_CLOTHES: "some clothes", UNKNOWN: "unknown"}
+    legend = {name: tuple(colours[value].tolist()) for value, name in names.items() if value}
     return contact_sheet({f"{len(tiles)} of {len(table)} photos and their labels": tiles}, 4, legend)
 
 

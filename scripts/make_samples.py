@@ -30,7 +30,7 @@ from PIL import Image
 from data.results.formats import jpeg, overlay_image
 from networks.predictor import Predictor
 from networks.weights.info import INCLUDED_WEIGHTS
-from utils.errors import UserError, run_program
+from utils.errors import run_program
 from utils.files import write_atomically
 
 SAMPLES = Path("docs/samples")
@@ -81,12 +81,9 @@ def main(options: SamplesOptions) -> None:
 
 
 def read_sources() -> list[dict[str, str]]:
-    """Rows of docs/samples/sources.csv. Raises UserError."""
-    try:
-        with (ROOT / SAMPLES / "sources.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise UserError(f"cannot read {SAMPLES / 'sources.csv'}: {error.strerror}") from None
+    """Rows of docs/samples/sources.csv."""
+    with (ROOT / SAMPLES / "sources.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def compare(found: np.ndarray, truth: np.ndarray, class_names: tuple[str, ...]) -> tuple[bool, str]:

@@ -24,12 +24,7 @@ class ScreenshotOptions(BaseOptions):
     """Make the picture of the page anew."""
 
     port: int = option(7861, "a free port", at_least=1, at_most=65535)
-    output: str = option("docs/page.png", "PNG to write")
-
-    def resolve(self) -> "ScreenshotOptions":
-        super().resolve()
-        self.find_defaults("output")
-        return self
+    output: str = option(str(ROOT / "docs/page.png"), "PNG to write")
 
 
 from utils.errors import UserError, run_program
@@ -51,9 +46,8 @@ def main(options: ScreenshotOptions) -> None:
         drop(browser, [ROOT / "input_images" / name for name in PHOTOS])
         wait_for_cards(browser, len(PHOTOS))
         screen = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    picture = io.BytesIO()
-    screen.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture, "PNG", optimize=True)
-    write_atomically(Path(options.output), picture.getvalue())
+    picture = screen.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    write_atomically(Path(options.output), lambda file: picture.save(file, "PNG", optimize=True))
 
 
 @contextmanager
@@ -72,20 +66,15 @@ def served_page(port: int, *flags: str) -> Iterator[str]:
 
 @contextmanager
 def chromium(downloads: Path | None = None):
-    """A headless Chromium, driven by Selenium, that saves downloads into a folder. Raises UserError."""
-    try:
-        from selenium import webdriver
-    except ImportError:
-        raise UserError("selenium is missing: pip install -r requirements-dev.txt") from None
-    driver = shutil.which("chromedriver")
-    if not driver:
-        raise UserError("chromedriver is not on PATH (Debian: apt-get install chromium chromium-driver)")
+    """A headless Chromium, driven by Selenium, that saves downloads into a folder."""
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
     for flag in BROWSER_FLAGS:
         options.add_argument(flag)
     if downloads:
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     try:
         yield browser
     finally:
@@ -104,11 +93,9 @@ def wait_for_cards(browser, count: int, seconds: float = 60) -> list:
     """The cards of the answer, when there are ``count`` of them."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    def found(browser) -> list | None:
-        cards = browser.find_elements("css selector", ".card")
-        return cards if len(cards) == count else None
-
-    return WebDriverWait(browser, seconds).until(found)
+    return WebDriverWait(browser, seconds).until(
+        lambda b: len(cards := b.find_elements("css selector", ".card")) == count and cards
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.base_options import BaseOptions, option, refuse_filled
+from options.base_options import BaseOptions, option
 
 
 @dataclass
@@ -35,11 +35,6 @@ class PrepareCcpOptions(BaseOptions):
 
     ccp: str = option(help="clone of https://github.com/bearpaw/clothing-co-parsing")
     output_dir: str = option(help="folder of the tables and photographs, new or empty")
-
-    def resolve(self) -> "PrepareCcpOptions":
-        super().resolve()
-        refuse_filled(self.output_dir)
-        return self
 
 
 if __name__ == "__main__":
@@ -55,6 +50,7 @@ from tqdm import tqdm
 
 from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
+from utils.files import make_new_folder
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
 PIXEL_LABELS = range(1, 1005)  # photographs with a label map
@@ -118,6 +114,8 @@ def main(options: PrepareCcpOptions) -> None:
     clone, output, parts = Path(options.ccp), Path(options.output_dir), split()
     check_clone(clone, parts)
     labels = read_labels(clone)
+    if output.exists():
+        make_new_folder(options.output_dir)  # raises where it holds something
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as temporary:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.base_options import BaseOptions, option, refuse_filled
+from options.base_options import BaseOptions, option
 
 
 @dataclass
@@ -27,11 +27,6 @@ class PrepareEmptyOptions(BaseOptions):
     drawn: int = option(160, "number of drawn patterns", at_least=0)
     side: int = option(480, "longer side of a written picture, at most", at_least=64)
     seed: int = option(0, "random seed of the patterns", at_least=0)
-
-    def resolve(self) -> "PrepareEmptyOptions":
-        super().resolve()
-        refuse_filled(self.output_dir)
-        return self
 
 
 if __name__ == "__main__":
@@ -45,7 +40,7 @@ from tqdm import tqdm
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
 from utils.errors import run_program
-from utils.files import make_writable_folder
+from utils.files import make_new_folder
 
 LEAST_SIDE = 96  # pixels: smaller pictures are icons
 SAME = 3  # grey levels that two pictures differ by, seen at 8x8, up to which they are one
@@ -54,8 +49,7 @@ Random = np.random.Generator
 
 
 def main(options: PrepareEmptyOptions) -> int:
-    output, random = Path(options.output_dir), np.random.default_rng(options.seed)
-    make_writable_folder(output)
+    output, random = make_new_folder(options.output_dir), np.random.default_rng(options.seed)
     for number in tqdm(range(options.drawn), "drawing", unit="picture"):
         draw = PATTERNS[number % len(PATTERNS)]
         size = tuple(random.integers(options.side // 3, options.side + 1, 2).tolist())

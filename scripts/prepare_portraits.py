@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.base_options import PredictorOptions, option, refuse_filled
+from options.base_options import PredictorOptions, option
 
 
 @dataclass
@@ -33,11 +33,6 @@ class PreparePortraitsOptions(PredictorOptions):
     saliency: str = option("prev_checkpoints/u2netp.onnx", "saliency weights of U2NETP: .onnx or .pth")
     validation: str | None = option(None, "table whose photographs are kept for validation")
     batchSize: int = option(4, "photographs through the networks at once", at_least=1)
-
-    def resolve(self) -> "PreparePortraitsOptions":
-        super().resolve()
-        refuse_filled(self.output_dir)
-        return self
 
 
 if __name__ == "__main__":
@@ -56,9 +51,9 @@ from data.labels.rle import encode_rle
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
 from networks.predictor import Predictor
-from scripts.prepare_products import read_names, saliency_engine, saliency_input, sigmoid
+from scripts.prepare_products import SaliencyNetwork, read_names, salience
 from utils.errors import UserError, run_program
-from utils.files import make_writable_folder, write_csv
+from utils.files import make_new_folder, write_csv
 from utils.freed_memory import keep_freed_memory
 
 JACKET = "4"  # the category of all clothes
@@ -75,14 +70,14 @@ Box = tuple[int, int, int, int]  # left, top, width, height
 
 def main(options: PreparePortraitsOptions) -> int:
     keep_freed_memory()
-    folder, output = Path(options.portraits), Path(options.output_dir)
+    folder = Path(options.portraits)
     photos = find_photos(folder)
     find_face = face_finder()
     kept = read_names("--validation", options.validation) if options.validation else set()
-    saliency, predictor = saliency_engine(options), Predictor.load(**options.predictor)
-    make_writable_folder(output)
+    saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
+    output = make_new_folder(options.output_dir)
     print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
-    rows, validation_rows, left_out = [], [], Counter()
+    tables, left_out = {"portraits": [], "portraits_val": []}, Counter()
     with ThreadPoolExecutor(2) as pool:
         results = predictor.predict_stream(
             photos, lambda photo: open_photo(folder / photo, upright=False), options.batchSize, pool
@@ -96,21 +91,20 @@ def main(options: PreparePortraitsOptions) -> int:
             if not face:
                 left_out["no face found"] += 1
                 continue
-            rule = clothes_by_rule(pixels, salient_pixels(saliency, result.photo), face)
+            rule = clothes_by_rule(pixels, salience(saliency(result.photo)) > SALIENT, face)
             network = result.labels > 0
             clothes, unknown = rule & network, rule ^ network
             if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
                 left_out["network and rule do not agree"] += 1
                 continue
-            table = validation_rows if photo.name in kept else rows
-            table += [
+            tables["portraits_val" if photo.name in kept else "portraits"] += [
                 (photo.as_posix(), encode_rle(mask), *mask.shape, category)
                 for mask, category in ((clothes, JACKET), (unknown, "unknown"))
                 if mask.any()
             ]
-    for name, lines in (("portraits", rows), ("portraits_val", validation_rows)):
-        write_csv(output / f"{name}.csv", [COLUMNS, *lines])
-    count, count_kept = (len({row[0] for row in each}) for each in (rows, validation_rows))
+    for name, rows in tables.items():
+        write_csv(output / f"{name}.csv", [COLUMNS, *rows])
+    count, count_kept = (len({row[0] for row in rows}) for rows in tables.values())
     print(f"wrote {output}: {count} photographs to train on, {count_kept} for validation")
     print(f"left out: {', '.join(f'{number} {reason}' for reason, number in left_out.most_common()) or 'none'}")
     return 1 if left_out["cannot be read"] else 0
@@ -138,12 +132,6 @@ def face_finder():
     return find
 
 
-def salient_pixels(saliency, photo: Image.Image) -> np.ndarray:
-    """What the saliency network finds on a photo (RGB): H x W bool."""
-    logits = saliency(saliency_input(photo, SALIENCY_SIZE)[None])[0, 0]
-    return cv2.resize(sigmoid(logits), photo.size) > SALIENT
-
-
 def clothes_by_rule(pixels: np.ndarray, person: np.ndarray, face: Box) -> np.ndarray:
     """The clothes of a portrait: the person below the chin, without what has the colours of the face's skin.
 
@@ -152,10 +140,8 @@ def clothes_by_rule(pixels: np.ndarray, person: np.ndarray, face: Box) -> np.nda
     """
     left, top, width, height = face
     colours = cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(np.float32)
-    middle = colours[top + height // 4 : top + 3 * height // 4, left + width // 4 : left + 3 * width // 4].reshape(
-        -1, 2
-    )
-    centre, spread = middle.mean(0), np.cov(middle.T) + np.eye(2)
+    middle = colours[top + height // 4 : top + 3 * height // 4, left + width // 4 : left + 3 * width // 4]
+    centre, spread = middle.mean((0, 1)), np.cov(middle.reshape(-1, 2).T) + np.eye(2)
     difference = colours - centre
     skin = (difference @ np.linalg.inv(spread) * difference).sum(2) < SKIN**2
     below_chin = np.arange(len(pixels))[:, None] >= top + CHIN * height

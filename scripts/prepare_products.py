@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.base_options import NetworkOptions, option, refuse_filled
+from options.base_options import NetworkOptions, option
 
 
 @dataclass
@@ -35,11 +35,6 @@ class PrepareProductsOptions(NetworkOptions):
     batchSize: int = option(4, "photos through the network at once", at_least=1)
     leave_out: str | None = option(None, "table whose photographs are left out, such as those kept for validation")
     max_dataset_size: float = option(float("inf"), "use at most N photos", at_least=1)
-
-    def resolve(self) -> "PrepareProductsOptions":
-        super().resolve()
-        refuse_filled(self.output_dir)
-        return self
 
 
 if __name__ == "__main__":
@@ -59,14 +54,16 @@ from data.constants import IMAGENET_MEAN, IMAGENET_STD
 from data.labels.imaterialist import COLUMNS
 from data.labels.rle import encode_rle
 from data.photos.open import PhotoError, open_photo
+from data.results.segmentation import Segmentation
 from networks.engines.torch_engine import TorchEngine
+from networks.predictor import Predictor
 from networks.u2net import build_network
+from networks.weights.info import CheckpointInfo
 from networks.weights.surgery import initialise
 from utils.devices import resolve_device, resolve_precision
 from utils.errors import UserError, one_line, run_program
-from utils.files import make_writable_folder, write_csv
+from utils.files import make_new_folder, write_csv
 from utils.freed_memory import keep_freed_memory
-from utils.prefetch import prefetch
 
 REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset"
 # ClassId of each label: the iMaterialist category that is nearest, or a word.
@@ -104,51 +101,43 @@ CERTAIN, LEAST_CERTAIN = (0.2, 0.8), 0.85  # share of the pixels on and near the
 
 def main(options: PrepareProductsOptions) -> None:
     keep_freed_memory()
-    clone, output = Path(options.products), Path(options.output_dir)
+    clone = Path(options.products)
     labels = read_labels(clone)
     if options.leave_out:
         kept = read_names("--leave_out", options.leave_out)
         labels = {name: label for name, label in labels.items() if name not in kept}
     labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
-    engine = saliency_engine(options)
-    make_writable_folder(output)
-    print(f"device: {engine.name}; {len(labels)} photographs with a label that is known here")
+    network = SaliencyNetwork(options, options.size)
+    output = make_new_folder(options.output_dir)
+    print(f"device: {network.name}; {len(labels)} photographs with a label that is known here")
 
-    def load(name: str) -> tuple[np.ndarray, tuple[int, int]]:
-        photo = open_photo(clone / "images" / name, upright=False)
-        return saliency_input(photo, options.size), photo.size[::-1]
+    def load(name: str) -> Image.Image:
+        return open_photo(clone / "images" / name, upright=False)
 
-    rows, full_rows, other_rows, validation_rows, tags, left_out = [], [], [], [], [], Counter()
-    with ThreadPoolExecutor(2) as pool, tqdm(total=len(labels), unit="photo") as progress:
-        loading = prefetch(pool, load, labels, 2 * options.batchSize)
-        for batch in batches(loading, options.batchSize, left_out):
-            logits = engine(np.stack([image for _, image, _ in batch]))[:, 0]
-            for (name, _, size), saliency in zip(batch, sigmoid(logits), strict=True):
-                label = labels[name]
-                probability = cv2.resize(saliency, size[::-1], interpolation=cv2.INTER_LINEAR)
-                mask, unsure = find_garment(probability)
-                if reason := doubt(mask, probability):
-                    left_out[reason] += 1
-                    continue
-                table = full_rows if label in FULL_BODY else other_rows if label in BACKGROUND else rows
-                if CATEGORIES[label] == "clothes":
-                    tags.append((name, label))
-                elif for_validation(name):
-                    table = validation_rows
-                table.extend(rows_of(name, label, mask, unsure))
-            progress.update(len(batch))
-    for name, header, lines in (
-        ("products", COLUMNS, rows),
-        ("products_full", COLUMNS, full_rows),
-        ("products_others", COLUMNS, other_rows),
-        ("products_val", COLUMNS, validation_rows),
-        ("products_tags", ("ImageId", "Tags"), tags),
-    ):
-        write_csv(output / f"{name}.csv", [header, *lines])
-    every = dict.fromkeys(row[0] for row in rows + full_rows + other_rows + validation_rows)
-    found = Counter(labels[name] for name in every)
-    kept = len(dict.fromkeys(row[0] for row in validation_rows))
-    print(f"wrote {output}: {len(every)} photographs ({listed(found)}), {kept} of them for validation")
+    tables, tags, left_out = {kind: [] for kind in ("", "_full", "_others", "_val")}, [], Counter()
+    with ThreadPoolExecutor(2) as pool:
+        results = network.predict_stream(labels, load, options.batchSize, pool, keep_photos=False)
+        for name, result in tqdm(results, total=len(labels), unit="photo"):
+            if isinstance(result, PhotoError):
+                left_out["no such file" if str(result) == "no such file" else "cannot be read"] += 1
+                continue
+            label, probability = labels[name], salience(result)
+            mask, unsure = find_garment(probability)
+            if reason := doubt(mask, probability):
+                left_out[reason] += 1
+                continue
+            kind = "_full" if label in FULL_BODY else "_others" if label in BACKGROUND else ""
+            if CATEGORIES[label] == "clothes":
+                tags.append((name, label))
+            elif for_validation(name):
+                kind = "_val"
+            tables[kind] += rows_of(name, label, mask, unsure)
+    for kind, rows in tables.items():
+        write_csv(output / f"products{kind}.csv", [COLUMNS, *rows])
+    write_csv(output / "products_tags.csv", [("ImageId", "Tags"), *tags])
+    found = Counter(labels[name] for rows in tables.values() for name in dict.fromkeys(row[0] for row in rows))
+    kept = len({row[0] for row in tables["_val"]})
+    print(f"wrote {output}: {found.total()} photographs ({listed(found)}), {kept} of them for validation")
     print(f"left out: {listed(left_out) or 'none'}")
 
 
@@ -157,19 +146,27 @@ def for_validation(name: str) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % VALIDATION == 0
 
 
-def saliency_engine(options: PrepareProductsOptions) -> TorchEngine:
-    """The saliency network, ready to run. Raises UserError."""
-    network = build_network("u2netp", 1)
-    if initialise(network, options.saliency).head:
-        raise UserError(f"{options.saliency} is not a saliency network: it has more than one output channel")
-    device = resolve_device(options.device)
-    return TorchEngine(network, device, resolve_precision(options.precision, device))
+class SaliencyNetwork(Predictor):
+    """U-2-Net's saliency network, whose one class is what stands out. Raises UserError."""
+
+    def __init__(self, options: NetworkOptions, size: int):
+        """options: with ``saliency``, the weights. size: height and width that it sees."""
+        network = build_network("u2netp", 1)
+        if initialise(network, options.saliency).head:
+            raise UserError(f"{options.saliency} is not a saliency network: it has more than one output channel")
+        device = resolve_device(options.device)
+        engine = TorchEngine(network, device, resolve_precision(options.precision, device))
+        super().__init__(engine, CheckpointInfo(("salient",), size, size))
+
+    def prepare(self, photo: Image.Image) -> np.ndarray:
+        """With ImageNet's normalisation."""
+        small = np.asarray(photo.resize(self.size, Image.Resampling.BILINEAR), np.float32)
+        return ((small / 255 - MEAN) / STD).transpose(2, 0, 1)
 
 
-def saliency_input(photo: Image.Image, size: int) -> np.ndarray:
-    """An RGB photo as U-2-Net's saliency networks see it: 3 x size x size float32, with ImageNet's normalisation."""
-    small = photo.resize((size, size), Image.Resampling.BILINEAR)
-    return ((np.asarray(small, np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1)
+def salience(result: Segmentation) -> np.ndarray:
+    """How likely each pixel stands out, by a saliency network: H x W float32 in 0..1."""
+    return cv2.resize(1 / (1 + np.exp(-result.logits[0].clip(-30, 30))), result.size[::-1])
 
 
 def read_labels(clone: Path) -> dict[str, str]:
@@ -190,25 +187,6 @@ def read_names(option: str, table: str) -> set[str]:
         return set(pd.read_csv(table, usecols=["ImageId"], dtype=str).ImageId)
     except (OSError, ValueError) as error:
         raise UserError(f"{option} {table} is not a table with the column ImageId: {one_line(error)}") from None
-
-
-def batches(loading, size: int, left_out: Counter):
-    """Lists of at most ``size`` (name, image, photo's size); photographs that cannot be read are counted."""
-    batch = []
-    for name, loaded in loading:
-        try:
-            batch.append((name, *loaded.result()))
-        except PhotoError as error:
-            left_out["no such file" if str(error) == "no such file" else "cannot be read"] += 1
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits.clip(-30, 30)))
 
 
 def find_garment(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

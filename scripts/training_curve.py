@@ -26,7 +26,8 @@ class CurveOptions(BaseOptions):
 if __name__ == "__main__":
     options = CurveOptions.from_command_line()  # before the imports that take seconds
 
-import io
+from functools import partial
+from typing import BinaryIO
 
 import matplotlib
 import pandas as pd
@@ -43,7 +44,7 @@ def main(options: CurveOptions) -> None:
     if options.table:
         write_atomically(Path(options.table), scalars.to_csv(float_format="%.5g").encode())
     if options.picture:
-        write_atomically(Path(options.picture), draw(scalars))
+        write_atomically(Path(options.picture), partial(draw, scalars))
     print(f"{len(scalars)} logged iterations, the last {scalars.index[-1]}")
 
 
@@ -61,8 +62,8 @@ def read(logs_dir: Path) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("iteration")
 
 
-def draw(scalars: pd.DataFrame) -> bytes:
-    """PNG: loss and learning rate at the left, validation at the right."""
+def draw(scalars: pd.DataFrame, file: BinaryIO) -> None:
+    """Write a PNG: loss and learning rate at the left, validation at the right."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     loss = scalars["total_loss"].dropna()
     left.plot(loss, color="lightsteelblue", linewidth=0.8)
@@ -78,9 +79,7 @@ def draw(scalars: pd.DataFrame) -> bytes:
     right.set(xlabel="iteration", ylabel="IoU on the validation photographs", ylim=(0, 1))
     right.grid(alpha=0.3)
     right.legend(loc="lower right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+    figure.savefig(file, format="png", dpi=100)
 
 
 if __name__ == "__main__":

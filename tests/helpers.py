@@ -4,19 +4,15 @@ import base64
 import contextlib
 import csv
 import io
-import multiprocessing
 import os
 import runpy
 import signal
 import socket
-import stat
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +29,6 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 TOP, TROUSERS, DRESS, SHOE = 1, 6, 10, 23  # iMaterialist category ids
 SMALL = {"fine_width": 32, "fine_height": 32}  # the smallest that the network takes
-SECONDS = 60  # for a training to end after a failure: it takes two or three, and the machine may be busy
-needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
 
 
 def mount_tmpfs(path: Path, settings: str) -> None:
@@ -93,24 +87,28 @@ def run_script(*command: object, timeout: float = 300, cwd: Path = ROOT, **kwarg
 
 def run_here(*command: object) -> subprocess.CompletedProcess:
     """As ``run_script``, but within this process, which has imported already what takes seconds."""
-    words = list(map(str, command))
-    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
-    before = sys.argv, sys.path.copy(), warnings.formatwarning, os._exit
-    folder = Path.cwd()
-    process = os.getpid()
+    words, process, exit_now = list(map(str, command)), os.getpid(), os._exit
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
 
     def leave(code: int) -> None:  # an end without ceremony must not be the end of the tests
         if os.getpid() != process:
-            before[-1](code)
+            exit_now(code)
         raise SystemExit(code)
 
-    os._exit = leave
-    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]), warnings.catch_warnings():
-        os.chdir(ROOT)
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.chdir(ROOT)
+        patch.setattr(os, "_exit", leave)
+        patch.setattr(sys, "argv", words[words[0] == "-m" :])
+        patch.setattr(sys, "path", sys.path.copy())
+        patch.setattr(warnings, "formatwarning", warnings.formatwarning)
         warnings.simplefilter("default")
         warnings.showwarning = lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4]))
         try:
-            sys.argv = words[words[0] == "-m" :]
             if words[0] == "-m":
                 runpy.run_module(words[1], run_name="__main__", alter_sys=True)
             else:
@@ -120,14 +118,11 @@ def run_here(*command: object) -> subprocess.CompletedProcess:
             code = end.code or 0
         except BaseException:
             code = traceback.format_exc()
-        finally:
-            sys.argv, sys.path[:], warnings.formatwarning, os._exit = before
-            os.chdir(folder)
         if isinstance(code, str):
             print(code, file=sys.stderr)
             code = 1
-    out, err = (stream.buffer.getvalue().decode() for stream in streams)
-    return subprocess.CompletedProcess(words, code, out, err)
+    said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    return subprocess.CompletedProcess(words, code, *said)
 
 
 def start_script(*command: object) -> subprocess.Popen:
@@ -136,88 +131,14 @@ def start_script(*command: object) -> subprocess.Popen:
     return subprocess.Popen(words, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
-class Launched:
-    """A program in two processes below torchrun's own agent, all forked from this process.
-
-    They need not import again what takes seconds; else they run as ``torchrun`` runs them. Used as a Popen.
-    """
-
-    def __init__(self, *command: object, setup: Callable[[], None] = lambda: None):
-        """command: the program and its flags. setup: what each process does before the program begins."""
-        words = list(map(str, command))
-        self._streams = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
-        self._process = multiprocessing.get_context("fork").Process(target=self._launch, args=(words, setup))
-        self._process.start()
-        self.pid = self._process.pid
-
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
-
-    def poll(self) -> int | None:
-        return self.returncode
-
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        self._process.join(timeout)
-        if self.poll() is None:
-            raise subprocess.TimeoutExpired("launched program", timeout)
-        for stream in self._streams:
-            stream.seek(0)
-        return tuple(stream.read().decode() for stream in self._streams)
-
-    def _launch(self, words: list[str], setup: Callable[[], None]) -> None:
-        """In the launcher: what ``torchrun --nproc_per_node=2`` does."""
-        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
-        from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-        os.setsid()
-        os.chdir(ROOT)
-        for number, stream in enumerate(self._streams, 1):
-            os.dup2(stream.fileno(), number)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
-        config = LaunchConfig(
-            1, 1, 2, run_id="tests", rdzv_backend="c10d", rdzv_endpoint=f"127.0.0.1:{free_port()}",
-            max_restarts=0, start_method="fork", logs_specs=DefaultLogsSpecs(),
-        )  # fmt: skip
-        try:
-            elastic_launch(config, _run_rank)(words, setup)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-
-
-def _run_rank(words: list[str], setup: Callable[[], None]) -> None:
-    """In a process of a launcher: run a program and end with its exit code; without an error, by returning."""
-    sys.argv = words
-    # The launcher takes a rank for ended when no process holds its pipe any more, and a killed rank's loader workers
-    # live on for seconds. A rank that was started anew, as torchrun's are, has no such pipe to hand down.
-    pipes = list(filter(_is_pipe, range(3, 256)))
-    os.register_at_fork(after_in_child=lambda: [os.close(fd) for fd in pipes if _is_pipe(fd)])
-    setup()
-    try:
-        runpy.run_path(words[0], run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            sys.stdout.flush()
-            os._exit(end.code)
-
-
-def _is_pipe(fd: int) -> bool:
-    try:
-        return stat.S_ISFIFO(os.fstat(fd).st_mode)
-    except OSError:
-        return False
-
-
-def wait_for(path: Path, process: subprocess.Popen | Launched) -> None:
+def wait_for(path: Path, process: subprocess.Popen) -> None:
     """Return when ``path`` exists; fail when the process ends before."""
     while not path.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
 
 
-def end(process: subprocess.Popen | Launched, seconds: float = 240) -> tuple[str, str]:
+def end(process: subprocess.Popen, seconds: float = 240) -> tuple[str, str]:
     """Output of a process that ends by itself; whatever happens, none of its group is left."""
     try:
         return process.communicate(timeout=seconds)
@@ -225,11 +146,6 @@ def end(process: subprocess.Popen | Launched, seconds: float = 240) -> tuple[str
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-
-
-def children_of(pid: int) -> list[int]:
-    """Ids of the processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def free_port() -> int:
@@ -255,6 +171,18 @@ def b64(content: bytes) -> str:
 def torchrun(processes: int = 2) -> list[str]:
     """Words that start a script in several processes, to be given to ``python``."""
     return ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}"]
+
+
+def changed_on_rank_1(program: str, change: str, folder: Path) -> Path:
+    """A script that runs a program, on rank 1 after a line of code."""
+    script = folder / "changed.py"
+    script.write_text(f"""import os, runpy, sys, time
+sys.path.insert(0, os.getcwd())
+if os.environ["RANK"] == "1":
+    {change}
+runpy.run_path("{program}", run_name="__main__")
+""")
+    return script
 
 
 def assert_one_line_error(result: subprocess.CompletedProcess, *words: str) -> None:

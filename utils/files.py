@@ -65,6 +65,15 @@ def make_writable_folder(folder: Path) -> None:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
 
 
+def make_new_folder(path: str) -> Path:
+    """The folder that --output_dir names, made. Raises UserError where it holds something, or is a file."""
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists already and is not an empty folder; choose another --output_dir")
+    make_writable_folder(folder)
+    return folder
+
+
 def _make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():  # the system's words for this, "File exists", would mislead
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

@@ -1,4 +1,4 @@
-"""python -m data.audit names planted faults and duplicates, and what is known of the shared set."""
+"""python -m data.audit names planted faults and duplicates."""
 
 import shutil
 from pathlib import Path
@@ -10,8 +10,6 @@ from data.audit.duplicates import Fingerprints, Pair
 from scripts.audit_data import AuditOptions, duplicates_as_text, main
 from tests.helpers import append_rows, flags_of, make_paper_dolls, scene, write_scenes
 from utils.evaluation.metrics import ConfusionMatrix
-
-NOTHING_BROKEN = Fingerprints([], np.empty(0), np.empty(0), {})
 
 
 @pytest.fixture
@@ -53,23 +51,13 @@ def test_duplicates_across_two_tables_are_named_with_how_far_their_labels_agree(
 
 def test_labels_of_duplicates_are_compared_pooled_over_the_pairs():
     pairs = [Pair(0, 1, 0.99), Pair(2, 3, 0.99)]
-    same, other = ConfusionMatrix(3), ConfusionMatrix(3)
+    same, other, bare = (ConfusionMatrix(3) for _ in range(3))
     same.update(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 1]))
     other.update(np.array([0, 1, 2, 2]), np.array([0, 2, 2, 0]))
-    files = [Path(name) for name in "abcd"]
-    text = duplicates_as_text(pairs, [same, other], NOTHING_BROKEN, files, 4)
+    bare.update(np.zeros(4, int), np.zeros(4, int))
+    files, nothing_broken = [Path(name) for name in "abcd"], Fingerprints([], np.empty(0), np.empty(0), {})
+    text = duplicates_as_text(pairs, [same, other], nothing_broken, files, 4)
     # Upper: 3 of 4 pixels in either, the other class: 1 of 3; clothes: 5 of 6.
     assert "pooled: mean IoU of the clothes 0.542, clothes against rest 0.833" in text
-    bare = ConfusionMatrix(3)
-    bare.update(np.zeros(4, int), np.zeros(4, int))
-    text = duplicates_as_text(pairs[:1], [bare], NOTHING_BROKEN, files[:2], 2)
+    text = duplicates_as_text(pairs[:1], [bare], nothing_broken, files[:2], 2)
     assert "no clothes" in text and "pooled" not in text
-
-
-def test_the_shared_training_set_has_one_photo_without_a_row(ccp_train, monkeypatch, audit):
-    monkeypatch.setattr("scripts.audit_data.read_fingerprints", lambda files: NOTHING_BROKEN)  # reads every photo
-    output = audit(image_folder=ccp_train.image_folder, df_path=ccp_train.df_path)
-    assert "rows: 3874, of which 0 cannot be used" in output
-    assert "photos: 783 in the table, 783 with usable rows" in output
-    assert "photos without any row: 1 (c8921d7c7443ea60abae4f9561d2ca51.jpg)" in output
-    assert "photos without file: 0" in output

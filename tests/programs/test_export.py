@@ -10,7 +10,7 @@ from networks import exporters
 from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.info import CheckpointInfo
-from options.export_options import ExportOptions, TorchScriptOptions
+from options.export_options import ExportOptions
 from tests.helpers import ROOT, random_photos, shared, trained_like
 from utils.errors import UserError
 
@@ -63,10 +63,9 @@ def test_the_target_appears_only_after_the_comparison(tiny_checkpoint, photos, t
 
 
 def test_a_folder_without_photographs_to_compare_on_is_refused(tiny_checkpoint, tmp_path):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/broken.jpg").write_text("no image")
+    (tmp_path / "broken.jpg").write_text("no image")
     with pytest.raises(UserError, match="--photos"):
-        run("--checkpoint_path", tiny_checkpoint, "--output", tmp_path / "b.pth", photos=tmp_path / "photos")
+        run("--checkpoint_path", tiny_checkpoint, "--output", tmp_path / "b.pth", photos=tmp_path)
     assert not (tmp_path / "b.pth").exists()
 
 
@@ -74,7 +73,6 @@ def test_the_included_weights_keep_the_label_maps_of_real_photographs(tmp_path):
     weights, real = ROOT / "trained_checkpoint/cloth_segm_u2netp.pth", shared("data/ccp/val")
     target = tmp_path / "a.pt"
     run("--checkpoint_path", weights, "--output", target, photos=real)
-    assert target.stat().st_size > 4e6
     assert json.loads((tmp_path / "a.json").read_text()) == {
         "input": "image", "output": "logits", "class_names": ["background", "upper", "lower", "full"],
         "height": 288, "width": 288, "mean": 0.5, "std": 0.5,
@@ -90,7 +88,3 @@ def test_what_is_missing_or_there_already_is_one_line(tiny_checkpoint, tmp_path)
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             ExportOptions.parse(["--checkpoint_path", str(tiny_checkpoint), "--output", str(output)])
-
-
-def test_the_published_command_for_torchscript_has_its_own_default_output():
-    assert TorchScriptOptions().output == "deploy/torchscript.pt"

@@ -6,9 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from options.app_options import AppOptions
 from options.base_options import check_limits, option
-from options.evaluate_options import EvaluateOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
@@ -50,12 +48,6 @@ def test_published_training_defaults_stand():
     assert {key: getattr(options, key) for key in published} == published
 
 
-def test_booleans_go_both_ways_and_what_differs_from_the_defaults_is_told():
-    options = TrainOptions.parse(["--batchSize", "4", "--no-continue_train", "--serial_batches", "--lr", "1e-3"])
-    assert (options.batchSize, options.continue_train, options.serial_batches, options.lr) == (4, False, True, 1e-3)
-    assert options.changed().startswith("batchSize=4")
-
-
 @pytest.mark.parametrize("program", [TrainOptions, InferOptions, SetupOptions])
 def test_help_names_every_option_with_its_default(program, capsys):
     with pytest.raises(SystemExit) as end:
@@ -63,72 +55,43 @@ def test_help_names_every_option_with_its_default(program, capsys):
     assert end.value.code == 0
     text = capsys.readouterr().out
     for item in fields(program):
-        if item.name in ("sources", "validation"):  # mappings, in options files alone
-            continue
-        assert f"--{item.name}" in text
-        assert item.metadata["help"].split()[0] in text
+        if item.name not in ("sources", "validation"):  # mappings, in options files alone
+            assert f"--{item.name}" in text
     assert not any(words in text for words in ("(default: False)", str(ROOT), " STR", " INT"))
-
-
-def test_help_has_the_programs_own_groups_first_and_says_what_values_are(capsys):
-    with pytest.raises(SystemExit):
-        InferOptions.parse(["--help"])
-    text = capsys.readouterr().out
-    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings[1:5] == ["folders:", "outputs:", "try-on:", "machine:"] and headings[-1] == "weights and engine:"
-    for shown in ("--result_dir FOLDER", "--background COLOUR", "--checkpoint_path FILE", "--min_area N"):
-        assert shown in text
-    assert text.index("outputs:") < text.index("--crop_margin") < text.index("try-on:") < text.index("--preset")
 
 
 @pytest.mark.parametrize(("limits", "value", "words"), [
     ({"at_least": 1}, 0, "--x 0 is too small, it must be at least 1"),
     ({"at_most": 4}, 4.5, "--x 4.5 is too large, it must be at most 4"),
     ({"below": 1}, 1.0, "--x 1.0 is too large, it must be below 1"), ({}, float("nan"), "--x is not a number"),
-    ({}, float("inf"), "--x inf must be finite"), ({}, -float("inf"), "--x -inf must be finite"),
-    ({"at_least": 0}, [1.0, -1.0], "--x -1.0 is too small"),
+    ({}, -float("inf"), "--x -inf must be finite"), ({"at_least": 0}, [1.0, -1.0], "--x -1.0 is too small"),
 ])  # fmt: skip
 def test_values_out_of_their_limits_are_refused(limits, value, words):
     (item,) = fields(dataclasses.make_dataclass("Limited", [("x", float, option(2.0, **limits))]))
     with pytest.raises(UserError, match=words):
         check_limits(item, value)
-    check_limits(item, 2.0 if limits != {"below": 1} else 0.999)
     check_limits(item, None)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "--lr nan", "--data_root /data", "--val_df_path x.csv", "--close_ups 0.3",
-        "--augment full --close_ups 0.3 --min_crop_area 0.03",
-        "--seed 99999999999999999999", "--batchSize 1 --fine_width 32 --fine_height 32",
-        *(f"--smaller_first {sizes}" for sizes in ["0.5", "a:b", "2:0.5", "0.5:1", "0:0.5", "0.5:nan"]),
-        "--smaller_first 0.5:0.6 0.7:0.6",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("arguments", [
+    "--data_root /data", "--val_df_path x.csv", "--close_ups 0.3", "--class_weights 1 -1",
+    "--augment full --close_ups 0.3 --min_crop_area 0.03", "--batchSize 1 --fine_width 32 --fine_height 32",
+    *(f"--smaller_first {sizes}" for sizes in ["0.5", "a:b", "2:0.5", "0.5:1", "0.5:nan", "0.5:0.6 0.7:0.6"]),
+])  # fmt: skip
 def test_values_that_no_run_can_use_are_refused(arguments):
     with pytest.raises(UserError, match="SCALE:UNTIL" if "smaller_first" in arguments else "--"):
         TrainOptions.parse(arguments.split())
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
-def test_threads_wait_without_a_loop_unless_the_user_wants_it(given, expected):
+def test_threads_wait_without_a_loop():
     """PyTorch reads the variable when it is imported, which is after the options."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     code = (
         "import os, sys; from options.infer_options import InferOptions; InferOptions.from_command_line();"
         "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     )
-    result = run_script("-c", code, env=environment | ({"OMP_WAIT_POLICY": given} if given else {}))
-    assert result.stdout.split() == [expected, "False"], result.stderr
-
-
-@pytest.mark.parametrize("program", [InferOptions, EvaluateOptions, AppOptions])
-def test_the_threads_of_the_network_can_be_set(program):
-    assert program.parse([]).predictor["threads"] is None
-    assert program.parse(["--threads", "3"]).predictor["threads"] == 3
-    with pytest.raises(UserError, match="--threads 0"):
-        program.parse(["--threads", "0"])
+    result = run_script("-c", code, env=environment)
+    assert result.stdout.split() == ["passive", "False"], result.stderr
 
 
 def test_defaults_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatch):
@@ -141,13 +104,12 @@ def test_defaults_of_the_repository_are_found_from_anywhere(tmp_path, monkeypatc
         assert TrainOptions.parse([]).unet_checkpoint == found
 
 
-@pytest.mark.parametrize("flag", ["--local-rank=1", "--local_rank=1"])
-def test_old_launchers_rank_is_taken_where_the_environment_has_none(flag, monkeypatch):
+def test_old_launchers_rank_is_taken_where_the_environment_has_none(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
-    TrainOptions.parse([flag])
+    TrainOptions.parse(["--local-rank=1"])
     assert os.environ["LOCAL_RANK"] == "3"
     monkeypatch.delenv("LOCAL_RANK")
-    TrainOptions.parse([flag])
+    TrainOptions.parse(["--local_rank=1"])
     assert os.environ["LOCAL_RANK"] == "1"
 
 
@@ -157,8 +119,6 @@ def test_loss_weights_default_to_the_published_ones():
     for bad in ([1.0], [0.0, 0.0], [float("nan"), 1.0]):
         with pytest.raises(UserError, match="--class_weights"):
             TrainOptions(class_weights=bad).loss_weights(2)
-    with pytest.raises(UserError, match="--class_weights"):
-        TrainOptions.parse(["--class_weights", "1", "-1"])
 
 
 # Options files
@@ -177,10 +137,8 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    ("no_such: 1", "unknown option no_such"), ("batchSize: many", "--batchSize: invalid int value: 'many'"),
-    *((f"batchSize: {value}", "invalid int value") for value in ("2.0", "true", "null", "[2]")),
-    ("batchSize: 0", "--batchSize 0 is too small"), ("lr: .nan", "--lr is not a number"), ("name: 2024", "in quotes"),
-    ("continue_train: 'yes'", "true or false"), ("optimizer: sgd", "--optimizer: invalid choice: 'sgd'"),
+    ("no_such: 1", "unknown option no_such"), ("batchSize: true", "--batchSize: invalid int value: 'True'"),
+    ("batchSize: null", "invalid int value"), ("name: 2024", "in quotes"), ("continue_train: 'yes'", "true or false"),
     ("class_weights: []", "--class_weights: expected at least one argument"),
     ("sources: 5", "sources is 5; it must be a mapping"),
 ])  # fmt: skip
@@ -191,38 +149,32 @@ def test_mistakes_in_an_options_file_are_one_line_that_names_it(content, words, 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "# nothing\n", "- batchSize", "a: [", "a: !!python/name:os.system x"])
+@pytest.mark.parametrize("content", ["", "- batchSize", "a: [", "a: !!python/name:os.system x"])
 def test_what_is_no_options_file_is_named(content, tmp_path):
     with pytest.raises(UserError, match="recipe.yml (must map option names|is not valid YAML)"):
         parse_file(tmp_path / "recipe.yml", content)
+    with pytest.raises(UserError, match="cannot read the options file "):
+        TrainOptions.parse(["--options", str(tmp_path)])
 
 
 # Resumed runs
 
 
 def test_a_resumed_run_takes_its_options_from_its_folder_and_a_new_one_may_take_its_record(run_dir):
-    options = TrainOptions.parse(["--name", "exp", "--resume"])
+    options = TrainOptions.parse(["--name", "exp", "--resume", "--lr", "1e-2"])  # the same may be said again
     assert (options.lr, options.iter, options.class_weights, options.resume) == (0.01, 50, [1, 2], True)
     new = TrainOptions.parse(["--options", str(run_dir / "training_options.yml"), "--name", "new"])
     assert (new.lr, new.class_weights, new.save_dir, new.logs_dir) == (0.01, [1, 2], "results/new", "logs/new")
 
 
 @pytest.mark.parametrize(("flags", "words"), [
-    (["--lr", "0.02"], "--lr 0.02 contradicts the run in results/exp, which has 0.01"),
-    (["--batchSize", "4"], "--batchSize 4 contradicts"), (["--class_weights", "1", "3"], "--class_weights"),
-    (["--no-continue_train"], "--continue_train False contradicts"),
+    ("--lr 0.02", "--lr 0.02 contradicts the run in results/exp, which has 0.01"),
+    ("--class_weights 1 3", "--class_weights"), ("--no-continue_train", "--continue_train False contradicts"),
 ])  # fmt: skip
 def test_contradictions_are_refused_by_name(flags, words, run_dir):
     with pytest.raises(UserError) as caught:
-        TrainOptions.parse(["--name", "exp", "--resume", *flags])
+        TrainOptions.parse(["--name", "exp", "--resume", *flags.split()])
     assert words in str(caught.value)
-    assert TrainOptions.parse(["--name", "exp", "--resume", "--lr", "1e-2"]).lr == 0.01  # the same is not refused
-
-
-def test_an_options_file_may_ask_to_resume_and_may_not_contradict(run_dir, tmp_path):
-    assert parse_file(tmp_path / "o.yml", "name: exp\nresume: true\n").lr == 0.01
-    with pytest.raises(UserError, match="--lr 0.5 contradicts"):
-        parse_file(tmp_path / "o.yml", "name: exp\nresume: true\nlr: 0.5\n")
 
 
 def test_a_moved_run_is_resumed_where_it_is(run_dir, tmp_path):
@@ -253,26 +205,18 @@ def test_a_run_that_is_not_there_is_begun_and_the_first_process_says_so(tmp_path
 
 
 @pytest.mark.parametrize(("flags", "iterations", "expected"), [
-    ([], 100, None),
-    (["--schedule", "poly"], 200, "learning rate is 0.145 instead of 0.0877, and images are 64x32 as before"),
-    (["--warmup_iter", "100"], 200, "learning rate is 0.122 as before, and images are 64x32 as before"),
-    (["--smaller_first", "0.5:0.5"], 200, "is 0.2 as before, and images are 32x32 instead of 64x32"),
-    (["--schedule", "poly"], 61, "learning rate is 0.00495 instead of 0.0877"),
+    ("", 100, None),
+    ("--schedule poly --smaller_first 0.5:0.5", 200,
+     "--iter 200 instead of 100: from iteration 60 on, learning rate 0.145, images 32x32; "
+     "before, learning rate 0.0877, images 64x32"),
+    ("--schedule poly", 61, "learning rate 0.00495, images 64x32; before, learning rate 0.0877, images 64x32"),
 ])  # fmt: skip
 def test_what_another_number_of_iterations_changes_is_said(flags, iterations, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    common = ["--lr", "0.2", "--fine_width", "64", "--fine_height", "32", *flags]
+    common = ["--lr", "0.2", "--fine_width", "64", "--fine_height", "32", *flags.split()]
     TrainOptions.parse([*common, "--iter", "100"]).save(tmp_path / "record.yml")
     said = TrainOptions.parse([*common, "--iter", str(iterations)]).change_of_schedule(tmp_path / "record.yml", 60)
     assert said is None if expected is None else expected in said
-    assert said is None or said.startswith(f"--iter {iterations} instead of 100: from iteration 60 on, ")
-
-
-def test_what_is_missing_is_one_line(run_dir):
-    (run_dir / "training_options.yml").unlink()
-    for flags in ("--options none.yml", "--options .", "--resume --name exp"):
-        with pytest.raises(UserError, match="cannot read the options file "):
-            TrainOptions.parse(flags.split())
 
 
 def test_records_of_earlier_versions_are_accepted(tmp_path, monkeypatch):

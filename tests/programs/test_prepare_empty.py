@@ -23,11 +23,9 @@ def test_patterns_depend_on_the_seed_alone_and_are_read_as_photos_without_clothe
 
 
 @pytest.mark.parametrize("draw", PATTERNS, ids=lambda draw: draw.__name__)
-@pytest.mark.parametrize("size", [(40, 90), (120, 64)])
-def test_a_pattern_fills_its_size_and_shows_more_than_one_colour(draw, size):
-    pixels = draw(size, np.random.default_rng(3))
-    assert pixels.shape[:2] == size and pixels.shape[2] in (1, 3)
-    assert pixels.std((0, 1)).max() > 1
+def test_a_pattern_fills_its_size_and_shows_more_than_one_colour(draw):
+    pixels = draw((40, 90), np.random.default_rng(3))
+    assert pixels.shape[:2] == (40, 90) and pixels.std((0, 1)).max() > 1
 
 
 def test_pictures_are_made_small_and_taken_once(tmp_path, capsys):

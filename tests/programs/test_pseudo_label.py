@@ -1,7 +1,6 @@
 """scripts/pseudo_label.py: what a network is sure of becomes a label table."""
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from data.classes import CLOTHES
@@ -9,19 +8,13 @@ from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.imaterialist import COLUMNS
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
-from scripts.pseudo_label import PseudoLabelOptions, confident_labels, table_rows
-from utils.errors import UserError
+from scripts.pseudo_label import confident_labels, table_rows
 from utils.files import write_csv
 
 PROBABILITY = np.array(  # of 5 pixels in a row: background, upper, lower, full
     [[0.9, 0.1, 0.1, 0.44, 0.05], [0.1, 0.8, 0.2, 0.31, 0.05], [0, 0.1, 0.2, 0.05, 0.05], [0, 0, 0.5, 0.2, 0.85]],
     np.float32,
 )[:, None]
-
-
-def test_tags_without_their_map_are_refused():
-    with pytest.raises(UserError, match="belong together"):
-        PseudoLabelOptions(image_folder="a", output="b", tags="c").resolve()
 
 
 def test_a_network_labels_where_it_is_sure():

