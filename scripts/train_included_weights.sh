@@ -6,11 +6,14 @@
 # scripts/render_people, the saliency weights u2netp.onnx, and pictures without people in wallpapers, if there are any;
 # docs/train.md says where all that comes from. The tables are written there. results/, logs/ and cloth_segm_u2netp.pth
 # are written where this is run. Run it again to continue after an interruption: each step is done once.
+# PROCESSES=N trains in N processes: one for each GPU, or on a CPU.
 set -euo pipefail
 repository=$(dirname "$0")/..
 data=${1:-.}
 more=("${@:2}")
 name=included_weights
+train=(python "$repository/train.py")
+if [ "${PROCESSES:-1}" -gt 1 ]; then train=(torchrun --nproc_per_node "$PROCESSES" "$repository/train.py"); fi
 
 prepare() { # SCRIPT FOLDER [option ...]: a folder of tables or pictures, which gets its name when it is whole
     if [ -d "$data/$2" ]; then return; fi
@@ -39,9 +42,9 @@ if [ ! -f "$data/ccp/tagged_labels.csv" ]; then
 fi
 
 if [ -f "results/$name/latest.pth" ]; then
-    python "$repository/train.py" --name "$name" --resume "${more[@]}"
+    "${train[@]}" --name "$name" --resume "${more[@]}"
 else
-    python "$repository/train.py" --options "$repository/recipes/$name.yml" --data_root "$data" \
+    "${train[@]}" --options "$repository/recipes/$name.yml" --data_root "$data" \
         --unet_checkpoint "$data/u2netp.onnx" "${more[@]}"
 fi
 if [ ! -f cloth_segm_u2netp.pth ]; then
