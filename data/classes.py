@@ -64,15 +64,10 @@ def folded(name: str) -> str:
     return "".join(re.sub(r"(?<=ss)es$|(?<!s)s$", "", word) or word for word in words)
 
 
-def _imaterialist_names() -> dict[str, int]:
-    """Category id by folded name, and by each of the words that commas separate in it."""
-    names = {}
-    for number, name in enumerate(IMATERIALIST_CATEGORIES):
-        names |= {folded(part): number for part in [name, *name.split(",")]}
-    return names
-
-
-_BY_NAME = _imaterialist_names()
+# Category id by folded name, and by each of the words that commas separate in it.
+_BY_NAME = {
+    folded(part): number for number, name in enumerate(IMATERIALIST_CATEGORIES) for part in [name, *name.split(",")]
+}
 
 
 def imaterialist_category(name: str) -> int | None:

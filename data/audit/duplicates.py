@@ -52,19 +52,16 @@ def read_fingerprints(files: list[Path]) -> Fingerprints:
     result = Fingerprints(
         [], np.zeros((len(files), THUMBNAIL, THUMBNAIL, 3), np.uint8), np.zeros((len(files), HASH_BYTES), np.uint8), {}
     )
-    with (
-        ThreadPoolExecutor(cores()) as pool,
-        tqdm(total=len(files), desc="reading photos", leave=False) as progress,
-    ):
-        for row, (_, reading) in enumerate(prefetch(pool, _digest_and_thumbnail, files, 4 * cores())):
-            digest, thumbnail, fault = reading.result()
+    with ThreadPoolExecutor(cores()) as pool:
+        reading = prefetch(pool, _digest_and_thumbnail, files, 4 * cores())
+        for row, (_, future) in enumerate(tqdm(reading, "reading photos", len(files), leave=False)):
+            digest, thumbnail, fault = future.result()
             result.content.append(digest)
             if fault:
                 result.broken[row] = fault
             else:
                 result.thumbnails[row] = thumbnail
                 result.hashes[row] = difference_hash(thumbnail)
-            progress.update()
     return result
 
 

@@ -43,24 +43,19 @@ KNOWN_NAMES = {
 }
 
 
-def _known_classes() -> dict[str, int]:
-    """Value among the default classes by folded name; 0 for what is known to be none of them."""
-    value_of = {
-        folded(name): CLOTHES.names.index(class_name)
-        for class_name, names in KNOWN_NAMES.items()
-        for name in names.split(",")
-    }
-    for number, name in enumerate(IMATERIALIST_CATEGORIES):
-        value_of |= {folded(part): CLOTHES.by_category[number] for part in [name, *name.split(",")]}
-    return value_of | {folded(name): value for value, name in enumerate(CLOTHES.names)}
-
-
-_CLASS_OF_NAME = _known_classes()
+# Value among the default classes by folded name; 0 for what is known to be none of them.
+CLASS_OF_NAME = {
+    folded(name): value
+    for value, class_name in enumerate(CLOTHES.names)
+    for name in [class_name, *KNOWN_NAMES[class_name].split(",")]
+}
 
 
 def class_of_name(name: str) -> int | None:
     """Value that a category's name has among the default classes: 0 for what is known to be none; None if unknown."""
-    return _CLASS_OF_NAME.get(folded(re.sub(r"^(left|right)[\W_]+", "", name.strip(), flags=re.IGNORECASE)))
+    name = re.sub(r"^(left|right)[\W_]+", "", name.strip(), flags=re.IGNORECASE)
+    number = imaterialist_category(name)
+    return CLASS_OF_NAME.get(folded(name)) if number is None else CLOTHES.by_category[number]
 
 
 @dataclass

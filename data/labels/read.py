@@ -24,15 +24,13 @@ def read_labels(
 
     None: no photo in the folder shows clothes. See LabelTable.collect. Raises UserError.
     """
+    source = f"{df_path} with photos in {image_folder}"
     if df_path is None:
         reader, source = PhotosWithoutClothes(image_folder), image_folder
+    elif Path(df_path).is_dir():
+        reader = LabelMaps(df_path, image_folder, classes)
+    elif Path(df_path).name.lower().endswith((".json", ".json.gz")):
+        reader = CocoFile(df_path, image_folder, classes)
     else:
-        reader = _format_of(Path(df_path))(df_path, image_folder, classes)
-        source = f"{df_path} with photos in {image_folder}"
+        reader = ImaterialistTable(df_path, image_folder, classes)
     return LabelTable.collect(reader, source, max_photos, progress, on_row)
-
-
-def _format_of(path: Path) -> type[CocoFile | ImaterialistTable | LabelMaps]:
-    if path.is_dir():
-        return LabelMaps
-    return CocoFile if path.name.lower().endswith((".json", ".json.gz")) else ImaterialistTable

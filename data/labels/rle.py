@@ -58,20 +58,8 @@ def rasterise(runs: np.ndarray, height: int, width: int, size: tuple[int, int]) 
     return mask.reshape(len(columns), h)[column_of].T
 
 
-def runs_of_mask(mask: np.ndarray) -> np.ndarray:
-    """Runs of an H x W bool mask, R x 2 int64 [begin, end), zero-based, column-major positions."""
-    flat = mask.T.reshape(-1)
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    before = [0] if flat[:1].any() else []
-    behind = [flat.size] if flat[-1:].any() else []
-    return np.concatenate((before, edges, behind)).astype(np.int64).reshape(-1, 2)
-
-
-def encode_runs(runs: np.ndarray) -> str:
-    """Run-length text of runs as runs_of_mask gives them; no runs are the empty text."""
-    return " ".join(map(str, np.stack((runs[:, 0] + 1, runs[:, 1] - runs[:, 0]), 1).reshape(-1).tolist()))
-
-
 def encode_rle(mask: np.ndarray) -> str:
     """Run-length text of an H x W bool mask; the empty mask is the empty text."""
-    return encode_runs(runs_of_mask(mask))
+    flat = np.pad(mask.T.ravel(), 1)
+    begin, end = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2).T
+    return " ".join(map(str, np.stack((begin + 1, end - begin), 1).ravel().tolist()))

@@ -139,9 +139,9 @@ class LabelTable:
     row_offsets: P + 1 int64, photo p owns rows row_offsets[p] to row_offsets[p + 1]. class_of_row: R uint8, a class,
     SOME_CLOTHES or UNKNOWN; background rows are left out. run_offsets: R + 1 int64 into runs. runs: N x 2 int32, see
     parse_rle. skipped: rows that could not be used. photo_sizes: P x 2 int32 (height, width) of the photo as it is
-    opened, another scale of ``sizes``; default: the same. upright: P bool, whether its EXIF rotation is applied then;
-    default: never. uncertain: how many photos have a rotation that the size does not decide. categories: (name,
-    class) by the file's own category number. notes: what else the user should know of how the file was read.
+    opened, another scale of ``sizes``. upright: P bool, whether its EXIF rotation is applied then. uncertain: how many
+    photos have a rotation that the size does not decide. categories: (name, class) by the file's own category number.
+    notes: what else the user should know of how the file was read.
     """
 
     files: list[Path]
@@ -151,35 +151,31 @@ class LabelTable:
     run_offsets: Tensor
     runs: Tensor
     skipped: SkippedRows
-    photo_sizes: Tensor | None = None
-    upright: Tensor | None = None
+    photo_sizes: Tensor
+    upright: Tensor
     uncertain: int = 0
     categories: dict[int, tuple[str, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self):
-        if self.photo_sizes is None:
-            self.photo_sizes = self.sizes
-        if self.upright is None:
-            self.upright = torch.zeros(len(self.files), dtype=torch.bool)
 
     @classmethod
     def pack(
         cls, photos: Iterable[tuple[Path, tuple[int, int], list[Mask]]], skipped: SkippedRows | None = None, **more
     ) -> "LabelTable":
         """Table of (path, (height, width) that the runs count, masks) of each photo. more: the fields behind
-        ``skipped``."""
+        ``skipped``; without them photos are opened as they are stored, at the size that the runs count.
+        """
         photos = list(photos)
+        sizes = _pairs(size for _, size, _ in photos)
         masks = [mask for _, _, masks_of_photo in photos for mask in masks_of_photo]
         return cls(
             files=[path for path, _, _ in photos],
-            sizes=_pairs(size for _, size, _ in photos),
+            sizes=sizes,
             row_offsets=_offsets(len(masks_of_photo) for _, _, masks_of_photo in photos),
             class_of_row=torch.tensor([value for value, _ in masks], dtype=torch.uint8),
             run_offsets=_offsets(len(runs) for _, runs in masks),
             runs=torch.from_numpy(np.concatenate([runs for _, runs in masks] or [np.empty((0, 2), np.int32)])),
             skipped=skipped or SkippedRows(),
-            **more,
+            **{"photo_sizes": sizes, "upright": torch.zeros(len(photos), dtype=torch.bool)} | more,
         )
 
     @classmethod
@@ -258,17 +254,12 @@ class LabelTable:
             )
         return lines
 
-    def masks(self, photo: int) -> Iterator[Mask]:
-        """(class, runs) of each row of a photo."""
-        for row in range(int(self.row_offsets[photo]), int(self.row_offsets[photo + 1])):
-            begin, end = self.run_offsets[row : row + 2].tolist()
-            yield int(self.class_of_row[row]), self.runs[begin:end].numpy()
-
     def class_masks(self, photo: int) -> list[Mask]:
         """(class, runs of all its rows) of each class on a photo, in order of precedence."""
         runs_of_class: dict[int, list[np.ndarray]] = {}
-        for value, runs in self.masks(photo):
-            runs_of_class.setdefault(value, []).append(runs)
+        for row in range(*self.row_offsets[photo : photo + 2].tolist()):
+            begin, end = self.run_offsets[row : row + 2].tolist()
+            runs_of_class.setdefault(int(self.class_of_row[row]), []).append(self.runs[begin:end].numpy())
         return [(value, np.concatenate(runs_of_class[value])) for value in sorted(runs_of_class)]
 
     def label_map(self, photo: int, size: tuple[int, int] | None = None) -> np.ndarray:

@@ -3,6 +3,7 @@
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -72,30 +73,42 @@ def open_photo(
     palette and CMYK become RGB; transparency is laid over white. Metadata that cannot be read is ignored.
     Raises PhotoError; MemoryError passes, as it is not the photo's fault.
     """
-    try:
+    fault = ""
+    for version in _versions(source):
         try:
-            return _decode(source, min_size, upright, max_megapixels)
-        except (PhotoError, FileNotFoundError, MemoryError):
+            return _decode(version, min_size, upright, max_megapixels)
+        except (PhotoError, MemoryError):
             raise
-        except Exception:
-            for bare in without_metadata(_content(source)):
-                try:
-                    return _decode(io.BytesIO(bare), min_size, upright, max_megapixels)
-                except (PhotoError, MemoryError):
-                    raise
-                except Exception:  # then it is not the metadata: the first error is the one to tell
-                    continue
-            raise
-    except (PhotoError, MemoryError):
+        except Exception as error:  # Pillow's decoders raise what they like on broken files
+            fault = fault or reason(error)  # the first, where it is not only the metadata
+    raise PhotoError(fault)
+
+
+def _versions(source: str | Path | BinaryIO) -> Iterator[str | Path | BinaryIO]:
+    """A photo as it is, then without metadata."""
+    yield source
+    try:
+        if isinstance(source, str | Path):
+            content = Path(source).read_bytes()
+        else:
+            source.seek(0)
+            content = source.read()
+    except MemoryError:
         raise
-    except FileNotFoundError:
-        raise PhotoError("no such file") from None
-    except Image.UnidentifiedImageError:
-        raise PhotoError("not an image in a format that Pillow reads") from None
-    except OSError as error:
-        raise PhotoError(f"cannot be read: {error.strerror}" if error.strerror else _broken(error)) from None
-    except Exception as error:  # Pillow's decoders raise what they like on broken files
-        raise PhotoError(_broken(error)) from None
+    except Exception:  # such as a file that is missing; then the first fault tells
+        return
+    yield from map(io.BytesIO, without_metadata(content))
+
+
+def reason(error: Exception) -> str:
+    """Why a photo cannot be used, by what Pillow raised."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image in a format that Pillow reads"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"broken image ({one_line(error)})"
 
 
 def orientation(photo: Image.Image) -> int:
@@ -106,17 +119,6 @@ def orientation(photo: Image.Image) -> int:
     except Exception:  # as with decoders
         return 1
     return value if value in TURNS else 1
-
-
-def _broken(error: Exception) -> str:
-    return f"broken image ({one_line(error)})"
-
-
-def _content(source: str | Path | BinaryIO) -> bytes:
-    if isinstance(source, str | Path):
-        return Path(source).read_bytes()
-    source.seek(0)
-    return source.read()
 
 
 def _decode(

@@ -7,8 +7,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from data.photos.open import PhotoError, open_photo, orientation, to_rgb
-from utils.errors import one_line
+from data.photos.open import PhotoError, open_photo, orientation, reason, to_rgb
 
 Photo = Image.Image | np.ndarray | str | os.PathLike | bytes | BinaryIO
 TAKES = "give a path, the bytes of a file, a binary file, a PIL image, or a uint8 array of H x W x 3 or H x W"
@@ -56,7 +55,7 @@ def _from_image(image: Image.Image, upright: bool) -> Image.Image:
     except (PhotoError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise what they like on broken files
-        raise PhotoError(f"broken image ({one_line(error)})") from None
+        raise PhotoError(reason(error)) from None
 
 
 def _described(source: object) -> str:

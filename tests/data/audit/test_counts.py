@@ -1,8 +1,5 @@
 """Rows, categories, classes and overlaps are counted."""
 
-import csv
-from collections import Counter
-
 import numpy as np
 
 from data.audit.counts import RowCounts, count_classes, covered
@@ -10,19 +7,19 @@ from data.classes import CLOTHES
 from data.label_values import UNKNOWN
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
-from tests.helpers import append_rows, make_paper_dolls, scene, write_scenes
+from tests.helpers import append_rows, scene, write_scenes
 
 
-def test_rows_and_photos_are_counted_by_category(tmp_path):
-    image_folder, df_path = make_paper_dolls(tmp_path, photos=5)
-    with df_path.open() as file:
-        truth = Counter(int(row["ClassId"]) for row in csv.DictReader(file))
-    (shoe,) = (row for row in csv.reader(df_path.open()) if row[0] == "doll000.jpg" and row[4] == "23")
-    append_rows(df_path, shoe)
-    counts = RowCounts()
-    read_labels(str(df_path), str(image_folder), CLOTHES, on_row=counts.add)
-    assert counts.photos_of_category == truth
-    assert counts.of_category == truth + Counter({23: 1})
+def test_rows_and_photos_are_counted_by_category_and_rows_without_clothes_are_no_faults(tmp_path):
+    image_folder, df_path = write_scenes(tmp_path, {"0.png": scene(0, 30, 20), "1.png": scene(1, 30, 20)})
+    scene(2, 30, 20).save(image_folder / "bare.png")
+    again = df_path.read_text().splitlines()[1].split(",")
+    append_rows(df_path, again, ("bare.png", "", "", "", ""), ("gone.png", "1 2", 30, 20, 0))
+    rows = RowCounts()
+    table = read_labels(str(df_path), str(image_folder), CLOTHES, on_row=rows.add)
+    assert (rows.rows, rows.of_category, rows.photos_of_category) == (5, {0: 3}, {0: 2})
+    assert (rows.bad.count, rows.without_file) == ({"missing photo": 1}, [image_folder / "gone.png"])
+    assert count_classes(table, 4).without_clothes == 1
 
 
 def test_overlaps_between_classes_are_counted_in_pixels_and_photos(tmp_path):
@@ -46,13 +43,3 @@ def test_pixels_under_several_runs_count_once():
     runs = np.array([[50, 60], [0, 10], [5, 20], [6, 8], [9, 12], [20, 25], [50, 60]])
     assert covered(runs) == 35
     assert covered(runs[:0]) == 0
-
-
-def test_rows_that_say_that_a_photo_has_no_clothes_are_not_faults(tmp_path):
-    image_folder, df_path = write_scenes(tmp_path, {"0.png": scene(0, 30, 20), "1.png": scene(1, 30, 20)})
-    scene(2, 30, 20).save(image_folder / "bare.png")
-    append_rows(df_path, ("bare.png", "", "", "", ""))
-    rows = RowCounts()
-    table = read_labels(str(df_path), str(image_folder), CLOTHES, on_row=rows.add)
-    assert (rows.rows, rows.bad.count, len(rows.photos), sum(rows.of_category.values())) == (3, {}, 3, 2)
-    assert count_classes(table, 4).without_clothes == 1

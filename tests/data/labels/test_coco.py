@@ -9,19 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data.classes import CLOTHES, ClassTable, load_class_table
+from data.classes import CLOTHES, ClassTable
 from data.labels.table import LabelTable
-from tests.data.labels.drawn import (
-    BOX,
-    HEIGHT,
-    WIDTH,
-    assert_in_register,
-    assert_usable,
-    photo_of,
-    read,
-    save_photo,
-    save_turned,
-)
+from tests.data.labels.drawn import BOX, HEIGHT, WIDTH, assert_usable, photo_of, read, save_photo
 from tests.data.labels.test_coco_masks import JSON, RLE, SEGMENTATION, fuzz
 from utils.errors import UserError
 
@@ -81,25 +71,19 @@ def test_images_without_annotations_have_no_clothes_and_are_counted(folder):
     assert "1 photos have no annotations and are taken as without clothes" in table.lines()
 
 
-def test_resized_and_turned_photos_fit(tmp_path):
-    save_turned(tmp_path / "upright.jpg", BOX, 6)
-    photo_of(BOX).resize((60, 80)).save(tmp_path / "large.jpg", quality=95)
-    save_photo(tmp_path / "sizeless.jpg")
-    images = [
-        IMAGE | {"id": 0, "file_name": "upright.jpg"},
-        {"id": 1, "file_name": r"images\large.JPG", "height": float(HEIGHT), "width": float(WIDTH)},
-        {"id": 2, "file_name": "../../upload/1/sizeless.jpg"},
-    ]
-    table = read_coco(coco(*({"image_id": i} for i in range(3)), images=images), tmp_path)
-    assert len(table) == 3
-    assert_in_register(table)
+@pytest.mark.parametrize(
+    "stated", [{}, {"height": None, "width": None}, {"height": str(HEIGHT), "width": float(WIDTH)}]
+)
+def test_sizes_may_be_text_or_missing(stated, folder):
+    image = {"id": 7, "file_name": r"..\..\upload\1\a.JPG", **stated}
+    assert np.array_equal(read_coco(coco({}, images=[image]), folder).label_map(0), BOX)
 
 
 @pytest.mark.parametrize(("ids", "wanted"), [
     ((1, 2), ("1", 2.0)), (("1", "2"), (1, "2 ")), ((1.0, "2.0"), ("1", 2)), (("0001", 2), (1, "02")),
-    (("A-1", "b"), ("a-1", "B ")), ((1, 2), ("a.jpg", "sub/b.JPG")),  # names in place of ids
-    ((1, 2), ("a", r"sub\b")), (("a.jpg", "b.jpg"), ("a", "x/b.jpg")), ((None, None), ("a.jpg", "b.jpg")),
-    ((10**17 + 1, 10**17 + 2), (str(10**17 + 1), 10**17 + 2)),
+    (("A-1", "b"), ("a-1", "B ")), ((10**17 + 1, 10**17 + 2), (str(10**17 + 1), 10**17 + 2)),
+    ((1, 2), ("a.jpg", "sub/b.JPG")), ((1, 2), ("a", r"sub\b")), ((None, None), ("a.jpg", "b.jpg")),  # names as ids
+    (("a.jpg", "b.jpg"), ("a", "x/b.jpg")),
 ])  # fmt: skip
 def test_ids_are_compared_in_every_spelling(ids, wanted, folder):
     save_photo(folder / "sub/b.jpg")
@@ -120,65 +104,80 @@ def test_numbers_in_place_of_file_names_are_ids_only_where_no_other_ids_are(fold
     assert len(read_coco(coco({"image_id": 1}, {"image_id": 139}, images=images), folder)) == 1
 
 
-@pytest.mark.parametrize("stray", [3, "c.jpg", "", None, [1], {"id": 1}, 1.5, True])
+@pytest.mark.parametrize("stray", [3, "4", "c.jpg", "", None, [1], 1.5, True])
 def test_where_annotations_have_no_image_a_photo_without_any_is_left_out(stray, folder):
-    for name in "bc":
-        save_photo(folder / f"{name}.png")
-    images = [IMAGE | {"id": 0}, IMAGE | {"id": 1.5e300, "file_name": "b.png"}]
+    save_photo(folder / "4.png")
+    images = [IMAGE | {"id": 0}, IMAGE | {"id": 1, "file_name": "4.png"}]
     table = read_coco(coco({"image_id": 0}, {"image_id": stray}, {"image_id": stray}, images=images), folder)
     assert [path.name for path in table.files] == ["a.jpg"]
-    assert list(table.skipped.count.values()) == [1, 2]
-    assert "photo without annotations, which may be among those without an image" in table.skipped.count
-    with pytest.raises(UserError, match="nothing usable.*2 annotation.*annotation without an image in the file"):
-        read_coco(coco({"image_id": stray}, {"image_id": stray}, images=images), folder)
+    assert table.skipped.count == {
+        "photo without annotations, which may be among those without an image": 1,
+        "annotation without an image in the file": 2,
+    }
 
 
-def test_gzipped_files_are_read(folder):
+def test_gzipped_files_are_read_and_no_further_than_the_limit(folder, monkeypatch):
     (folder / "labels.json.gz").write_bytes(gzip.compress(json.dumps(coco({})).encode()))
     assert np.array_equal(read(folder / "labels.json.gz", folder).label_map(0), BOX)
     (folder / "labels.json.gz").write_bytes(gzip.compress(b"{}")[:12])
     with pytest.raises(UserError, match="cannot unpack"):
         read(folder / "labels.json.gz", folder)
+    monkeypatch.setattr("data.labels.coco.LARGEST_FILE", 100_000)
+    monkeypatch.setattr("data.labels.coco.CHUNK", 1000)
+    (folder / "labels.json.gz").write_bytes(gzip.compress(b" " * 1_000_000)[:-8])  # its end cannot be unpacked
+    with pytest.raises(UserError, match="is larger than 0.0001 GB; split it"):
+        read(folder / "labels.json.gz", folder)
 
 
-@pytest.mark.parametrize("sizes", [{"height": 400, "width": "300"}, {"height": 4000.0, "width": 3000}, {"width": None}])
-def test_coordinates_in_percent_are_refused(sizes, folder):
+def test_coordinates_in_percent_are_refused(folder):
     photo_of(np.zeros((400, 300), bool)).save(folder / "a.jpg")
-    content = coco({"segmentation": [[20, 20, 100.4, 20, 99.5, 40]]}, {}, images=[IMAGE | sizes])
+    content = coco({"segmentation": [[20, 20, 100.4, 20, 99.5, 40]]}, {}, images=[{"id": 7, "file_name": "a.jpg"}])
     with pytest.raises(UserError, match="no coordinate in .* is over 100: they look like percent"):
         read_coco(content, folder)
     content["annotations"].append(content["annotations"][0] | {"segmentation": [[20, 20, 299, 20, 299, 40]]})
     assert len(read_coco(content, folder).class_of_row) == 2
 
 
-def test_categories_go_by_names_whatever_their_ids_and_class_maps_take_both(folder):
-    def values_of(categories: list, classes: ClassTable) -> dict[str, int]:
-        content = coco({"category_id": categories[0]["id"]}, categories=categories)
-        return dict(read_coco(content, folder, classes).categories.values())
+# Categories
 
-    names = ("shoe", "shirt, blouse", "Pants", "T-Shirt", "dress", "person")
-    for first in (0, 1, 40):
-        assert list(values_of(named(*names, first=first), CLOTHES).items()) == list(
-            zip(names, (0, 1, 2, 1, 3, 0), strict=True)
-        )
-    nameless = [{"id": i} for i in (0, 6, 10, 23)]
-    table = read_coco(coco({"category_id": 6}, categories=nameless), folder)
+
+@pytest.mark.parametrize("first", [0, 1, 40])
+def test_categories_go_by_names_whatever_their_ids(first, folder):
+    expected = {"shoe": 0, "shirt, blouse": 1, "Pants": 2, "T-Shirt": 1, "dress": 3, "person": 0}
+    table = read_coco(coco({"category_id": first + 1}, categories=named(*expected, first=first)), folder)
+    assert dict(table.categories.values()) == expected
+
+
+def test_categories_without_names_have_iMaterialists_ids(folder):
+    table = read_coco(coco({"category_id": 6}, categories=[{"id": i} for i in (0, 6, 10, 23)]), folder)
     assert np.array_equal(table.label_map(0), BOX * 2)
     assert "have no names: their ids are taken as iMaterialist's" in table.lines()[0]
-    by_word = [{"id": "upper body"}, {"id": "footwear"}]
-    assert np.array_equal(read_coco(coco({"category_id": "Upper-Body"}, categories=by_word), folder).label_map(0), BOX)
-    (folder / "map.yml").write_text("dirndl: [dirndl dress, 12]\nshoes: [SHOE_left]\nbackground: [hat]")
+
+
+def test_ids_of_categories_may_be_words_and_names_stand_for_ids(folder):
+    categories = [{"id": "upper body"}, {"id": "x7", "name": "skirt"}, {"id": 5, "name": "dress"}]
+    annotations = [{"category_id": each} for each in ("Upper-Body", "x7", "Dresses", "5")]
+    table = read_coco(coco(*annotations, categories=categories), folder)
+    assert (table.skipped.count, table.class_of_row.tolist()) == ({}, [1, 2, 3, 3])
+
+
+def test_a_class_map_takes_ids_and_names(folder):
+    classes = ClassTable(("dirndl", "shoes"), (("dirndl dress", 12), ("SHOE_left",)), ("hat",))
     categories = [*named("Dirndl-Dress", "shoe left", "apron", first=10), *named("cap", first=3)]
-    classes = load_class_table(str(folder / "map.yml"))
-    assert values_of(categories, classes) == {"Dirndl-Dress": 1, "shoe left": 2, "apron": 1, "cap": 0}
+    table = read_coco(coco({"category_id": 10}, categories=categories), folder, classes)
+    assert dict(table.categories.values()) == {"Dirndl-Dress": 1, "shoe left": 2, "apron": 1, "cap": 0}
+
+
+def test_masks_of_an_unknown_name_are_refused_before_any_photo_is_looked_for(folder):
     content = coco({}, {"category_id": 2}, {"category_id": 2}, categories=named("upper", "frock", "sari", first=1))
+    content["images"] = [{"id": 7, "file_name": "none.jpg"}]
     with pytest.raises(UserError, match=r"unknown categories: frock \(2 masks\); give a class map"):
         read_coco(content, folder)
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    *((content, "not valid JSON") for content in (b"", b"{" * 10, b"[" * 100_000, b"9" * 10_000)),
-    *((content, "not a COCO file") for content in (b"[]", b'{"shapes": []}', b'{"images": {}, "annotations": []}')),
+    (b"", "not valid JSON"), (b"[" * 100_000, "not valid JSON"), (b"[]", "not a COCO file"),
+    (b'{"images": {}, "annotations": []}', "not a COCO file"),
     *((coco(categories=categories), "each of its categories needs an id")
       for categories in (["upper"], [{"id": [1], "name": "upper"}], {"1": "upper"})),
     (coco(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "two categories with the id 1"),
@@ -207,10 +206,9 @@ FILE = st.fixed_dictionaries(
 @fuzz
 @given(st.one_of(JSON, FILE, st.binary(max_size=100)))
 @example(b"\xff\xfe")
-def test_any_file_is_used_or_refused_in_one_line(one_photo, content):
+def test_any_file_is_used_or_refused(one_photo, content):
     try:
         table = read_coco(content, one_photo)
-    except UserError as error:
-        assert "\n" not in str(error)
-    else:
-        assert_usable(table)
+    except UserError:  # names in it may hold line ends, which are escaped when it is shown
+        return
+    assert_usable(table)

@@ -36,11 +36,12 @@ COMPRESSED = library.encode(np.asfortranarray(BOX))["counts"].decode()
 
 @pytest.mark.parametrize("segmentation", [
     [RECTANGLE], RECTANGLE, [RECTANGLE, [1, 1, 2, 2]], [RECTANGLE, [7, 6, 9, 6, 9, 9]], [list(map(str, RECTANGLE))],
-    [list(map(float, RECTANGLE))], [PAIRS], PAIRS, [[PAIRS]], [[{"x": x, "y": str(y)} for x, y in PAIRS]],
-    json.dumps([RECTANGLE]), RLE, RLE | {"counts": COMPRESSED}, RLE | {"counts": f"b'{COMPRESSED}'"},
-    RLE | {"counts": list(map(float, RLE["counts"]))}, RLE | {"counts": list(map(str, RLE["counts"]))},
+    [PAIRS], PAIRS, [[PAIRS]], [[{"x": x, "y": str(y)} for x, y in PAIRS]],
+    json.dumps([RECTANGLE]), json.dumps(RLE), RLE, RLE | {"counts": COMPRESSED},
+    RLE | {"counts": f"b'{COMPRESSED}'"}, RLE | {"counts": list(map(float, RLE["counts"]))},
+    RLE | {"counts": [f"{count:e}" for count in RLE["counts"]]},
     RLE | {"counts": " ".join(map(str, RLE["counts"]))}, RLE | {"counts": str(RLE["counts"])},
-    RLE | {"size": [float(HEIGHT), str(WIDTH)]}, {"counts": RLE["counts"]}, [RLE], HALVES, json.dumps(RLE),
+    RLE | {"size": [float(HEIGHT), str(WIDTH)]}, {"counts": RLE["counts"]}, [RLE], HALVES,
 ])  # fmt: skip
 def test_run_lengths_and_polygons_are_read_in_every_spelling(segmentation):
     assert np.array_equal(drawn(segmentation), BOX)
@@ -54,8 +55,8 @@ BAD = {
     "far outside": [[[6, 5, 20, 5, value, 25]] for value in (math.nan, math.inf, 1e9)],  # would hang or crash it
     "not a list of numbers": [[[6, 5, 20, 5, 10**400, 25]], [["6", "5", "x", "5", "20", "25"]],
                               [[[[[[[6, 5], [20, 5], [20, 25]]]]]]]],
-    "fewer than three points": [[[6, 5, 20, 25]], [[]]], "far outside|not a list|odd count": [[None]],
-    "odd count": [[[6, 5, 20, 5, 20, 25, 6]]], "outline": [[0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000],
+    "fewer than three points": [[[6, 5, 20, 25]], [[]]], "odd count": [[[6, 5, 20, 5, 20, 25, 6]]],
+    "outline": [[0, 0, WIDTH, HEIGHT, 0, HEIGHT] * 20_000],
     "shares of the image": [[[0.1, 0.1, 0.5, 0.1, 0.5, 0.9]], [[0, 0, 1.01, 0, 1.01, 1, -0.01, 1]]],
     "mostly outside": [[[31, 5, 40, 5, 40, 25, 31, 25]], [[10, -30, 20, -30, 20, 5]]],
     "without a segmentation": [None, [], {}], "neither polygons nor run-lengths": ["mask.png"],

@@ -46,21 +46,24 @@ def test_maps_are_read_in_the_colours_of_labelmap(picture, below, export, tmp_pa
     assert_in_register(table)
 
 
-def test_background_may_have_a_colour_and_a_class_map_may_name_labels(export, tmp_path):
+def test_background_may_have_a_colour_besides_black_and_a_class_map_may_name_labels(export, tmp_path):
     labelmap = "pinafore:36,179,83::\nbackground:10,20,30::\napron: 250, 50, 83 ::\n"
     colours = np.array([(10, 20, 30), (250, 50, 83), (36, 179, 83)], np.uint8)
     classes = ClassTable(("apron", "pinafore"), (("apron",), ("pinafore",)))
-    table = read(export(labelmap, Image.fromarray(colours[LABEL])), tmp_path / "photos", classes)
+    picture = colours[LABEL]
+    picture[0] = 0
+    table = read(export(labelmap, Image.fromarray(picture)), tmp_path / "photos", classes)
     assert np.array_equal(table.label_map(0), LABEL)
 
 
-@pytest.mark.parametrize(("labelmap", "classes", "words"), [
-    (LABELMAP.format("top", "frock"), CLOTHES, r"masks of unknown categories: frock \(1 masks\)"),
-    (LABELMAP.format("top", "skirt"), ClassTable(("top", "x"), (("top",), ("frock",))), "names frock, .* not skirt"),
-    ("background:0,0,0::\ntop:1,2,3::\n", CLOTHES, r"colour that stands for no class.*\(36, 179, 83\)"),
-    ("background\ntop", CLOTHES, "is not CVAT's list of labels and colours"),
-    ("top:red::", CLOTHES, "is not CVAT's list of labels and colours"),
+@pytest.mark.parametrize(("labelmap", "picture", "classes", "words"), [
+    (LABELMAP.format("top", "frock"), COLOURED, CLOTHES, r"masks of unknown categories: frock \(1 masks\)"),
+    (LABELMAP.format("top", "skirt"), COLOURED, ClassTable(("top", "x"), (("top",), ("frock",))),
+     "names frock, .* not skirt"),
+    ("background:0,0,0::\ntop:1,2,3::\n", COLOURED, CLOTHES, r"colour that stands for no class.*\(36, 179, 83\)"),
+    (LABELMAP.format("top", "skirt"), Image.fromarray(LABEL * 2), CLOTHES, "value that is not in labelmap.txt.*: 4"),
+    ("top:red::", COLOURED, CLOTHES, "is not CVAT's list of labels and colours"),
 ])  # fmt: skip
-def test_what_labelmap_does_not_explain_is_refused(labelmap, classes, words, export, tmp_path):
+def test_what_labelmap_does_not_explain_is_refused(labelmap, picture, classes, words, export, tmp_path):
     with pytest.raises(UserError, match=words):
-        read(export(labelmap, COLOURED), tmp_path / "photos", classes)
+        read(export(labelmap, picture), tmp_path / "photos", classes)

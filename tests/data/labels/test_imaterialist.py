@@ -1,19 +1,18 @@
 """The CSV of iMaterialist: its editions and spellings are read, every fault is counted, no text breaks the reader."""
 
-import csv
 import gzip
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data.classes import load_class_table
 from data.labels.imaterialist import COLUMNS, SEPARATORS
 from data.labels.table import LabelTable
 from tests.data.labels.drawn import BOX, HEIGHT, ROW, WIDTH, assert_usable, read, save_photo, write_csv
+from tests.data.labels.test_coco_masks import fuzz
 from utils.errors import UserError
 
 RLE = ROW[0]
@@ -37,10 +36,8 @@ def test_the_2020_edition_is_read(folder):
 
 
 @pytest.mark.parametrize("row", [
-    ["a.jpg", RLE, 40.0, 30.0, "1.0"], ["a.jpg", RLE, "40,0", "30,00", "1,0"], ["a.jpg", RLE, "4E+01", "30.", "1."],
-    [" a.jpg ", f"  {RLE}" + " " * 5000, " 40 ", "30 " + " " * 3000, " 1 "], ["a.jpg", RLE, 40, 30, "1.0_93_101"],
-    ["a.jpg", RLE, 40, 30, "1 _93"],
-    ["a.jpg", RLE.replace(" ", "\t", 3).replace(" ", "\r\n", 3).replace(" ", "   ", 3), 40, 30, 1],
+    ["a.jpg", RLE, "4E+01", "30,00", "1,0"], [" a.jpg ", f"  {RLE}  ", " 40 ", "30. ", " 1. "],
+    ["a.jpg", RLE, 40, 30, "1.0_93_101"], ["a.jpg", RLE.replace(" ", "\t", 3).replace(" ", "\r\n", 3), 40, 30, "1 _93"],
 ])  # fmt: skip
 def test_numbers_are_understood_as_spreadsheets_and_pandas_write_them(row, folder):
     assert_box(read(write_csv(folder, row), folder))
@@ -48,8 +45,8 @@ def test_numbers_are_understood_as_spreadsheets_and_pandas_write_them(row, folde
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("content", [
-    *(TABLE.replace(",", separator) for separator in SEPARATORS), "sep=;\r\n" + TABLE.replace(",", ";"), "\n\n" + TABLE,
-    TABLE.replace("\n", "\r\n"), TABLE.replace("\n", "\r"), TABLE + "\n\n,,,,\n , ,,,\n",
+    *(TABLE.replace(",", separator) for separator in SEPARATORS), "\n\n" + TABLE + "\n\n,,,,\n , ,,,\n",
+    "sep=;\r\n" + TABLE.replace(",", ";"), TABLE.replace("\n", "\r\n"), TABLE.replace("\n", "\r"),
     TABLE.replace("ImageId", " imageID ").replace("Height", "HEIGHT").replace("ClassId", "class_id"),
     TABLE.replace("ImageId", ",ImageId").replace("a.jpg", "0,a.jpg"),  # pandas' index
     '"' + TABLE.strip().replace(",", '","').replace("\n", '"\n"') + '"\n',
@@ -63,10 +60,10 @@ def test_separators_headers_line_ends_and_encodings_are_recognised(content, enco
 def test_every_kind_of_bad_row_is_counted_with_its_first_and_skipped(folder):
     faults = {
         "empty cell": [["a.jpg", "1 2", "", 30, 0], ["", "1 2", 40, 30, 0]],
-        "unknown ClassId": [["a.jpg", "1 2", 40, 30, x] for x in (46, "x", "1.5", "1.0.0", "-1", "1e0", "٣", "²",
-                                                                 "_1", "00000000099", "9" * 5000)],
+        "unknown ClassId": [["a.jpg", "1 2", 40, 30, x] for x in (
+            46, "x", "1.5", "1.0.0", "-1", "1e0", "٣", "²", "_1", "00000000099", "9" * 5000)],
         "Height or Width that is not a number": [
-            ["a.jpg", "1 2", height, 30, 0] for height in ("tall", "inf", "1e999", "nan?")],
+            ["a.jpg", "1 2", height, 30, 0] for height in ("tall", "inf", "nan?")],
         "missing photo": [[name, "1 2", 40, 30, 0] for name in ("none.jpg", "../table.csv")],
         "photo that cannot be read": [["broken.jpg", "1 2", 40, 30, 0]],
         "Height and Width that disagree with the photo": [
@@ -103,6 +100,7 @@ def test_gzipped_tables_are_read_and_what_is_no_table_is_refused_in_one_line(fol
     (folder / "table.csv.gz").write_bytes(PACKED)
     assert_box(read(folder / "table.csv.gz", folder))
     (folder / "none.csv.gz").write_bytes(PACKED[:40])
+    (folder / "long.csv.gz").write_bytes(gzip.compress(b"x" * 3_000_000)[:-8])  # its end cannot be unpacked
     with zipfile.ZipFile(folder / "table.xlsx", "w") as archive:
         archive.writestr("[Content_Types].xml", "")
     write_csv(folder, ["gone.jpg", *ROW])
@@ -112,6 +110,7 @@ def test_gzipped_tables_are_read_and_what_is_no_table_is_refused_in_one_line(fol
         "binary.csv": "lacks columns",
         "columns.csv": "its first line has no EncodedPixels, ClassId;",
         "none.csv.gz": "cannot read .* as CSV",
+        "long.csv.gz": "lacks columns",
         "table.xlsx": "is an archive or a spreadsheet; unpack it, or save the label table as CSV",
         "table.csv": "nothing usable.*missing photo",
     }.items():
@@ -142,47 +141,13 @@ def test_names_of_categories_are_read_in_place_of_numbers_and_unknown_ones_are_t
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "-1", "-1.0", "nan", "None", "NULL", "[]", "-", "0 0"])
-def test_a_row_without_pixels_says_that_its_photo_has_no_clothes(nothing, folder):
-    for class_id in ("", "-1", "3"):
-        table = read(write_csv(folder, ["a.jpg", nothing, HEIGHT, WIDTH, class_id]), folder)
-        assert (table.skipped.count, len(table), table.label_map(0).any()) == ({}, 1, False)
+@pytest.mark.parametrize("class_id", ["", "-1", "3"])
+def test_a_row_without_pixels_says_that_its_photo_has_no_clothes(nothing, class_id, folder):
+    table = read(write_csv(folder, ["a.jpg", nothing, HEIGHT, WIDTH, class_id]), folder)
+    assert (table.skipped.count, len(table), table.label_map(0).any()) == ({}, 1, False)
 
 
-def test_the_real_set_is_read_whole(ccp_train, ccp_val):
-    for data, photos in ((ccp_train, 783), (ccp_val, 110)):
-        table = read(data.df_path, data.image_folder)
-        assert (len(table), table.lines()) == (photos, [])
-        label = table.label_map(0)
-        assert label.shape == table.size(0)
-        assert 0.02 < (label > 0).mean() < 0.8
-
-
-# Any text
-
-
-def read_or_refuse(content: bytes, folder: Path) -> LabelTable | None:
-    """The table of a file with this content, which must be usable in every photo; None where it is refused."""
-    (folder / "table.csv").write_bytes(content)
-    try:
-        table = read(folder / "table.csv", folder)
-    except UserError as error:
-        assert "\n" not in str(error)
-        return None
-    assert_usable(table)
-    return table
-
-
-FUZZ = settings(max_examples=100, deadline=None, database=None)
-CELL = (
-    st.text(max_size=12)
-    | st.integers().map(str)
-    | st.sampled_from(
-        ["a.jpg", "A", "..", "", "nan", "40", "30", "40.0", "1e9", "1e400", "0", "6.0", "10_3", RLE, "1 2"]
-    )
-)
-
-
-@FUZZ
+@fuzz
 @given(st.one_of(
     st.binary(max_size=300),
     st.builds(lambda place, other: PACKED[:place] + other + PACKED[place + len(other) :],
@@ -192,17 +157,11 @@ CELL = (
 ))  # fmt: skip
 @example(b"\xff\xfe")
 @example(b"\x1f\x8b\x08")
-@example(b"PK\x03\x04")
-@example(b'"')
-@example(b"\xef\xbb\xbf")
 def test_any_bytes_any_damaged_gzip_file_and_any_bytes_below_a_header_are_read_or_refused(one_photo, content):
-    read_or_refuse(content, one_photo)
-
-
-@FUZZ
-@given(st.lists(st.lists(CELL, min_size=4, max_size=7), max_size=5), st.sampled_from(SEPARATORS))
-def test_any_rows_are_used_or_counted(one_photo, rows, separator):
-    with (one_photo / "table.csv").open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
-        csv.writer(file, delimiter=separator).writerows([COLUMNS, *rows, ["a.jpg", RLE, HEIGHT, WIDTH, 0]])
-    table = read_or_refuse((one_photo / "table.csv").read_bytes(), one_photo)
-    assert table is not None and one_photo / "a.jpg" in table.files
+    (one_photo / "table.csv").write_bytes(content)
+    try:
+        table = read(one_photo / "table.csv", one_photo)
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert_usable(table)

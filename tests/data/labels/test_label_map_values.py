@@ -68,7 +68,6 @@ OTHER_COLOURS = np.array([(0, 0, 0), (255, 85, 0), (0, 0, 85), (0, 128, 0)])  # 
 @pytest.mark.parametrize(("content", "label"), [*((content, LABEL) for content in (
     png(Image.fromarray(LABEL)), png(Image.fromarray(LABEL.astype(np.uint16))), png(with_palette(LABEL)),
     png(with_palette(LABEL), bits=2), png(with_palette(LABEL), transparency=0), png(with_palette(LABEL, OTHER_COLOURS)),
-    png(with_palette(LABEL, np.arange(256)[:, None].repeat(3, 1))),
     png(with_palette(ORDER[LABEL].astype(np.uint8), PALETTE[np.argsort(ORDER)])),
     cv2.imencode(".png", LABEL)[1].tobytes(), grey_png(LABEL, 2), grey_png(LABEL, 4), png(Image.fromarray(GREY)),
     png(with_alpha(LABEL, 255)), png(with_alpha(GREY, 255)), png(Image.fromarray(COLOURS)),
@@ -76,6 +75,7 @@ OTHER_COLOURS = np.array([(0, 0, 0), (255, 85, 0), (0, 0, 85), (0, 128, 0)])  # 
     png(with_alpha(LABEL, np.where(LABEL, 1, 0))), png(Image.fromarray(np.dstack((LABEL, LABEL * 0, LABEL * 0)))),
 )),
     (grey_png(LABEL % 2, 1), LABEL % 2),
+    (png(with_palette(LABEL % 2 * np.uint8(128), np.arange(256)[:, None].repeat(3, 1))), LABEL % 2 * 128),
     (png(Image.fromarray(np.full((2, 2, 3), PALETTE[1]))), np.full((2, 2), 1)),  # and not the red channel, 128
     (png(Image.fromarray(PALETTE[[[254, 255]]])), [[254, 255]]),
     (png(Image.fromarray(np.full((2, 2, 3), 128, np.uint8))), np.full((2, 2), 128)),
@@ -89,7 +89,7 @@ def test_a_map_has_its_values_however_it_was_saved(content, label, path):
 @pytest.mark.parametrize(("content", "kind", "detail"), [
     (png(Image.fromarray(COLOURS + np.uint8([0, 0, 5]))), "colour that stands for no class", "(0, 0, 5) at x 0, y 0"),
     (png(Image.fromarray(COLOURS).resize((9, 9), Image.Resampling.BILINEAR)), "colour that stands for no class", "("),
-    (b"no image", "cannot be read", ""), (png(Image.fromarray(LABEL))[:50], "cannot be read", ""),
+    (png(Image.fromarray(LABEL))[:50], "cannot be read", ""),
 ])  # fmt: skip
 def test_what_is_no_label_map_is_a_fault(content, kind, detail, path):
     with pytest.raises(LabelError, match=kind) as error:
@@ -101,12 +101,11 @@ FILES = [png(Image.fromarray(LABEL)), png(with_palette(LABEL)), png(with_alpha(C
 
 
 @fuzz
-@given(st.sampled_from([*FILES, b"\x89PNG\r\n\x1a\n"]), st.integers(0, 2000), st.binary(max_size=3), st.booleans())
+@given(st.sampled_from(FILES), st.integers(0, 2000), st.binary(max_size=3), st.booleans())
 def test_a_damaged_label_map_is_read_or_a_fault(path, content, place, other, cut):
     place %= len(content)
+    rest = b"" if cut else content[place + len(other) :]
     try:
-        values = values_of(content[:place] + other + (b"" if cut else content[place + len(other) :]), path)
+        assert values_of(content[:place] + other + rest, path).ndim == 2
     except LabelError as error:
         assert "\n" not in str(error)
-    else:
-        assert values.ndim == 2

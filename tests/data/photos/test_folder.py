@@ -33,21 +33,19 @@ def test_photographs_are_found_below_a_folder_in_order_and_hidden_ones_are_not(t
     assert found(tmp_path) == ["a.jpg", "b.JPG", "g.mpo", "sub/c.heic", "sub/deep/d.Webp"]
 
 
-@pytest.mark.parametrize("suffix", [
-    ".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps", ".wmf", ".emf", ".grib", ".bufr", ".palm", ".iim",
-])  # fmt: skip
-def test_files_that_cannot_be_photographs_are_passed_over_and_counted(tmp_path, suffix):
+def test_files_that_cannot_be_photographs_are_passed_over_and_counted(tmp_path):
     folder_with_photo(tmp_path)
-    for name in (f"x{suffix}", f"y{suffix.upper()}", "README"):
+    for name in ("x.pdf", "y.PDF", "z.eps", "v.mpg", "README"):
         (tmp_path / name).touch()
     listing = list_photos([tmp_path])
-    assert (listing.photos, listing.ignored) == ([Path("a.jpg")], Counter({suffix: 2, "without a suffix": 1}))
+    assert listing.photos == [Path("a.jpg")]
+    assert listing.ignored == {".pdf": 2, ".eps": 1, ".mpg": 1, "without a suffix": 1}
 
 
 def test_no_folder_and_no_photographs_are_one_line(tmp_path):
     folder_with_photo(tmp_path / "a")
-    for sources in ("absent", "absent.jpg a", "*.webp", "a/*.png", "a/[x]"):
-        with pytest.raises(UserError, match=r"there is no folder or photo .*(absent|webp|png|\[x\])"):
+    for sources in ("absent", "absent.jpg a", "*.webp"):
+        with pytest.raises(UserError, match=r"there is no folder or photo .*(absent|webp)"):
             list_photos([tmp_path / source for source in sources.split()])
     with pytest.raises(UserError, match="there is no folder .*absent; give a folder of photographs"):
         find_photos(tmp_path / "absent")

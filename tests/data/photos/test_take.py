@@ -29,12 +29,6 @@ def hidden() -> Image.Image:
     return image
 
 
-def turned(orientation: int) -> Image.Image:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return Image.open(io.BytesIO(saved(RGB, exif=exif.tobytes())))
-
-
 IMAGES = {
     "RGB": RGB, "L": RGB.convert("L"), "1": RGB.convert("1"), "P": RGB.quantize(16), "RGBA": hidden(),
     "LA": hidden().convert("LA"), "PA": hidden().quantize(16).convert("PA"), "CMYK": RGB.convert("CMYK"),
@@ -58,23 +52,20 @@ def test_an_image_of_any_mode_is_converted_as_its_file_is(mode):
         assert (np.asarray(found)[:, :15] == 255).all()  # hidden colours are laid over white
 
 
-@pytest.mark.parametrize(("image", "expected"), [
-    (RGB.convert("YCbCr"), RGB), (RGB.convert("HSV"), RGB), (RGB.convert("RGBX"), RGB),
-    (hidden().convert("RGBa"), take_photo(hidden())),
-    (hidden().convert("LA").convert("La"), take_photo(hidden().convert("LA"))),
-], ids=["YCbCr", "HSV", "RGBX", "RGBa", "La"])  # fmt: skip
-def test_modes_that_no_file_has_give_nearly_the_same_colours(image, expected):
-    found = take_photo(image)
+@pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX", "RGBa", "La"])
+def test_modes_that_no_file_has_give_nearly_the_same_colours(mode):
+    image = IMAGES[{"RGBa": "RGBA", "La": "LA"}.get(mode, "RGB")]
+    found = take_photo(image.convert(mode))
     assert found.mode == "RGB"
-    assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 12
+    assert np.abs(np.asarray(found).astype(int) - np.asarray(take_photo(image))).max() <= 12
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_opened_image_is_turned_upright_unless_told_otherwise(orientation):
-    expected = open_photo(io.BytesIO(saved(turned(orientation), exif=turned(orientation).getexif().tobytes())))
-    assert np.array_equal(take_photo(turned(orientation)), expected)
-    assert (orientation == 1) == np.array_equal(expected, RGB)
-    assert np.array_equal(take_photo(turned(orientation), upright=False), RGB)
+def test_an_opened_image_is_turned_upright_unless_told_otherwise():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = saved(RGB, exif=exif.tobytes())
+    assert np.array_equal(take_photo(Image.open(io.BytesIO(content))), RGB.transpose(Image.Transpose.ROTATE_270))
+    assert np.array_equal(take_photo(Image.open(io.BytesIO(content)), upright=False), RGB)
     assert take_photo(RGB) is RGB
 
 
@@ -96,17 +87,13 @@ def test_bytes_files_and_paths_are_opened(tmp_path, monkeypatch):
             assert np.array_equal(take_photo(form), RGB), form
 
 
-REFUSED = [
-    (None, "a NoneType"), (3, "a int"), ([RGB], "a list"), (torch.zeros(3, 8, 8), "a torch.Tensor"),
+@pytest.mark.parametrize(("source", "described"), [
+    (None, "a NoneType"), ([RGB], "a list"), (torch.zeros(3, 8, 8), "a torch.Tensor"),
     (io.StringIO("text"), "a _io.StringIO"), (np.zeros((8, 8), np.uint16), "an array of 8 x 8 uint16"),
-    (np.zeros((8, 8), bool), "an array of 8 x 8 bool"), (np.zeros((8, 8, 3)), "an array of 8 x 8 x 3 float64"),
-    (np.array(3, np.uint8), "an array of no dimensions uint8"),
-    *((np.zeros(shape, np.uint8), f"an array of {' x '.join(map(str, shape))} uint8")
-      for shape in ((3, 8, 8), (8, 8, 4), (8, 8, 1), (2, 8, 8, 3), (0, 8, 3))),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("source", "described"), REFUSED)
+    (np.zeros((8, 8, 3)), "an array of 8 x 8 x 3 float64"), (np.array(3, np.uint8), "an array of no dimensions uint8"),
+    (np.zeros((3, 8, 8), np.uint8), "an array of 3 x 8 x 8 uint8"),
+    (np.zeros((0, 8, 3), np.uint8), "an array of 0 x 8 x 3 uint8"),
+])  # fmt: skip
 def test_anything_else_is_refused_with_the_types_that_are_taken(source, described):
     with pytest.raises(PhotoError) as caught:
         take_photo(source)
@@ -114,11 +101,10 @@ def test_anything_else_is_refused_with_the_types_that_are_taken(source, describe
 
 
 @pytest.mark.parametrize(("source", "bgr", "words"), [
-    (b"no image", False, "not an image in a format"), (b"", False, "not an image"),
-    ("absent.jpg", False, "no such file"), (saved(RGB)[:300], False, "broken image"),
+    (b"no image", False, "not an image in a format"), ("absent.jpg", False, "no such file"),
     (Image.open(io.BytesIO(saved(RGB)[:300])), False, "broken image"),
     (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
-    ("a.png", True, "bgr is for arrays, not for a str"), (GREY, True, "bgr is for arrays of H x W x 3"),
+    (GREY, True, "bgr is for arrays of H x W x 3"),
 ])  # fmt: skip
 def test_what_cannot_be_opened_says_why(source, bgr, words):
     with pytest.raises(PhotoError, match=words):

@@ -85,7 +85,6 @@ def test_close_ups_are_crops_below_the_least_area_in_the_share_asked_for():
 
 @pytest.mark.parametrize(("options", "stored", "expected"), [
     ({"close_ups": 0.5}, (4000, 3000), (370, 370)),  # 64 / sqrt(0.03)
-    ({"portraits": 0.5}, (4000, 3000), (370, 370)), ({"empty_crops": 0.5}, (4000, 3000), (370, 370)),
     ({}, (4000, 3000), (128, 128)), ({"close_ups": 0.5}, (100, 100), (100, 100)),
     ({"close_ups": 0.5}, (20, 20), (64, 64)), ({"augment": "none", "close_ups": 0.5}, (4000, 3000), (64, 64)),
 ])  # fmt: skip
@@ -93,7 +92,7 @@ def test_photos_are_worked_on_no_larger_than_they_are(options, stored, expected)
     assert transform(min_crop_area=0.25, **options)[0].working_size(stored) == expected
 
 
-@pytest.mark.parametrize("degrees", [10, -30, 90, 200])
+@pytest.mark.parametrize("degrees", [10, 200])
 def test_photo_and_label_turn_together(degrees):
     label = np.zeros((60, 90), np.uint8)
     label[10:50, 20:40] = 1

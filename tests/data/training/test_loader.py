@@ -2,16 +2,14 @@
 
 from itertools import islice
 
-import numpy as np
 import pytest
 import torch
 
 from data.classes import CLOTHES
 from data.training.datasets import Sample
 from data.training.loader import LoadedSource, TrainingData, load_table
-from data.training.sampler import Draw
 from data.training.sources import Augmentation, Source
-from tests.helpers import DataSet, make_paper_dolls
+from tests.helpers import DataSet, append_rows, make_paper_dolls
 from utils.errors import UserError
 from utils.training.interruption import kill_workers_at_end
 
@@ -39,8 +37,7 @@ def same(one: list[Sample], other: list[Sample]) -> bool:
 
 def test_a_table_is_told_with_what_was_skipped(tmp_path, capsys):
     image_folder, df_path = make_paper_dolls(tmp_path, photos=3)
-    with df_path.open("a") as file:
-        file.write("gone.jpg,1 5,40,30,1\n")
+    append_rows(df_path, ("gone.jpg", "1 5", 40, 30, 1))
     table = load_table(str(df_path), str(image_folder), CLOTHES)
     told = capsys.readouterr().out
     assert f"{df_path}: 3 photographs, {len(table.class_of_row)} clothes masks" in told
@@ -48,10 +45,8 @@ def test_a_table_is_told_with_what_was_skipped(tmp_path, capsys):
 
 
 def test_batches_have_a_batch_dimension_in_front(dolls):
-    (batch,) = batches(training_data(dolls), 1)
-    assert [tuple(tensor.shape) for tensor in batch] == [(4, 3, *SIZE), (4, *SIZE), (4,), (4, 4), (4,)]
-    assert (batch.image.dtype, batch.label.dtype, batch.present.dtype) == (torch.float32, torch.int64, torch.bool)
     (batch,) = batches(training_data(dolls, channels_last=True), 1)
+    assert [tuple(tensor.shape) for tensor in batch] == [(4, 3, *SIZE), (4, *SIZE), (4,), (4, 4), (4,)]
     assert batch.image.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -63,14 +58,6 @@ def test_batches_follow_what_was_seen_over_epochs_whatever_the_number_of_workers
     assert same(batches(training_data(dolls, batch_size=5, workers=2), 6), straight)
 
 
-def test_first_images_are_the_tables_first_photographs(dolls):
-    data = training_data(dolls)
-    images = list(data.first_images(SIZE, limit=2))
-    assert [tuple(image.shape) for image in images] == [(3, *SIZE)] * 2
-    assert all(torch.equal(image, data.photos(SIZE)[Draw(0, i, 0)].image) for i, image in enumerate(images))
-    assert len(list(data.first_images(SIZE, limit=50))) == 12
-
-
 @pytest.mark.filterwarnings("ignore:.*the next photo is used")
 def test_an_error_of_a_worker_is_one_line(tmp_path):
     data = training_data(DataSet(*make_paper_dolls(tmp_path, photos=2)), workers=1)
@@ -79,10 +66,3 @@ def test_an_error_of_a_worker_is_one_line(tmp_path):
     with pytest.raises(UserError) as error:
         batches(data, 1)
     assert str(error.value) == "none of the 2 photographs can be decoded; check the data set"
-
-
-def test_real_photographs_of_any_size_come_as_samples(ccp_val):
-    data = training_data(ccp_val, close_ups=0.3)
-    (batch,) = batches(data, 1)
-    assert batch.image.abs().max() <= 1 and len(batch.label.unique()) > 1
-    assert np.prod(data.sources[0].table.size(0)) > 100_000
