@@ -21,5 +21,5 @@ def test_the_notebook_runs_from_a_checkout_and_ends_with_an_export(tmp_path, mon
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
 
     said = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
-    assert "error: " not in said and "20 photographs" in said, said
+    assert "error: " not in said and "28 photographs" in said, said
     assert list(tmp_path.glob("*/quickstart.onnx")), said
