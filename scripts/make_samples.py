@@ -43,13 +43,13 @@ What {{weights}} make of {{count}} pictures: photo, photo under the colours, mas
 body green, full body yellow. `python scripts/make_samples.py` makes this page and its pictures anew; nothing is picked
 afterwards.
 
-A mask is right if its IoU with the label map in [docs/samples/labels](docs/samples/labels) is at least {RIGHT}, in the
-mean of the classes that are there; where there are no clothes, if at most {100 * FALSE_ALARM:g} % of the photo is called clothes.
-The label maps of single garments were made with a saliency network and looked at, those of photographed people were
-drawn by hand: about right, not exact. Those of rendered people are exact. None of these pictures was trained on. The
-single garments are of the data set that the recipes train on, and among the 150 with which weights were chosen; the
-rendered people wear garments that the training never saw, but come from the same renderer. So expect a little less on
-your own photos.
+A mask is right if its IoU with the label map in [docs/samples/labels](docs/samples/labels) is at least {RIGHT}, in
+the mean of the classes that are there; where there are no clothes, if at most {100 * FALSE_ALARM:g} % of the photo is
+called clothes. The label maps of single garments were made with a saliency network and looked at, those of
+photographed people were drawn by hand: about right, not exact. Those of rendered people are exact. None of these
+pictures was trained on. The single garments are of the data set that the recipes train on, and among the 150 with
+which weights were chosen; the rendered people wear garments that the training never saw, but come from the same
+renderer. So expect a little less on your own photos.
 """
 
 
