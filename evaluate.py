@@ -23,10 +23,15 @@ from networks.predictor import Predictor
 from utils.errors import UserError, run_program
 from utils.evaluation.against_truth import Evaluation, Predict, evaluate, pooled_over_ranks
 from utils.evaluation.metrics import BOUNDARY_TOLERANCE, SplitRate
-
-from utils.evaluation.pictures import (  # isort: skip
-    Tile, bright, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture,
-)  # fmt: skip
+from utils.evaluation.pictures import (
+    Tile,
+    bright,
+    confusion_picture,
+    contact_sheet,
+    label_panel,
+    photo_panel,
+    save_picture,
+)
 from utils.files import make_writable_folder, write_atomically
 from utils.freed_memory import keep_freed_memory
 from utils.process_group import PATIENCE, process_group

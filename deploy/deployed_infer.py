@@ -16,6 +16,7 @@ if __name__ == "__main__":
 import base64
 import http.client
 import io
+import ipaddress
 import json
 import math
 import time
@@ -35,7 +36,6 @@ from utils.errors import UserError, escape_unprintable, one_line, run_program
 from utils.files import FullDiskError, write_atomically
 
 ROUTE = "/predictions/cloth_seg"
-THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 SECONDS = 120  # to wait for an answer
 PAUSES = (1, 3, 9)  # seconds before another try
 RETRYABLE = (429, 500, 502, 503, 504, 507)  # statuses after which another try may help
@@ -178,7 +178,8 @@ def torchserve(url: str) -> Send:
     if parts.path in ("", "/"):
         url = urllib.parse.urlunsplit(parts._replace(path=ROUTE))
     # A proxy could not reach this machine, whether or not NO_PROXY says so.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if host in THIS_MACHINE else None))
+    proxies = urllib.request.ProxyHandler({} if is_this_machine(host) else None)
+    opener = urllib.request.build_opener(proxies)
 
     def send(body: bytes) -> bytes:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
@@ -196,6 +197,15 @@ def torchserve(url: str) -> Send:
             raise AnswerError(f"no answer from {url} ({_line(reason)})", True) from None
 
     return send
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or address means the machine that asks."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def error_of(body: bytes) -> str | None:

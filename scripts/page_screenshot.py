@@ -66,15 +66,20 @@ def served_page(port: int, *flags: str) -> Iterator[str]:
 
 @contextmanager
 def chromium(downloads: Path | None = None):
-    """A headless Chromium, driven by Selenium, that saves downloads into a folder."""
-    from selenium import webdriver
-
+    """A headless Chromium, driven by Selenium, that saves downloads into a folder. Raises UserError."""
+    try:
+        from selenium import webdriver
+    except ImportError:
+        raise UserError("selenium is missing: pip install -r requirements-dev.txt") from None
+    driver = shutil.which("chromedriver")
+    if not driver:
+        raise UserError("chromedriver is not on PATH (Debian: apt-get install chromium chromium-driver)")
     options = webdriver.ChromeOptions()
     for flag in BROWSER_FLAGS:
         options.add_argument(flag)
     if downloads:
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
     try:
         yield browser
     finally:

@@ -50,7 +50,7 @@ from tqdm import tqdm
 
 from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
-from utils.files import make_new_folder
+from utils.files import refuse_filled
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
 PIXEL_LABELS = range(1, 1005)  # photographs with a label map
@@ -112,10 +112,9 @@ RECIPE = {
 def main(options: PrepareCcpOptions) -> None:
     """Write the three parts and report their counts. Raises UserError; then nothing is written."""
     clone, output, parts = Path(options.ccp), Path(options.output_dir), split()
+    refuse_filled(output)
     check_clone(clone, parts)
     labels = read_labels(clone)
-    if output.exists():
-        make_new_folder(options.output_dir)  # raises where it holds something
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as temporary:

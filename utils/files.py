@@ -65,11 +65,16 @@ def make_writable_folder(folder: Path) -> None:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
 
 
-def make_new_folder(path: str) -> Path:
-    """The folder that --output_dir names, made. Raises UserError where it holds something, or is a file."""
-    folder = Path(path)
+def refuse_filled(folder: Path) -> None:
+    """Raise UserError where the folder that --output_dir names holds something, or is a file."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists already and is not an empty folder; choose another --output_dir")
+
+
+def make_new_folder(path: str) -> Path:
+    """The folder that --output_dir names, made. Raises UserError as refuse_filled."""
+    folder = Path(path)
+    refuse_filled(folder)
     make_writable_folder(folder)
     return folder
 

@@ -133,6 +133,12 @@ def test_a_proxy_is_asked_for_other_machines_and_not_for_this_one(monkeypatch):
     assert client.torchserve(one_answer(reply))(b"question") == b"proxied"
 
 
+def test_this_machine_is_told_from_others():
+    here = ("localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "::1", "0.0.0.0")
+    assert all(map(client.is_this_machine, here))
+    assert not any(map(client.is_this_machine, ("example.com", "192.168.1.7", "localhost.example.com")))
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short"])
 def test_an_answer_that_breaks_off_may_be_asked_for_again(answer):
     with pytest.raises(client.AnswerError, match="no answer from") as error:
