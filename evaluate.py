@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.classes import check_classes, load_class_table
-from data.label_values import PALETTE
+from data.label_values import NAMES, PALETTE
 from data.labels.read import read_labels
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
@@ -159,8 +159,10 @@ def best_and_worst(
         "best": ranked[::-1][:EXAMPLES],
     }
     colours = bright(PALETTE)
+    partly_known = set()
 
     def tile(index: int, photo: Image.Image, truth: np.ndarray) -> Tile:
+        partly_known.update(NAMES.keys() & np.unique(truth).tolist())
         maps = [label_panel(photo, labels, colours) for labels in (truth, predict([photo])[0].labels)]
         return Tile(f"{accuracy[index]:.3f}  {photos.table.files[index].name}", [photo_panel(photo), *maps])
 
@@ -168,7 +170,8 @@ def best_and_worst(
         f"{name}: photo, truth, prediction; agreement over clothes": [tile(*each) for each in photos.load(indices)]
         for name, indices in sections.items()
     }
-    legend = dict(zip(names[1:], map(tuple, colours[1:].tolist()), strict=False))
+    shown = dict(enumerate(names[1:], 1)) | {value: NAMES[value] for value in sorted(partly_known)}
+    legend = {name: tuple(colours[value].tolist()) for value, name in shown.items()}
     return contact_sheet(titles, columns=3, legend=legend)
 
 

@@ -36,7 +36,7 @@ from PIL import Image
 from data.audit.counts import ClassCounts, RowCounts, count_classes
 from data.audit.duplicates import Fingerprints, Pair, find_pairs, read_fingerprints
 from data.classes import ClassTable, load_class_table
-from data.label_values import PALETTE, SOME_CLOTHES, UNKNOWN
+from data.label_values import NAMES, PALETTE, UNKNOWN
 from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.photos.folder import find_photos
@@ -98,7 +98,7 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
     ]
     for category, count in sorted(rows.of_category.items()):
         name, value = table.categories[category]
-        in_class = "-" if value in (UNKNOWN, SOME_CLOTHES) else classes.names[value]
+        in_class = "-" if value in NAMES else classes.names[value]
         photos = rows.photos_of_category[category]
         lines.append(f"{category if category >= 0 else '':>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
     return "\n".join(lines)
@@ -166,7 +166,7 @@ def duplicates_as_text(
         lines.append(f"  {likeness(pair)}, {where}, {text}: {files[pair.first]} {files[pair.second]}")
     if not np.all(np.isnan(agreement)):
         pooled = ConfusionMatrix(len(labels[0].counts))
-        pooled.counts = sum(matrix.counts for matrix in labels)
+        pooled.pixels = sum(matrix.pixels for matrix in labels)
         lines.append(
             f"their labels against each other, pooled: mean IoU of the clothes {pooled.mean_foreground_iou():.3f}, "
             f"clothes against rest {pooled.foreground_iou():.3f}"
@@ -198,7 +198,7 @@ def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
         except PhotoError:
             continue  # named in the text already
         tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
-    names = dict(enumerate(classes.names)) | {SOME_CLOTHES: "some clothes", UNKNOWN: "unknown"}
+    names = dict(enumerate(classes.names)) | NAMES
     legend = {name: tuple(colours[value].tolist()) for value, name in names.items() if value}
     return contact_sheet({f"{len(tiles)} of {len(table)} photos and their labels": tiles}, 4, legend)
 

@@ -49,7 +49,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.classes import ClassTable, check_classes, load_class_table
-from data.label_values import SOME_CLOTHES, UNKNOWN
+from data.label_values import NAMES, SOME_CLOTHES, UNKNOWN
 from data.labels.imaterialist import COLUMNS, WORDS
 from data.labels.rle import encode_rle
 from data.labels.tags import read_tags
@@ -90,7 +90,7 @@ def main(options: PseudoLabelOptions) -> int:
             pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
             rows += table_rows(photo.as_posix(), labels, classes)
     write_csv(Path(options.output), [COLUMNS, *rows])
-    names = dict(enumerate(classes.names)) | {SOME_CLOTHES: "clothes of unknown class", UNKNOWN: "unknown"}
+    names = dict(enumerate(classes.names)) | NAMES
     total = max(1, sum(pixels.values()))
     shares = ", ".join(f"{name} {100 * pixels[value] / total:.1f} %" for value, name in names.items())
     print(f"{options.output}: {len(photos) - failed} of {len(photos)} photographs, {len(rows)} rows; {shares}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.label_values import UNKNOWN
 from data.labels.photo_finder import MISSING_PHOTO
 from data.labels.table import LabelTable, SkippedRows, TableRow
 
@@ -63,7 +64,9 @@ def count_classes(table: LabelTable, classes: int) -> ClassCounts:
         int(table.sizes.long().prod(1).sum()), np.zeros(classes, int), np.zeros(classes, int), Counter(), Counter(), 0
     )
     for photo in range(len(table)):
-        masks = {value: runs for value, runs in table.class_masks(photo) if value < classes}
+        known = {value: runs for value, runs in table.class_masks(photo) if value != UNKNOWN}
+        counts.without_clothes += not any(map(covered, known.values()))
+        masks = {value: runs for value, runs in known.items() if value < classes}
         area = {value: covered(runs) for value, runs in masks.items()}
         for value, pixels in area.items():
             counts.covered[value] += pixels
@@ -72,7 +75,6 @@ def count_classes(table: LabelTable, classes: int) -> ClassCounts:
             if both := area[a] + area[b] - covered(np.concatenate((masks[a], masks[b]))):
                 counts.overlap_pixels[a, b] += both
                 counts.overlap_photos[a, b] += 1
-        counts.without_clothes += not any(area.values())
     return counts
 
 

@@ -33,7 +33,7 @@ class Evaluation:
 
     def without_clothes(self) -> list[ConfusionMatrix]:
         """Those of the photographs on which the truth knows background alone."""
-        return [photo for photo in self.photos.values() if photo.counts[0].any() and not photo.counts[1:].any()]
+        return [photo for photo in self.photos.values() if photo.pixels[0].any() and not photo.pixels[1:].any()]
 
     def false_alarm(self) -> float:
         """Share of the pixels of the photographs without clothes that are called clothes; NaN where there are none."""
@@ -50,8 +50,9 @@ def evaluate(
 ) -> Evaluation:
     """Predict photographs and compare each with its truth at its own size.
 
-    photos: (index, photo, label map H x W uint8 with values below ``classes`` or UNKNOWN). boundary: whether to take
-    the boundary score, which costs more than the rest. stop: asked after each photo; True ends it early.
+    photos: (index, photo, label map H x W uint8 with values below ``classes``, SOME_CLOTHES or UNKNOWN). boundary:
+    whether to take the boundary score, which costs more than the rest. stop: asked after each photo; True ends it
+    early.
     """
     result = Evaluation(ConfusionMatrix(classes), BoundaryScore(classes) if boundary else None)
     for index, photo, truth in photos:
@@ -59,7 +60,7 @@ def evaluate(
         matrix = ConfusionMatrix(classes)
         matrix.update(truth, labels)
         result.photos[index] = matrix
-        result.matrix.counts += matrix.counts
+        result.matrix.pixels += matrix.pixels
         if result.boundary:
             result.boundary.update(truth, labels)
         if stop():
@@ -69,7 +70,7 @@ def evaluate(
 
 def pooled_over_ranks(result: Evaluation) -> Evaluation:
     """The evaluation of all ranks' photographs together, each of which took its share of them."""
-    scores = [(result.matrix, "counts")]
+    scores = [(result.matrix, "pixels")]
     if result.boundary:
         scores += [(result.boundary, "hits"), (result.boundary, "pixels")]
     for score, name in scores:
@@ -89,10 +90,10 @@ def validate(predictor, photos, device: torch.device, interruption: Interruption
     names = predictor.class_names
     share = photos.load(range(rank(), len(photos), world_size()))
     result = evaluate(predictor.predict, share, len(names), False, lambda: interruption.noted)
-    result.matrix.counts = sum_over_ranks(result.matrix.counts, device)
+    result.matrix.pixels = sum_over_ranks(result.matrix.pixels, device)
     if not result.matrix.counts.any() and not interruption.on_any_rank(device):
         raise UserError(f"none of the {len(photos)} validation photographs can be compared; check --val_image_folder")
-    if not result.matrix.counts[1:].any():
+    if not result.matrix.pixels[1:].any():
         correct = result.matrix.pixel_accuracy()
         return {"false_alarm": 1 - correct, "miou": correct}
     ious = {f"iou_{name}": iou for name, iou in zip(names, result.matrix.iou().tolist(), strict=True)}

@@ -5,26 +5,36 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from data.label_values import SOME_CLOTHES
+
 BOUNDARY_TOLERANCE = 0.0075  # of the photo's diagonal, as in Csurka et al. 2013
 SPLIT_LEAST_AREA = 0.01  # of the photo: a smaller piece of the whole garment says nothing
 SPLIT_LEAST_PART = 0.1  # of the whole garment: what each of its parts must take to call it split
 
 
 class ConfusionMatrix:
-    """Pixels by true class (row) and predicted class (column), pooled over all photographs."""
+    """Pixels by true class (row) and predicted class (column), pooled over all photographs.
+
+    pixels: C+1 x C int64, the last row of SOME_CLOTHES; counts: C x C, those of a known class.
+    """
 
     def __init__(self, classes: int):
-        self.counts = np.zeros((classes, classes), np.int64)
+        self.pixels = np.zeros((classes + 1, classes), np.int64)
+
+    @property
+    def counts(self) -> np.ndarray:
+        return self.pixels[:-1]
 
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """truth, prediction: integer arrays of one shape, values below the number of classes.
 
-        Pixels whose truth is UNKNOWN or SOME_CLOTHES are left out.
+        Pixels whose truth is UNKNOWN are left out. SOME_CLOTHES counts where clothes are one class, not elsewhere.
         """
         n = len(self.counts)
-        pairs = truth.astype(np.int64).ravel() * n + prediction.ravel()
-        # Truths that are not a class come after all others, whatever was predicted for them.
-        self.counts += np.bincount(pairs, minlength=n * n)[: n * n].reshape(n, n)
+        row = np.full(256, n + 1)  # of a truth; those that are not known come after all others
+        row[:n], row[SOME_CLOTHES] = np.arange(n), n
+        pairs = row[truth.ravel()] * n + prediction.ravel()
+        self.pixels += np.bincount(pairs, minlength=self.pixels.size)[: self.pixels.size].reshape(self.pixels.shape)
 
     def iou(self) -> np.ndarray:
         """Intersection over union of each class; NaN where a class is in neither truth nor prediction."""
@@ -45,9 +55,7 @@ class ConfusionMatrix:
 
     def foreground_iou(self) -> float:
         """IoU of all classes above background as one class."""
-        counts = self.counts
-        hits = counts[1:, 1:].sum()
-        return float(_ratio(hits, counts.sum() - counts[0, 0]))
+        return float(_ratio(self.pixels[1:, 1:].sum(), self.pixels.sum() - self.pixels[0, 0]))
 
     def foreground_accuracy(self) -> float:
         """Of the pixels that are foreground in truth or prediction, the share that got the right class.
@@ -55,7 +63,8 @@ class ConfusionMatrix:
         For ranking single photographs: unlike a mean over classes, a few stray pixels of a class that is not
         there cost no more than they cover. NaN where neither has foreground.
         """
-        return float(_ratio(np.trace(self.counts[1:, 1:]), self.counts.sum() - self.counts[0, 0]))
+        right = np.trace(self.counts[1:, 1:]) + self.pixels[-1, 1:].sum()
+        return float(_ratio(right, self.pixels.sum() - self.pixels[0, 0]))
 
     def pixel_accuracy(self) -> float:
         return float(_ratio(np.trace(self.counts), self.counts.sum()))

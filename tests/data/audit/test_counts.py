@@ -4,7 +4,7 @@ import numpy as np
 
 from data.audit.counts import RowCounts, count_classes, covered
 from data.classes import CLOTHES
-from data.label_values import UNKNOWN
+from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from tests.helpers import append_rows, scene, write_scenes
@@ -37,6 +37,9 @@ def test_overlaps_between_classes_are_counted_in_pixels_and_photos(tmp_path):
     table.class_of_row[:] = UNKNOWN  # which is no class
     counts = count_classes(table, 4)
     assert (counts.covered.tolist(), counts.photos.tolist(), counts.overlap_pixels) == ([0] * 4, [0] * 4, {})
+    assert counts.without_clothes == 2
+    table.class_of_row[:] = SOME_CLOTHES
+    assert count_classes(table, 4).without_clothes == 0
 
 
 def test_pixels_under_several_runs_count_once():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.label_values import UNKNOWN
+from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.results.segmentation import Segmentation
 from utils.errors import UserError
 from utils.evaluation.against_truth import evaluate, validate_all
@@ -33,8 +33,8 @@ def test_false_alarms_are_the_clothes_found_where_the_truth_has_none():
         return [Segmentation.from_labels((np.arange(100) < 10).astype(np.uint8).reshape(10, 10), NAMES)] * len(photos)
 
     photo, bare, clothed = Image.new("RGB", (10, 10)), np.zeros((10, 10), np.uint8), np.ones((10, 10), np.uint8)
-    half_known = np.where(np.arange(10) < 5, bare, UNKNOWN).astype(np.uint8)
-    truths = [bare, clothed, half_known, np.full_like(bare, UNKNOWN)]
+    half_known, some = (np.where(np.arange(10) < 5, bare, value).astype(np.uint8) for value in (UNKNOWN, SOME_CLOTHES))
+    truths = [bare, clothed, half_known, np.full_like(bare, UNKNOWN), some]
     result = evaluate(finds_a_tenth, [(i, photo, truth) for i, truth in enumerate(truths)], 4)
     assert result.false_alarm() == pytest.approx(15 / 150)
     assert np.isnan(evaluate(mirrored, examples(), 4).false_alarm())

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from data.label_values import UNKNOWN
+from data.label_values import SOME_CLOTHES, UNKNOWN
 from utils.evaluation.metrics import BoundaryScore, ConfusionMatrix, SplitRate
 
 SIZE = (300, 600)  # a diagonal of 670.8: 0.0075 of it is 5.03 pixels
@@ -69,7 +69,14 @@ def test_unknown_pixels_count_in_no_figure_whatever_was_predicted_for_them(class
         known.update(truth[~hidden], prediction[~hidden])
         prediction = np.where(hidden, np.arange(truth.size).reshape(truth.shape) % classes, prediction)
         with_unknown.update(np.where(hidden, UNKNOWN, truth).astype(np.uint8), prediction.astype(np.uint8))
-    assert np.array_equal(known.counts, with_unknown.counts)
+    assert np.array_equal(known.pixels, with_unknown.pixels)
+
+
+def test_clothes_of_unknown_class_count_where_clothes_are_one_class_alone():
+    matrix = ConfusionMatrix(4)
+    matrix.update(np.repeat([0, 1, 2, SOME_CLOTHES], [4, 3, 1, 4]), np.array([0, 0, 0, 1, 1, 1, 0, 1, 1, 3, 2, 0]))
+    assert (matrix.foreground_iou(), matrix.foreground_accuracy()) == (6 / 9, 5 / 9)
+    assert matrix.pixel_accuracy() == 5 / 8 and matrix.iou()[:3].tolist() == [3 / 5, 2 / 5, 0]
 
 
 EMPTY, FULL, STRIPE = stripe(0, 0), stripe(0, 600), stripe(100, 200)
