@@ -1,6 +1,7 @@
 """The direction of the arrows: programs -> options, networks -> data -> utils; options stay free of PyTorch."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -111,3 +112,15 @@ for path in sys.argv[1:]:
 def test_help_of_every_program_comes_without_torch():
     assert len(COMMANDS) > 8
     run_python(HELP, *COMMANDS)
+
+
+def test_files_that_pages_name_exist():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    named = {
+        (page.name, path)
+        for page in pages
+        for path in re.findall(r"\b(?:[a-z]+/)+\w+\.(?:py|sh|yml|csv|md)\b", page.read_text(encoding="utf-8"))
+        if path.split("/")[0] in {each.name for each in ROOT.iterdir()}
+    }
+    assert len(named) > 50
+    assert not {(page, path) for page, path in named if not (ROOT / path).exists() and page != "CHANGELOG.md"}
