@@ -69,7 +69,8 @@ def test_a_folder_without_photographs_to_compare_on_is_refused(tiny_checkpoint, 
     assert not (tmp_path / "b.pth").exists()
 
 
-def test_the_included_weights_keep_the_label_maps_of_real_photographs(tmp_path):
+def test_the_included_weights_keep_the_label_maps_of_real_photographs(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "PHOTOS", 6)
     weights, real = ROOT / "trained_checkpoint/cloth_segm_u2netp.pth", shared("data/ccp/val")
     target = tmp_path / "a.pt"
     run("--checkpoint_path", weights, "--output", target, photos=real)
