@@ -26,7 +26,6 @@ except ImportError as error:
     raise SystemExit(f"error: the page needs gradio ({error}): pip install -r requirements-app.txt") from None
 import numpy as np
 
-from data.label_values import PALETTE
 from data.photos.folder import result_names
 from data.photos.open import PhotoError, open_photo
 from data.results.formats import FORMATS, blended_image, jpeg, result_path
@@ -34,6 +33,7 @@ from data.results.segmentation import Segmentation
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program
 from utils.freed_memory import keep_freed_memory
+from utils.label_values import PALETTE
 
 MEGABYTE = 1_000_000
 VISITORS = 8  # whose photos are kept in memory, for another category or output

@@ -14,7 +14,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.classes import check_classes, load_class_table
-from data.label_values import NAMES, PALETTE
 from data.labels.read import read_labels
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
@@ -34,6 +33,7 @@ from utils.evaluation.pictures import (
 )
 from utils.files import make_writable_folder, write_atomically
 from utils.freed_memory import keep_freed_memory
+from utils.label_values import NAMES, PALETTE
 from utils.process_group import PATIENCE, process_group
 from utils.ranks import Shard
 

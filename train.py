@@ -13,7 +13,6 @@ from dataclasses import replace
 import torch
 
 from data.classes import ClassTable, load_class_table
-from data.label_values import PALETTE
 from data.photos.preprocessing import denormalise
 from data.training.datasets import EvaluationPhotos
 from data.training.loader import LoadedSource, TrainingData, load_table
@@ -30,6 +29,7 @@ from utils.errors import UserError, run_program
 from utils.evaluation.against_truth import validate_all
 from utils.explain_errors import explain_errors
 from utils.freed_memory import keep_freed_memory
+from utils.label_values import PALETTE
 from utils.process_group import any_rank, average_gradients, log, process_group, rank, share_buffers, world_size
 from utils.ranks import local_rank, local_world_size, share_of_cores
 from utils.training.interruption import Interruption, kill_workers_at_end

@@ -1,15 +1,12 @@
 """The class table: names, iMaterialist category ids, precedence."""
 
-import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-import yaml
-
+from utils.documents import read_document
 from utils.errors import UserError
 
-MAX_CLASSES = 253  # besides background; the label values above them have meanings of their own (data/label_values.py)
+MAX_CLASSES = 253  # besides background; the label values above them have meanings of their own (utils/label_values.py)
 # By id, the same in the 2019 and 2020 editions: whole garments and accessories, and from 27 on parts of garments.
 IMATERIALIST_CATEGORIES = (
     "shirt, blouse", "top, t-shirt, sweatshirt", "sweater", "cardigan", "jacket", "vest", "pants", "shorts", "skirt",
@@ -117,13 +114,7 @@ def load_class_table(path: str | None) -> ClassTable:
     """
     if path is None:
         return CLOTHES
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        content = json.loads(text) if path.lower().endswith(".json") else yaml.safe_load(text)
-    except OSError as error:
-        raise UserError(f"cannot read the class map {path}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError):
-        raise UserError(f"the class map {path} is neither valid YAML nor valid JSON") from None
+    content = read_document(path, "class map")
     if isinstance(content, dict):
         if "any" in content:
             raise UserError(f"the class map {path} has a class named any; the name is reserved, it means all clothes")

@@ -17,12 +17,11 @@ import tempfile
 import zipfile
 from dataclasses import fields
 
-import yaml
-
 from deploy.request import Limits
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.foreign import kind_of
 from networks.weights.published import local_weights
+from utils.documents import read_document
 from utils.errors import UserError, run_program
 from utils.files import write_atomically
 
@@ -30,10 +29,11 @@ NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
 # What the server runs, and no more: it trains, measures and exports nothing.
 ROOMS = ("data/photos", "data/results", "networks/engines", "networks/weights")
 MODULES = (
-    *(f"data/{name}.py" for name in ("__init__", "classes", "constants", "label_values")),
+    *(f"data/{name}.py" for name in ("__init__", "classes", "constants")),
     *(f"networks/{name}.py" for name in ("__init__", "folding", "onnx_graph", "predictor", "u2net")),
-    *(f"utils/{name}.py" for name in ("__init__", "cache_folder", "devices", "errors", "files", "freed_memory")),
-    *(f"utils/{name}.py" for name in ("once_per_launch", "prefetch", "ranks", "serialization")),
+    *(f"utils/{name}.py" for name in ("__init__", "cache_folder", "devices", "documents", "errors", "files")),
+    *(f"utils/{name}.py" for name in ("freed_memory", "label_values", "once_per_launch", "prefetch")),
+    *(f"utils/{name}.py" for name in ("ranks", "serialization")),
     "deploy/reply.py",
     "deploy/request.py",
 )
@@ -88,19 +88,13 @@ def _weights(checkpoint: Path) -> bytes:
 
 
 def _settings(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        settings = yaml.safe_load(content)
-    except OSError as error:
-        raise UserError(f"cannot read the settings {path}: {error.strerror}") from None
-    except yaml.YAMLError:
-        raise UserError(f"the settings {path} are not valid YAML") from None
+    settings = read_document(path, "file of settings")
     missing = NEEDED - set(settings if isinstance(settings, dict) else ())
     if missing:
         raise UserError(f"the settings {path} lack {', '.join(sorted(missing))}; start from deploy/model-config.yaml")
     _check_names(settings["handler"], SETTINGS, "handler", path)
     _check_names(settings["handler"]["limits"], {field.name for field in fields(Limits)}, "limits", path)
-    return content
+    return path.read_bytes()
 
 
 def _check_names(section: object, names: set[str], title: str, path: Path) -> None:

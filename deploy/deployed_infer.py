@@ -103,11 +103,15 @@ def plan(options: ClientOptions) -> dict[Path, Path]:
         targets = [output]
     else:
         targets = [output / f"{name}{suffix}" for name in result_names(list(sources)).values()]
-    results = dict(zip(sources.values(), targets, strict=True))
-    for source, target in results.items():
-        if source.resolve() == target.resolve():
-            raise UserError(f"the result would replace the photograph {source}; choose another --output")
-    return results
+        folders = (each if each.is_dir() else each.parent for each in map(Path, options.input))
+        if output.resolve() in {folder.resolve() for folder in folders}:
+            raise UserError("--input and --output are the same folder; results would be mixed with photographs")
+    photos = {source.resolve() for source in sources.values()}
+    if replaced := [target for target in targets if target.resolve() in photos]:
+        raise UserError(f"a result would replace the photograph {replaced[0]}; choose another --output")
+    if there := sum(target.exists() for target in targets):
+        print(f"{there} of {len(targets)} results are there already: replaced")
+    return dict(zip(sources.values(), targets, strict=True))
 
 
 def segment(path: Path, send: Send, options: ClientOptions) -> bytes:
@@ -156,10 +160,14 @@ def mask_of(reply: bytes) -> Image.Image:
         (prediction,) = json.loads(reply)["predictions"]
         if "error" in prediction:
             raise AnswerError(prediction["error"])
-        mask = Image.open(io.BytesIO(base64.b64decode(prediction["body"])))
-        mask.load()
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise AnswerError(f"the reply is not a mask ({error})") from None
+        with Image.open(io.BytesIO(base64.b64decode(prediction["body"])), formats=["PNG"]) as mask:
+            if mask.width * mask.height > MEGAPIXELS * 1e6:  # no photo that was sent is so large
+                raise AnswerError(f"the reply is a mask of {mask.width}x{mask.height} pixels")
+            mask.load()
+    except AnswerError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they like on broken files
+        raise AnswerError(f"the reply is not a mask ({_line(error)})") from None
     if mask.mode != "P":
         raise AnswerError(f"the reply is an image of mode {mask.mode}, not a mask")
     return mask
@@ -213,7 +221,7 @@ def error_of(body: bytes) -> str | None:
     try:
         content = json.loads(body)
         return content.get("error") or content.get("message")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
 
 

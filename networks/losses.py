@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.training.datasets import Sample
 from networks.distillation import Teacher
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import yaml
 
 from networks.engines.settings import ENGINES, PRECISIONS
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
+from utils.documents import read_document
 from utils.errors import UserError, configure_process, format_error
 from utils.files import write_atomically
 from utils.once_per_launch import first_to_say
@@ -130,7 +131,7 @@ class BaseOptions:
             value = _plain(getattr(self, item.name))
             value = list(map(_expanded, value)) if isinstance(value, list) else _expanded(value)
             setattr(self, item.name, value)
-            check_limits(item, value)
+            check_value(item, value)
         return self
 
     def find_defaults(self, *names: str) -> None:
@@ -254,15 +255,25 @@ def in_repository(path: str) -> str:
     return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)
 
 
+def refuse_input(name: str, output: str, *inputs: str | None) -> None:
+    """Raise UserError where the file that the option ``name`` gives is a folder, or one of the files that are read."""
+    if Path(output).is_dir():
+        raise UserError(f"--{name} {output} is a folder; give a file")
+    if any(each and Path(each).exists() and Path(output).exists() and Path(output).samefile(each) for each in inputs):
+        raise UserError(f"--{name} {output} would replace a file that is read; choose another one")
+
+
 def refuse_existing(output: str) -> None:
     """Raise UserError where the file that --output names exists."""
     if Path(output).exists():
         raise UserError(f"{output} exists; remove it first, or choose another --output")
 
 
-def check_limits(item: Field, value: object) -> None:
-    """Raise UserError where an option's value is not a finite number or outside its limits."""
+def check_value(item: Field, value: object) -> None:
+    """Raise UserError where an option's value is an empty text, not a finite number, or outside its limits."""
     for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, str) and not number.strip():
+            raise UserError(f"--{item.name} is empty; give a value, or leave it out")
         if not isinstance(number, int | float):
             continue
         least, most, below = (item.metadata[name] for name in ("at_least", "at_most", "below"))
@@ -287,12 +298,7 @@ def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:
     def refuse(message: object) -> typing.NoReturn:
         raise UserError(f"{path}: {message}")
 
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the options file {path}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError):
-        raise UserError(f"the options file {path} is not valid YAML") from None
+    content = read_document(path, "options file")
     if not isinstance(content, dict):
         raise UserError(f"the options file {path} must map option names to values, one a line")
     known = {item.name: item for item in fields(cls)}

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from options.base_options import PostprocessOptions, PredictorOptions, TableOptions, option
+from options.base_options import PostprocessOptions, PredictorOptions, TableOptions, option, refuse_input
 
 
 @dataclass
@@ -19,3 +19,9 @@ class EvaluateOptions(TableOptions, PostprocessOptions, PredictorOptions):
         None, "folder for pictures: confusion matrix, and the worst, median and best photos", metavar="FOLDER"
     )
     max_dataset_size: float = option(math.inf, "use at most this many photographs", at_least=1)
+
+    def resolve(self) -> "EvaluateOptions":
+        super().resolve()
+        if self.json:
+            refuse_input("json", self.json, self.df_path, self.class_map, self.checkpoint_path)
+        return self

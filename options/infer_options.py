@@ -103,8 +103,8 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         super().resolve()
         Shard.parse(self.shard)
         self.find_defaults("image_dir")
-        if self.overlay and "overlay" not in self.outputs:
-            self.outputs = [*self.outputs, "overlay"]
+        outputs = [*self.outputs, "overlay"] if self.overlay else self.outputs
+        self.outputs, self.category = list(dict.fromkeys(outputs)), list(dict.fromkeys(self.category))
         own_files = self.outputs != ["mask"] or self.background is not None or self.crop
         given = [name for name in OF_PEOPLE if getattr(self, name) is not None]
         changes = [name for name, value in self.postprocess.items() if value]

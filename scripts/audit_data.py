@@ -36,7 +36,6 @@ from PIL import Image
 from data.audit.counts import ClassCounts, RowCounts, count_classes
 from data.audit.duplicates import Fingerprints, Pair, find_pairs, read_fingerprints
 from data.classes import ClassTable, load_class_table
-from data.label_values import NAMES, PALETTE, UNKNOWN
 from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.photos.folder import find_photos
@@ -45,6 +44,7 @@ from data.training.datasets import EvaluationPhotos
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
 from utils.files import make_writable_folder
+from utils.label_values import NAMES, PALETTE, UNKNOWN
 
 SAMPLES = 24  # photos, or pairs, on a contact sheet
 NAMED = 10  # files listed by name before "and N more"

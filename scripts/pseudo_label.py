@@ -49,7 +49,6 @@ import numpy as np
 from tqdm import tqdm
 
 from data.classes import ClassTable, check_classes, load_class_table
-from data.label_values import NAMES, SOME_CLOTHES, UNKNOWN
 from data.labels.imaterialist import COLUMNS, WORDS
 from data.labels.rle import encode_rle
 from data.labels.tags import read_tags
@@ -59,6 +58,7 @@ from networks.predictor import Predictor
 from utils.errors import run_program
 from utils.files import make_writable_folder, write_csv
 from utils.freed_memory import keep_freed_memory
+from utils.label_values import NAMES, SOME_CLOTHES, UNKNOWN
 
 LEAST_PRESENT = 0.3  # of the probability must be on classes that can be there, or these say nothing
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.label_values import UNKNOWN
 from data.labels.photo_finder import MISSING_PHOTO
 from data.labels.table import LabelTable, SkippedRows, TableRow
+from utils.label_values import UNKNOWN
 
 
 @dataclass

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from data.classes import CLOTHES, IMATERIALIST_CATEGORIES, ClassTable, folded, imaterialist_category
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from utils.errors import UserError
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 LISTED = 50  # names before "and N more"
 PARTLY_KNOWN = {SOME_CLOTHES: ("clothes", SOME_CLOTHES), UNKNOWN: ("unknown", UNKNOWN)}  # values of label maps

@@ -1,7 +1,6 @@
 """Labels in COCO's format (JSON): polygons and run-lengths, checked annotation by annotation."""
 
 import gzip
-import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from data.labels.coco_masks import highest_coordinate, runs_of, to_number
 from data.labels.photo_finder import MOST_PIXELS, FoundPhoto, PhotoFinder
 from data.labels.rle import LabelError
 from data.labels.table import TableRow
+from utils.documents import parse_json
 from utils.errors import UserError, one_line
 
 LARGEST_FILE, CHUNK = 4_000_000_000, 2**24  # bytes; as Python objects it is several times as large
@@ -126,7 +126,7 @@ def _load(df_path: str) -> dict:
             text = b"".join(islice(iter(partial(file.read, CHUNK), b""), LARGEST_FILE // CHUNK + 1))
         if len(text) > LARGEST_FILE:
             raise UserError(f"{df_path} is larger than {LARGEST_FILE / 1e9:g} GB; split it")
-        content = json.loads(text)
+        content = parse_json(text)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"cannot unpack {df_path}: {one_line(error)}") from None
     except OSError as error:

@@ -12,12 +12,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.classes import CLOTHES, ClassTable
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.categories import Categories
 from data.labels.photo_finder import PhotoFinder, where_to_get
 from data.labels.rle import LabelError, parse_rle
 from data.labels.table import TableRow
 from utils.errors import UserError, one_line
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 COLUMNS = ["ImageId", "EncodedPixels", "Height", "Width", "ClassId"]
 # Words that may stand in place of a ClassId, for pixels whose class is not known. As categories they are negative.
@@ -57,12 +57,21 @@ class ImaterialistTable:
             with _open(self.df_path) as file:
                 rows, columns = _split(file, self.df_path)
                 bar = tqdm(rows, desc="checking labels", unit=" rows", disable=not progress, leave=False)
-                for number, cells in enumerate(bar, 1):
-                    yield self._row(number, [cells[i].strip() if i < len(cells) else None for i in columns])
+                for number, row in enumerate(bar, 1):
+                    cells = [row[i].strip() if i < len(row) else None for i in columns]
+                    self._refuse_open_quote(number, row if None in cells else [cells[0], *cells[2:]])
+                    yield self._row(number, cells)
         except FileNotFoundError:
             raise UserError(f"no label table at {self.df_path}{where_to_get(self.df_path)}") from None
         except (csv.Error, OSError, EOFError, zlib.error) as error:
             raise UserError(f"cannot read {self.df_path} as CSV: {one_line(error)}") from None
+
+    def _refuse_open_quote(self, number: int, cells: list[str]) -> None:
+        """Raise UserError where one of the cells, none of which should have several lines, has: they belong to rows."""
+        if any("\n" in cell or "\r" in cell for cell in cells):
+            raise UserError(
+                f"{self.df_path}: row {number} opens a quote that is not closed there; the rows behind it would be lost"
+            )
 
     def _row(self, number: int, cells: list[str | None]) -> TableRow:
         """cells: of COLUMNS; None in a row that ends before them."""

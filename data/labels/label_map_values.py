@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.label_values import PALETTE, UNKNOWN
 from data.labels.rle import LabelError
-from data.photos.open import MAX_MEGAPIXELS
+from data.photos.open import MAX_MEGAPIXELS, reason
+from utils.label_values import PALETTE, UNKNOWN
 
 SCALED_BY = {"L;2": 85, "L;4": 17}  # Pillow spreads grey of 2 and 4 bits over 0 to 255
 PUBLISHED = {tuple(colour): value for value, colour in enumerate(PALETTE.tolist())}
@@ -45,12 +45,14 @@ def open_map(path: Path) -> tuple[Image.Image, str]:
             if image.width * image.height > MAX_MEGAPIXELS * 1e6:
                 raise LabelError(f"label map of more than {MAX_MEGAPIXELS} megapixels")
             raw_mode = image.tile[0][3]
+            if raw_mode.endswith(";16B") and image.mode != "I;16":  # Pillow keeps the upper 8 bits
+                raise LabelError("label map of 16 bits in several channels", "save it with 8 bits, or as grey")
             image.load()
             return image, raw_mode
     except LabelError:
         raise
-    except Exception:  # Pillow's decoders raise what they like on broken files
-        raise LabelError("label map that cannot be read") from None
+    except Exception as error:  # Pillow's decoders raise what they like on broken files
+        raise LabelError("label map that cannot be read", reason(error)) from None
 
 
 def values_of_colours(colours: np.ndarray, value_of: Mapping[Colour, int]) -> np.ndarray:

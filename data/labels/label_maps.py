@@ -12,13 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from data.classes import ClassTable
-from data.label_values import UNKNOWN
 from data.labels import cvat, label_studio
 from data.labels.categories import Categories, listed
 from data.labels.label_map_values import read_label_map
 from data.labels.photo_finder import MISSING_PHOTO, FoundPhoto, PhotoFinder
 from data.labels.table import TableRow
+from data.photos.folder import find_files
 from utils.errors import UserError
+from utils.label_values import UNKNOWN
 from utils.prefetch import prefetch
 from utils.ranks import cores
 
@@ -55,8 +56,7 @@ class LabelMaps:
 
     def _find_maps(self, image_folder: Path) -> list[Path]:
         """Relative to the folder. Raises UserError."""
-        below = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.suffix.lower() == ".png")
-        maps = [path for path in below if not any(part.startswith(".") for part in path.parts)]
+        maps = find_files(self.folder, ".png")
         classes_alone = [path for path in maps if cvat.CLASSES in path.parts]  # and not CVAT's maps of single objects
         maps = classes_alone or maps
         if self.folder.resolve() == image_folder.resolve():  # where photos may be PNGs too

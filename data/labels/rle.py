@@ -7,7 +7,7 @@ class LabelError(ValueError):
     """A label that cannot be used. kind: of fault, by which they are counted; detail: the value in question."""
 
     def __init__(self, kind: str, detail: str = ""):
-        super().__init__(kind)
+        super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind, self.detail = kind, detail
 
 

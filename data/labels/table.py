@@ -14,7 +14,7 @@ from torch import Tensor
 
 from data.labels.photo_finder import Fit, FoundPhoto, fit
 from data.labels.rle import LabelError, rasterise
-from utils.errors import UserError
+from utils.errors import UserError, escape_unprintable
 
 Mask = tuple[int, np.ndarray]  # (class, runs as parse_rle gives them)
 
@@ -101,7 +101,7 @@ class SkippedRows:
     def add(self, row: TableRow) -> None:
         self.count[row.fault] = self.count.get(row.fault, 0) + 1
         detail = f": {row.detail}" if row.detail else ""
-        self.first.setdefault(row.fault, f"{self.unit} {row.number}, {row.image_id}{detail}")
+        self.first.setdefault(row.fault, escape_unprintable(f"{self.unit} {row.number}, {row.image_id}{detail}"))
 
     def lines(self) -> list[str]:
         return [f"skipped {n} {self.unit}(s): {kind} (first: {self.first[kind]})" for kind, n in self.count.items()]

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import torch
-import yaml
 from torch import Tensor
 
 from data.classes import ClassTable
+from utils.documents import read_document
 from utils.errors import UserError, one_line
 
 COLUMNS = ["ImageId", "Tags"]
@@ -73,12 +72,7 @@ def load_tag_map(path: str, classes: ClassTable) -> dict[str, set[int]]:
     A tag may stand under several classes: a suit is jacket and trousers. Tags that stand nowhere, such as hair or bag,
     are background. Raises UserError.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the tag map {path}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError):
-        raise UserError(f"the tag map {path} is not valid YAML") from None
+    content = read_document(path, "tag map")
     valid = isinstance(content, dict) and set(content) <= set(classes.clothes)
     if not valid or not all(
         isinstance(tags, list) and tags and all(isinstance(tag, str) and tag.split() == [tag] for tag in tags)

@@ -37,9 +37,21 @@ def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a folder of photographs")
     listing = list_photos([folder], leave_out)
-    for line in listing.unreadable:
-        warnings.warn(line, stacklevel=2)
+    _warn_of(listing.unreadable)
     return listing.photos
+
+
+def find_files(folder: Path, suffix: str) -> list[Path]:
+    """The files with a suffix below a folder, relative to it, found as photos are."""
+    unreadable: list[str] = []
+    found = [path.relative_to(folder) for path in _walk(folder, None, unreadable) if path.suffix.lower() == suffix]
+    _warn_of(unreadable)
+    return found
+
+
+def _warn_of(unreadable: list[str]) -> None:
+    for line in unreadable:
+        warnings.warn(line, stacklevel=3)
 
 
 def list_photos(sources: list[Path], leave_out: Path | None = None) -> Listing:

@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from data.label_values import PALETTE
 from data.photos.folder import result_names
 from data.results.outlines import polygons
 from data.results.postprocess import nearest_pixels
 from data.results.segmentation import Segmentation
 from utils.errors import UserError
+from utils.label_values import PALETTE
 
 JPEG_SIDE = 65_500  # pixels, the format's limit
 FEATHER = 0.0015  # of the diagonal, at least 1.5 pixels: how far a soft edge reaches to either side of the label's edge

@@ -12,9 +12,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from data.constants import SMALLEST_CROP
-from data.label_values import SOME_CLOTHES
 from data.photos.preprocessing import normalise
 from data.training.sources import Augmentation
+from utils.label_values import SOME_CLOTHES
 
 # Of a portrait crop, in heights of the clothes: how far it reaches above them and below their top, its width by its
 # height, and by how much of its width it may be off centre. In the middle of these ranges it is the crop that

@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.label_values import UNKNOWN
 from data.labels.table import LabelTable
 from data.labels.tags import TagTable
 from data.photos.open import PhotoError, open_photo
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
 from utils.errors import UserError
+from utils.label_values import UNKNOWN
 from utils.prefetch import prefetch
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from data.labels.label_map_values import read_label_map
+from data.labels.rle import LabelError
 from data.results.formats import binary_image, encoded, jpeg
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
@@ -91,19 +93,16 @@ class ParseMaps:
         """(values H x W uint8, their names) for a photo, by its path in its folder. size: (H, W). Raises UserError."""
         path, names = (self.folder / photo).with_suffix(".png"), PARSE_LABELS[self.labels]
         try:
-            with Image.open(path) as image:
-                if image.mode not in ("P", "L"):
-                    raise UserError(f"{path} is not a parse map: its pixels are colours, not values")
-                image.load()
-        except OSError as error:
-            raise UserError(f"no parse map for {photo}: {path} cannot be read ({error.strerror or 'broken'})") from None
-        values = np.asarray(image)
+            values = read_label_map(path)
+        except LabelError as error:
+            raise UserError(f"no parse map for {photo}: {path}: {error}") from None
+        if values.max() >= len(names):
+            raise UserError(f"{path} has the value {values.max()}, which {self.labels} has not; see --parse_labels")
+        values = values.astype(np.uint8)
         if fit:
             values = np.asarray(fit(Image.fromarray(values), 0, Image.Resampling.NEAREST))
         if values.shape != size:
             raise UserError(f"the parse map {path} has another size than its photo")
-        if values.max() >= len(names):
-            raise UserError(f"{path} has the value {values.max()}, which {self.labels} has not; see --parse_labels")
         return values, names
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from data.label_values import SOME_CLOTHES
 from scripts.render_people.garments import ONE_PIECE
+from utils.label_values import SOME_CLOTHES
 
 CODE_HEIGHTS = (-8.5, 8.5)  # heights on the base mesh, in decimetres, that blue 0 and 255 stand for
 TORSO, LEGS = 2.2, -1.2  # above and below these a one-piece garment must be seen to be told from top, skirt, trousers

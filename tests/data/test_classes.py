@@ -11,8 +11,8 @@ from data.classes import (
     folded,
     load_class_table,
 )
-from data.label_values import PALETTE
 from utils.errors import UserError
+from utils.label_values import PALETTE
 
 
 def test_no_class_map_is_iMaterialists_supercategories_in_the_published_colours():
@@ -44,7 +44,7 @@ def test_names_are_compared_whatever_their_spelling():
 
 
 MUST_MAP = r"class map .*map\.yml must map 1 to 253 class names .*to lists of category ids or names"
-INVALID = r"class map .*map\.yml is neither valid YAML nor valid JSON"
+INVALID = r"class map .*map\.yml is not valid YAML: "
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -55,8 +55,9 @@ INVALID = r"class map .*map\.yml is neither valid YAML nor valid JSON"
     )),
     ("{any: [1]}", "has a class named any; the name is reserved"),
     ("{upper: [0], background: [0]}", "names category 0 twice"), ("{upper: [Top, top]}", "names category top twice"),
-    ("{upper: [0", INVALID), ("!!python/object/apply:os.system ['touch ran']", INVALID),
-    (b"\xff\xfe", INVALID), (None, r"cannot read the class map .*map\.yml"),
+    ("{upper: [0", INVALID + "line 1: expected"), ("!!python/object/apply:os.system ['touch ran']", INVALID),
+    (b"\xff\xfe", INVALID), ("top: [0]\nlow: [6]\ntop: [1]", INVALID + "line 3: top stands twice"),
+    ("[" * 9999, INVALID), (None, r"cannot read the class map .*map\.yml"),
 ], ids=lambda text: str(text)[:20])  # fmt: skip
 def test_a_bad_class_map_is_refused_in_one_line(tmp_path, monkeypatch, text, words):
     monkeypatch.chdir(tmp_path)

@@ -20,7 +20,7 @@ from deploy.reply import answer
 from deploy.request import Limits
 from options.deploy_options import ClientOptions
 from tests.deploy.half_upper import HalfUpper
-from tests.helpers import encoded_photo, run_script
+from tests.helpers import b64, encoded_photo, run_script
 from utils.errors import UserError
 
 VERTEX = ["--project", "p", "--location", "l", "--project_number", "7", "--endpoint_id", "9"]
@@ -75,9 +75,17 @@ def test_retryable_errors_are_tried_again_and_others_not(monkeypatch):
 
 
 def test_a_reply_that_is_not_a_mask_is_one_line():
-    for reply in (b"<html>", b"{}", b'{"predictions": [7]}', b'{"predictions": [{"body": "AAAA"}]}'):
+    def with_body(content: bytes) -> bytes:
+        return json.dumps({"predictions": [{"body": b64(content)}]}).encode()
+
+    damaged = bytearray(encoded_photo(noise=True))
+    damaged[damaged.index(b"IDAT")] = 7
+    large = encoded_photo(5000, 4001)
+    for reply in (b"<html>", b"{}", b'{"predictions": [7]}', b"[" * 100_000, *map(with_body, (b"", damaged))):
         with pytest.raises(client.AnswerError, match="not a mask"):
             client.mask_of(reply)
+    with pytest.raises(client.AnswerError, match="mask of 5000x4001 pixels"):
+        client.mask_of(with_body(large))
     with pytest.raises(client.AnswerError, match="broken image"):
         client.mask_of(b'{"predictions": [{"error": "broken image"}]}')
 

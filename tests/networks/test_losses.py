@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.training.datasets import Sample
 from networks import losses
 from networks.losses import LossWeights, absent_class_loss, cross_entropy, distillation_loss, soft_iou_loss
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 CLASS_WEIGHTS = torch.tensor([1, 1.5, 1.5, 1.5])
 TRUSTED = torch.ones(2)

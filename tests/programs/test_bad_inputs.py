@@ -124,6 +124,9 @@ TABLE = (  # program, flags in the folder {f}, pattern of what it says
     (CLIENT, "--input input_images", "no server answers"), (CLIENT, "--input {f}/empty", "no photographs in"),
     (CLIENT, "--input {f}/x/a.png --output {f}/x/a.png", "would replace the photograph"),
     (CLIENT, "--input {f}/x/a.png {f}/y/a.png", "two photographs .*a.png"),
+    (CLIENT, "--input {f}/x/a.png --output {f}/x", "same folder"),
+    ("evaluate.py", "--json {f}/map.yml --class_map {f}/map.yml", "would replace a file that is read"),
+    ("evaluate.py", "--json {f}/photos", "is a folder; give a file"),
 )  # fmt: skip
 
 

@@ -168,6 +168,11 @@ def test_options_without_effect_are_refused(flags, words):
         InferOptions.parse(flags.split())
 
 
+def test_a_category_or_output_that_is_named_twice_is_written_once():
+    options = InferOptions.parse(["--category", "upper", "any", "upper", "--outputs", "mask", "mask", "--overlay"])
+    assert (options.category, options.outputs) == (["upper", "any"], ["mask", "overlay"])
+
+
 @pytest.mark.parametrize(("flags", "of_garments", "of_all"), [
     ("", True, False), ("--one_garment", True, True), ("--no-one_garment", False, False),
 ])  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from options.base_options import check_limits, option
+from options.base_options import check_value, option
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
@@ -65,12 +65,13 @@ def test_help_names_every_option_with_its_default(program, capsys):
     ({"at_most": 4}, 4.5, "--x 4.5 is too large, it must be at most 4"),
     ({"below": 1}, 1.0, "--x 1.0 is too large, it must be below 1"), ({}, float("nan"), "--x is not a number"),
     ({}, -float("inf"), "--x -inf must be finite"), ({"at_least": 0}, [1.0, -1.0], "--x -1.0 is too small"),
+    ({}, "", "--x is empty"), ({}, ["a", " "], "--x is empty"),
 ])  # fmt: skip
 def test_values_out_of_their_limits_are_refused(limits, value, words):
     (item,) = fields(dataclasses.make_dataclass("Limited", [("x", float, option(2.0, **limits))]))
     with pytest.raises(UserError, match=words):
-        check_limits(item, value)
-    check_limits(item, None)
+        check_value(item, value)
+    check_value(item, None)
 
 
 @pytest.mark.parametrize("arguments", [
@@ -140,7 +141,7 @@ def test_an_options_file_gives_what_the_command_line_would(tmp_path):
     ("no_such: 1", "unknown option no_such"), ("batchSize: true", "--batchSize: invalid int value: 'True'"),
     ("batchSize: null", "invalid int value"), ("name: 2024", "in quotes"), ("continue_train: 'yes'", "true or false"),
     ("class_weights: []", "--class_weights: expected at least one argument"),
-    ("sources: 5", "sources is 5; it must be a mapping"),
+    ("sources: 5", "sources is 5; it must be a mapping"), ("lr: 1\nlr: 2", "line 2: lr stands twice"),
 ])  # fmt: skip
 def test_mistakes_in_an_options_file_are_one_line_that_names_it(content, words, tmp_path):
     with pytest.raises(UserError) as caught:

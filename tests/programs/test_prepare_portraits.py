@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from data.classes import CLOTHES
-from data.label_values import UNKNOWN
 from data.labels.read import read_labels
 from scripts.prepare_portraits import PreparePortraitsOptions, clothes_by_rule, main
 from tests.helpers import shared
 from utils.errors import UserError
+from utils.label_values import UNKNOWN
 
 NAMES = ("congress2024_B001318.jpg", "congress2024_M001223.jpg", "congress450_H000676.jpg")
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from data.classes import CLOTHES
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.read import read_labels
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 from scripts.prepare_products import (  # isort: skip
     PrepareProductsOptions, doubt, find_garment, for_validation, main, rows_of,

@@ -4,12 +4,12 @@ import numpy as np
 from PIL import Image
 
 from data.classes import CLOTHES
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.imaterialist import COLUMNS
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from scripts.pseudo_label import confident_labels, table_rows
 from utils.files import write_csv
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 PROBABILITY = np.array(  # of 5 pixels in a row: background, upper, lower, full
     [[0.9, 0.1, 0.1, 0.44, 0.05], [0.1, 0.8, 0.2, 0.31, 0.05], [0, 0.1, 0.2, 0.05, 0.05], [0, 0, 0.5, 0.2, 0.85]],

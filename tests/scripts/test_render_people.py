@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from data.classes import CLOTHES
-from data.label_values import SOME_CLOTHES
 from scripts.render_people import output_folder as output
 from scripts.render_people.body import Assets, pieces, posed
 from scripts.render_people.encode import CODE_HEIGHTS, jpeg, label_map
@@ -21,6 +20,7 @@ from scripts.render_people.garments import ASSETS, COAT, DRESS, HELD_OUT, ONE_PI
 from scripts.render_people.plan import VIEWS, plan
 from scripts.render_people.tailoring import Tailor
 from tests.helpers import ROOT, flags_of, shared
+from utils.label_values import SOME_CLOTHES
 
 PLANS = [plan(5, number) for number in range(400)]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.label_values import SOME_CLOTHES
+from utils.label_values import SOME_CLOTHES
 
 BOUNDARY_TOLERANCE = 0.0075  # of the photo's diagonal, as in Csurka et al. 2013
 SPLIT_LEAST_AREA = 0.01  # of the photo: a smaller piece of the whole garment says nothing

@@ -64,7 +64,11 @@ class TrainingState:
 
     def load(self, path: Path) -> None:
         """Take over what ``save`` wrote. Raises UserError when it is unreadable or of another kind of run."""
-        saved = load_safely(path)
+        try:
+            saved = load_safely(path)
+        except UserError as error:
+            weights = path.parent / "checkpoints"
+            raise UserError(f"{error}; begin another run (--name) with --unet_checkpoint from {weights}") from None
         try:
             self.network.load_state_dict(saved["network"])
             if (self.ema is None) != (saved["ema"] is None):

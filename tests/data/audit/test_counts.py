@@ -4,10 +4,10 @@ import numpy as np
 
 from data.audit.counts import RowCounts, count_classes, covered
 from data.classes import CLOTHES
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from tests.helpers import append_rows, scene, write_scenes
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 
 def test_rows_and_photos_are_counted_by_category_and_rows_without_clothes_are_no_faults(tmp_path):

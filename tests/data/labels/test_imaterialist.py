@@ -94,6 +94,14 @@ def test_one_bad_line_costs_one_row(folder):
     assert len(table.class_of_row) == 2
 
 
+@pytest.mark.parametrize("row", ['"a.jpg,1 2,40,30,0', 'a.jpg,"1 2,40,30,0', 'a.jpg,1 2,40,30,"0'])
+@pytest.mark.parametrize("rest", ["a.jpg,1 2,40,30,1", 'a.jpg,1 2,"40",30,1\n' * 2])
+def test_a_quote_that_swallows_rows_is_an_error_and_one_around_lines_of_pixels_is_not(row, rest, folder):
+    (folder / "table.csv").write_text(f'{TABLE}a.jpg,"1 2\n5 2",40,30,1\n{row}\n{rest}')
+    with pytest.raises(UserError, match="table.csv: row 3 opens a quote that is not closed"):
+        read(folder / "table.csv", folder)
+
+
 def test_gzipped_tables_are_read_and_what_is_no_table_is_refused_in_one_line(folder):
     (folder / "binary.csv").write_bytes(bytes(range(256)) * 10)
     (folder / "columns.csv").write_text("ImageId;Height;Width\na.jpg;40;30\n")

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.label_values import PALETTE, UNKNOWN
 from data.labels.label_map_values import read_label_map
 from data.labels.rle import LabelError
 from tests.data.labels.test_coco_masks import fuzz
+from utils.label_values import PALETTE, UNKNOWN
 
 LABEL = np.array([[0, 1, 1, 0], [2, 2, 3, 1], [0, 0, 3, 2]], np.uint8)
 COLOURS = PALETTE[LABEL]
@@ -89,7 +89,9 @@ def test_a_map_has_its_values_however_it_was_saved(content, label, path):
 @pytest.mark.parametrize(("content", "kind", "detail"), [
     (png(Image.fromarray(COLOURS + np.uint8([0, 0, 5]))), "colour that stands for no class", "(0, 0, 5) at x 0, y 0"),
     (png(Image.fromarray(COLOURS).resize((9, 9), Image.Resampling.BILINEAR)), "colour that stands for no class", "("),
-    (png(Image.fromarray(LABEL))[:50], "cannot be read", ""),
+    (png(Image.fromarray(LABEL))[:50], "cannot be read", "broken image"),
+    *((cv2.imencode(".png", np.dstack([LABEL] * n).astype(np.uint16))[1].tobytes(), "16 bits in several", "save it")
+      for n in (3, 4)),
 ])  # fmt: skip
 def test_what_is_no_label_map_is_a_fault(content, kind, detail, path):
     with pytest.raises(LabelError, match=kind) as error:

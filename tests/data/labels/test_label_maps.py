@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from data.classes import CLOTHES, ClassTable, load_class_table
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.labels.categories import Categories
 from data.labels.table import LabelTable
 from data.photos.folder import result_names
@@ -20,6 +19,7 @@ from data.training.sources import Augmentation
 from tests.data.labels.drawn import BOX, HEIGHT, WIDTH, assert_in_register, photo_of, read, save_photo
 from tests.helpers import ROOT
 from utils.errors import UserError
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 LABEL = np.where(BOX, 1, 0).astype(np.uint8)
 LABEL[30:36, 8:20] = 2
@@ -103,15 +103,17 @@ def test_maps_that_cannot_be_used_are_counted(tmp_path):
     save_map(maps / "b.png", LABEL[:20])
     Image.new("RGB", (WIDTH, HEIGHT), (9, 8, 7)).save(maps / "c.png")
     (maps / "d.png").write_text("no image")
-    save_map(maps / "gone.PNG")
+    (tmp_path / "elsewhere").mkdir()
+    save_map(tmp_path / "elsewhere/gone.PNG")
+    (maps / "linked").symlink_to(tmp_path / "elsewhere")
     save_map(maps / ".hidden.png")
     table = read(maps, tmp_path / "photos")
     assert [path.name for path in table.files] == ["a.jpg"]
     assert table.skipped.first == {
         "label map of another shape than its photo": "label map 2, b.png: the label map has 30x20, the photo has 30x40",
         "label map with a colour that stands for no class": "label map 3, c.png: (9, 8, 7) at x 0, y 0",
-        "label map that cannot be read": "label map 4, d.png",
-        "missing photo": "label map 5, gone.PNG",
+        "label map that cannot be read": "label map 4, d.png: not an image in a format that Pillow reads",
+        "missing photo": "label map 5, linked/gone.PNG",
     }
 
 

@@ -12,11 +12,11 @@ import torch
 from PIL import Image, ImageCms
 from torchvision.io import ImageReadMode, decode_image
 
-from data.label_values import PALETTE
 from data.results import formats as outputs
 from data.results import segmentation as segmentation_module
 from data.results.formats import cutout_image, encoded, garment_box, report, warning
 from data.results.segmentation import Segmentation
+from utils.label_values import PALETTE
 
 NAMES = ("background", "upper", "lower", "full")
 HEIGHT, WIDTH = 41, 67  # neither is a multiple of what fits into a byte

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from data.label_values import PALETTE, SOME_CLOTHES, UNKNOWN
 from data.training.augmentation import TrainTransform, empty_box, paste, portrait_box, turn
 from data.training.datasets import close_up
 from data.training.sources import Augmentation
+from utils.label_values import PALETTE, SOME_CLOTHES, UNKNOWN
 
 
 def transform(size: tuple[int, int] = (64, 64), augment: str = "full", **shares):

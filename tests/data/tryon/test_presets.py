@@ -190,9 +190,9 @@ def test_a_parse_map_takes_the_place_of_the_networks_labels(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "labels", "message"), [
-    (None, "atr", "no parse map for a.jpg"), (b"no picture", "atr", "cannot be read"),
+    (None, "atr", "no parse map for a.jpg: .*no such file"), (b"no picture", "atr", "cannot be read"),
     (np.zeros((9, 9), np.uint8), "atr", "another size than its photo"),
-    (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "atr", "its pixels are colours"),
+    (np.full((HEIGHT, WIDTH, 3), (9, 8, 7), np.uint8), "atr", r"\(9, 8, 7\) at x 0, y 0"),
     (np.full((HEIGHT, WIDTH), 18, np.uint8), "atr", "value 18, which atr has not; see --parse_labels"),
     (np.full((HEIGHT, WIDTH), 20, np.uint8), "lip", "value 20, which lip has not"),
 ])  # fmt: skip

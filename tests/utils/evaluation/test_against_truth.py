@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from data.results.segmentation import Segmentation
 from utils.errors import UserError
 from utils.evaluation.against_truth import evaluate, validate_all
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 from utils.training.interruption import Interruption
 
 NAMES = ("background", "upper", "lower", "full")

@@ -10,8 +10,8 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from data.label_values import SOME_CLOTHES, UNKNOWN
 from utils.evaluation.metrics import BoundaryScore, ConfusionMatrix, SplitRate
+from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 SIZE = (300, 600)  # a diagonal of 670.8: 0.0075 of it is 5.03 pixels
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.label_values import PALETTE, UNKNOWN
 from utils.evaluation.pictures import PANEL, bright, label_panel, photo_panel
+from utils.label_values import PALETTE, UNKNOWN
 
 COLOURS = bright(PALETTE)
 

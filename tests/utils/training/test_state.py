@@ -81,6 +81,12 @@ def test_a_state_of_another_kind_of_run_is_one_line(change, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_broken_state_says_where_intact_weights_are(tmp_path):
+    (tmp_path / "latest.pth").write_bytes(b"")
+    with pytest.raises(UserError, match=r"latest.pth .*; begin another run .* from .*checkpoints"):
+        trained(steps=0).load(tmp_path / "latest.pth")
+
+
 def test_moving_average_grows_slow_and_copies_counters():
     """Decays are (1 + count) / (10 + count); AveragedModel copies the first weights."""
     network = nn.BatchNorm1d(1)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from data.label_values import PALETTE
 from utils.errors import UserError
+from utils.label_values import PALETTE
 from utils.training.visualizer import Visualizer
 
 
