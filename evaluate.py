@@ -40,7 +40,7 @@ from utils.ranks import Shard
 EXAMPLES = 6  # photographs in each section of the contact sheet
 
 
-def main(options: EvaluateOptions) -> None:
+def main(options: EvaluateOptions) -> int:
     share = Shard.parse(None)  # the launcher's
     first = share.number == 1
     classes = load_class_table(options.class_map)
@@ -70,7 +70,7 @@ def main(options: EvaluateOptions) -> None:
     with process_group(torch.device("cpu"), timeout=PATIENCE):
         result = pooled_over_ranks(result)
     if not first:
-        return
+        return 0
     if not result.photos:
         raise UserError(f"none of the {len(photos)} photographs can be decoded; check the data set")
     compared = "close-ups from the photographs" if options.close_ups else "photographs"
@@ -84,6 +84,7 @@ def main(options: EvaluateOptions) -> None:
         save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
         save_picture(best_and_worst(result, predict, photos, names), folder / "contact_sheet.png")
         print(f"\npictures in {folder}")
+    return 1 if len(result.photos) < len(photos) else 0
 
 
 def as_figures(result: Evaluation, names: tuple[str, ...]) -> dict:

@@ -256,9 +256,9 @@ def in_repository(path: str) -> str:
 
 
 def refuse_input(name: str, output: str, *inputs: str | None) -> None:
-    """Raise UserError where the file that the option ``name`` gives is a folder, or one of the files that are read."""
-    if Path(output).is_dir():
-        raise UserError(f"--{name} {output} is a folder; give a file")
+    """Raise UserError where the option ``name`` gives a file to write that is not called .json, or one that is read."""
+    if Path(output).is_dir() or not output.lower().endswith(".json"):
+        raise UserError(f"--{name} {output} is not the name of a .json file; give one")
     if any(each and Path(each).exists() and Path(output).exists() and Path(output).samefile(each) for each in inputs):
         raise UserError(f"--{name} {output} would replace a file that is read; choose another one")
 

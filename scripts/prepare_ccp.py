@@ -42,7 +42,6 @@ if __name__ == "__main__":
 
 import hashlib
 import shutil
-import tempfile
 
 import numpy as np
 from PIL import Image
@@ -50,7 +49,7 @@ from tqdm import tqdm
 
 from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
-from utils.files import refuse_filled
+from utils.files import refuse_filled, whole_folder
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
 PIXEL_LABELS = range(1, 1005)  # photographs with a label map
@@ -111,22 +110,13 @@ RECIPE = {
 
 def main(options: PrepareCcpOptions) -> None:
     """Write the three parts and report their counts. Raises UserError; then nothing is written."""
-    clone, output, parts = Path(options.ccp), Path(options.output_dir), split()
-    refuse_filled(output)
+    clone, parts = Path(options.ccp), split()
+    refuse_filled(Path(options.output_dir))
     check_clone(clone, parts)
     labels = read_labels(clone)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent) as temporary:
-            folder = Path(temporary, "whole")
-            folder.mkdir()
-            reports = [write_part(clone, folder, part, parts[part], labels) for part in parts]
-            if output.is_dir():
-                output.rmdir()  # empty; Windows does not rename onto a folder
-            folder.rename(output)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error}") from None
-    print(f"wrote {output}", *reports, sep="\n")
+    with whole_folder(options.output_dir) as folder:
+        reports = [write_part(clone, folder, part, parts[part], labels) for part in parts]
+    print(f"wrote {options.output_dir}", *reports, sep="\n")
 
 
 def file_name(number: int) -> str:

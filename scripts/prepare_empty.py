@@ -40,7 +40,7 @@ from tqdm import tqdm
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
 from utils.errors import run_program
-from utils.files import make_new_folder
+from utils.files import refuse_filled, whole_folder
 
 LEAST_SIDE = 96  # pixels: smaller pictures are icons
 SAME = 3  # grey levels that two pictures differ by, seen at 8x8, up to which they are one
@@ -49,12 +49,26 @@ Random = np.random.Generator
 
 
 def main(options: PrepareEmptyOptions) -> int:
-    output, random = make_new_folder(options.output_dir), np.random.default_rng(options.seed)
+    output, random = Path(options.output_dir), np.random.default_rng(options.seed)
+    refuse_filled(output)
+    folders = list(map(Path, options.pictures or ()))
+    paths = [folder / path for folder in folders for path in find_photos(folder, leave_out=output)]
+    with whole_folder(options.output_dir) as folder:
+        draw_patterns(options, folder, random)
+        taken, failed = make_small(paths, options.side, folder, random)
+    print(f"wrote {output}: {options.drawn} drawn patterns, {taken} of {len(paths)} pictures")
+    return 1 if failed else 0
+
+
+def draw_patterns(options: PrepareEmptyOptions, output: Path, random: Random) -> None:
     for number in tqdm(range(options.drawn), "drawing", unit="picture"):
         draw = PATTERNS[number % len(PATTERNS)]
         size = tuple(random.integers(options.side // 3, options.side + 1, 2).tolist())
         save(camera(draw(size, random), random), output / f"drawn_{number:04d}.jpg", random)
-    paths = [folder / path for folder in map(Path, options.pictures or ()) for path in find_photos(folder)]
+
+
+def make_small(paths: list[Path], side: int, output: Path, random: Random) -> tuple[int, int]:
+    """Write each picture once; (how many, how many could not be read)."""
     seen, failed = [], 0
     for path in tqdm(paths, "making small", unit="picture", disable=not paths):
         try:
@@ -63,14 +77,13 @@ def main(options: PrepareEmptyOptions) -> int:
             failed += 1
             tqdm.write(f"skipped {path}: {error}", file=sys.stderr)
             continue
-        picture.thumbnail((options.side, options.side), Image.Resampling.LANCZOS)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         tiny = np.asarray(picture.convert("L").resize((8, 8)), np.float32)
         if min(picture.size) < LEAST_SIDE or any(np.abs(tiny - other).mean() < SAME for other in seen):
             continue
         save(picture, output / f"picture_{len(seen):04d}.jpg", random)
         seen.append(tiny)
-    print(f"wrote {output}: {options.drawn} drawn patterns, {len(seen)} of {len(paths)} pictures")
-    return 1 if failed else 0
+    return len(seen), failed
 
 
 def save(picture: Image.Image, path: Path, random: Random) -> None:

@@ -51,9 +51,9 @@ from data.labels.rle import encode_rle
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
 from networks.predictor import Predictor
-from scripts.prepare_products import SaliencyNetwork, read_names, salience
+from scripts.prepare_products import SaliencyNetwork, listed, named_photos, salience
 from utils.errors import UserError, run_program
-from utils.files import make_new_folder, write_csv
+from utils.files import refuse_filled, whole_folder, write_csv
 from utils.freed_memory import keep_freed_memory
 
 JACKET = "4"  # the category of all clothes
@@ -73,9 +73,10 @@ def main(options: PreparePortraitsOptions) -> int:
     folder = Path(options.portraits)
     photos = find_photos(folder)
     find_face = face_finder()
-    kept = read_names("--validation", options.validation) if options.validation else set()
+    names = [photo.as_posix() for photo in photos]
+    kept = named_photos("--validation", options.validation, names) if options.validation else set()
+    refuse_filled(Path(options.output_dir))
     saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
-    output = make_new_folder(options.output_dir)
     print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
     tables, left_out = {"portraits": [], "portraits_val": []}, Counter()
     with ThreadPoolExecutor(2) as pool:
@@ -85,6 +86,7 @@ def main(options: PreparePortraitsOptions) -> int:
         for photo, result in tqdm(results, total=len(photos), unit="photo"):
             if isinstance(result, PhotoError):
                 left_out["cannot be read"] += 1
+                tqdm.write(f"skipped {folder / photo}: {result}", file=sys.stderr)
                 continue
             pixels = np.asarray(result.photo)
             face = find_face(result.photo)
@@ -97,16 +99,19 @@ def main(options: PreparePortraitsOptions) -> int:
             if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
                 left_out["network and rule do not agree"] += 1
                 continue
-            tables["portraits_val" if photo.name in kept else "portraits"] += [
+            tables["portraits_val" if photo.as_posix() in kept else "portraits"] += [
                 (photo.as_posix(), encode_rle(mask), *mask.shape, category)
                 for mask, category in ((clothes, JACKET), (unknown, "unknown"))
                 if mask.any()
             ]
-    for name, rows in tables.items():
-        write_csv(output / f"{name}.csv", [COLUMNS, *rows])
+    if not any(tables.values()):
+        raise UserError(f"no photograph of {folder} can be used: {listed(left_out)}")
+    with whole_folder(options.output_dir) as output:
+        for name, rows in tables.items():
+            write_csv(output / f"{name}.csv", [COLUMNS, *rows])
     count, count_kept = (len({row[0] for row in rows}) for rows in tables.values())
-    print(f"wrote {output}: {count} photographs to train on, {count_kept} for validation")
-    print(f"left out: {', '.join(f'{number} {reason}' for reason, number in left_out.most_common()) or 'none'}")
+    print(f"wrote {options.output_dir}: {count} photographs to train on, {count_kept} for validation")
+    print(f"left out: {listed(left_out) or 'none'}")
     return 1 if left_out["cannot be read"] else 0
 
 

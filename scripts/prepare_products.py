@@ -46,11 +46,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
 from data.constants import IMAGENET_MEAN, IMAGENET_STD
+from data.labels.csv_rows import read_rows
 from data.labels.imaterialist import COLUMNS
 from data.labels.rle import encode_rle
 from data.photos.open import PhotoError, open_photo
@@ -61,8 +61,8 @@ from networks.u2net import build_network
 from networks.weights.info import CheckpointInfo
 from networks.weights.surgery import initialise
 from utils.devices import resolve_device, resolve_precision
-from utils.errors import UserError, one_line, run_program
-from utils.files import make_new_folder, write_csv
+from utils.errors import UserError, run_program
+from utils.files import refuse_filled, whole_folder, write_csv
 from utils.freed_memory import keep_freed_memory
 
 REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset"
@@ -99,16 +99,16 @@ VALIDATION = 25  # one photo in 25 is kept for validation
 CERTAIN, LEAST_CERTAIN = (0.2, 0.8), 0.85  # share of the pixels on and near the garment that are outside of the first
 
 
-def main(options: PrepareProductsOptions) -> None:
+def main(options: PrepareProductsOptions) -> int:
     keep_freed_memory()
     clone = Path(options.products)
     labels = read_labels(clone)
     if options.leave_out:
-        kept = read_names("--leave_out", options.leave_out)
+        kept = named_photos("--leave_out", options.leave_out, list(labels))
         labels = {name: label for name, label in labels.items() if name not in kept}
     labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
+    refuse_filled(Path(options.output_dir))
     network = SaliencyNetwork(options, options.size)
-    output = make_new_folder(options.output_dir)
     print(f"device: {network.name}; {len(labels)} photographs with a label that is known here")
 
     def load(name: str) -> Image.Image:
@@ -119,7 +119,8 @@ def main(options: PrepareProductsOptions) -> None:
         results = network.predict_stream(labels, load, options.batchSize, pool, keep_photos=False)
         for name, result in tqdm(results, total=len(labels), unit="photo"):
             if isinstance(result, PhotoError):
-                left_out["no such file" if str(result) == "no such file" else "cannot be read"] += 1
+                left_out["cannot be read"] += 1
+                tqdm.write(f"skipped {name}: {result}", file=sys.stderr)
                 continue
             label, probability = labels[name], salience(result)
             mask, unsure = find_garment(probability)
@@ -132,13 +133,17 @@ def main(options: PrepareProductsOptions) -> None:
             elif for_validation(name):
                 kind = "_val"
             tables[kind] += rows_of(name, label, mask, unsure)
-    for kind, rows in tables.items():
-        write_csv(output / f"products{kind}.csv", [COLUMNS, *rows])
-    write_csv(output / "products_tags.csv", [("ImageId", "Tags"), *tags])
+    if not any(tables.values()):
+        raise UserError(f"no photograph of {clone / 'images'} can be used: {listed(left_out)}")
+    with whole_folder(options.output_dir) as output:
+        for kind, rows in tables.items():
+            write_csv(output / f"products{kind}.csv", [COLUMNS, *rows])
+        write_csv(output / "products_tags.csv", [("ImageId", "Tags"), *tags])
     found = Counter(labels[name] for rows in tables.values() for name in dict.fromkeys(row[0] for row in rows))
     kept = len({row[0] for row in tables["_val"]})
-    print(f"wrote {output}: {found.total()} photographs ({listed(found)}), {kept} of them for validation")
+    print(f"wrote {options.output_dir}: {found.total()} photographs ({listed(found)}), {kept} of them for validation")
     print(f"left out: {listed(left_out) or 'none'}")
+    return 1 if left_out["cannot be read"] else 0
 
 
 def for_validation(name: str) -> bool:
@@ -171,22 +176,27 @@ def salience(result: Segmentation) -> np.ndarray:
 
 def read_labels(clone: Path) -> dict[str, str]:
     """Label by file name, of the photographs whose label is known here. Raises UserError."""
-    try:
-        table = pd.read_csv(clone / "images.csv", usecols=["image", "label"], dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
+    if not (clone / "images").is_dir():
         raise UserError(
-            f"{clone} is not a clone of the clothing data set ({one_line(error)}): run git clone "
-            f"{REPOSITORY} and pass its path"
-        ) from None
-    return {f"{image}.jpg": label for image, label in table.itertuples(index=False) if label in CATEGORIES}
+            f"{clone} is not a clone of the clothing data set: run git clone {REPOSITORY} and pass its path"
+        )
+    rows = (cells for cells, _ in read_rows(str(clone / "images.csv"), ["image", "label"], "table of labels"))
+    labels = {f"{image}.jpg": label for image, label in rows if label in CATEGORIES}
+    if not labels:
+        raise UserError(f"{clone / 'images.csv'} has no photograph with a label that is known here")
+    return labels
 
 
-def read_names(option: str, table: str) -> set[str]:
-    """The photographs that a table names. option: that gives it. Raises UserError."""
-    try:
-        return set(pd.read_csv(table, usecols=["ImageId"], dtype=str).ImageId)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{option} {table} is not a table with the column ImageId: {one_line(error)}") from None
+def named_photos(option: str, table: str, photos: list[str]) -> set[str]:
+    """Those of the photos (paths in their folder) that a table names, by path or file name. Raises UserError.
+
+    option: that gives the table.
+    """
+    names = {cells[0] for cells, _ in read_rows(table, ["ImageId"], "table of photographs")}
+    found = {photo for photo in photos if names & {photo, photo.rpartition("/")[2]}}
+    if not found:
+        raise UserError(f"{option} {table} names none of the photographs, which are called like {photos[0]}")
+    return found
 
 
 def find_garment(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,11 +15,10 @@ name=included_weights
 train=(python "$repository/train.py")
 if [ "${PROCESSES:-1}" -gt 1 ]; then train=(torchrun --nproc_per_node "$PROCESSES" "$repository/train.py"); fi
 
-prepare() { # SCRIPT FOLDER [option ...]: a folder of tables or pictures, which gets its name when it is whole
-    if [ -d "$data/$2" ]; then return; fi
-    rm -rf "$data/$2.part"
-    python "$repository/scripts/$1" --output_dir "$data/$2.part" "${@:3}"
-    mv "$data/$2.part" "$data/$2"
+prepare() { # SCRIPT FOLDER [option ...]: a folder of tables or pictures, which is there when it is whole
+    if [ ! -d "$data/$2" ]; then # exit code 1 and a whole folder: photos that cannot be read were skipped
+        python "$repository/scripts/$1" --output_dir "$data/$2" "${@:3}" || [ -d "$data/$2" ]
+    fi
 }
 
 if [ ! -d "$data/rendered/labels" ]; then
@@ -38,7 +37,8 @@ prepare prepare_empty.py empty "${pictures[@]}"
 # The included weights label the street photographs that only have tags.
 if [ ! -f "$data/ccp/tagged_labels.csv" ]; then
     python "$repository/scripts/pseudo_label.py" --flip --image_folder "$data/ccp/tagged" --tags "$data/ccp/tagged.csv" \
-        --tag_map "$repository/recipes/tags.yml" --output "$data/ccp/tagged_labels.csv"
+        --tag_map "$repository/recipes/tags.yml" --output "$data/ccp/tagged_labels.csv" ||
+        [ -f "$data/ccp/tagged_labels.csv" ]
 fi
 
 if [ -f "results/$name/latest.pth" ]; then

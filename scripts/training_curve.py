@@ -30,6 +30,7 @@ from functools import partial
 from typing import BinaryIO
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -41,6 +42,8 @@ VALIDATION = ("iou_upper", "iou_lower", "iou_full", "miou_clothes", "clothes_iou
 
 def main(options: CurveOptions) -> None:
     scalars = read(Path(options.logs_dir))
+    if options.table and options.table == options.picture:
+        raise UserError("--table and --picture are the same file; give two")
     if options.table:
         write_atomically(Path(options.table), scalars.to_csv(float_format="%.5g").encode())
     if options.picture:
@@ -65,7 +68,9 @@ def read(logs_dir: Path) -> pd.DataFrame:
 def draw(scalars: pd.DataFrame, file: BinaryIO) -> None:
     """Write a PNG: loss and learning rate at the left, validation at the right."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    loss = scalars["total_loss"].dropna()
+    loss = scalars["total_loss"].replace(np.inf, np.nan).dropna()
+    if loss.empty:
+        raise UserError("no loss of this run is a number, so there is no curve to draw")
     left.plot(loss, color="lightsteelblue", linewidth=0.8)
     left.plot(loss.rolling(20, min_periods=1).mean(), color="tab:blue", label="loss, mean of 20 logged")
     left.set(xlabel="iteration", ylabel="loss", ylim=(0, loss.quantile(0.99)))
@@ -73,12 +78,13 @@ def draw(scalars: pd.DataFrame, file: BinaryIO) -> None:
     rate.plot(scalars["lr"].dropna(), color="tab:orange")
     rate.set(ylabel="learning rate (orange)", ylim=(0, None))
     left.legend(loc="upper right")
-    for name in VALIDATION:
-        if f"val/{name}" in scalars:
-            right.plot(scalars[f"val/{name}"].dropna(), marker="o", label=name)
+    validation = [name for name in VALIDATION if f"val/{name}" in scalars]
+    for name in validation:
+        right.plot(scalars[f"val/{name}"].dropna(), marker="o", label=name)
     right.set(xlabel="iteration", ylabel="IoU on the validation photographs", ylim=(0, 1))
     right.grid(alpha=0.3)
-    right.legend(loc="lower right")
+    if validation:
+        right.legend(loc="lower right")
     figure.savefig(file, format="png", dpi=100)
 
 

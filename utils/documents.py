@@ -1,6 +1,7 @@
 """YAML and JSON files that users write."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -48,6 +49,6 @@ def parse_json(text: str | bytes) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} stands twice")
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{twice} stands twice")
     return content

@@ -6,7 +6,8 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,12 +72,22 @@ def refuse_filled(folder: Path) -> None:
         raise UserError(f"{folder} exists already and is not an empty folder; choose another --output_dir")
 
 
-def make_new_folder(path: str) -> Path:
-    """The folder that --output_dir names, made. Raises UserError as refuse_filled."""
-    folder = Path(path)
-    refuse_filled(folder)
-    make_writable_folder(folder)
-    return folder
+@contextmanager
+def whole_folder(path: str) -> Iterator[Path]:
+    """A folder to fill, which gets the name that --output_dir gives when it is whole; else nothing is left.
+
+    Raises UserError as refuse_filled.
+    """
+    output = Path(path)
+    refuse_filled(output)
+    make_writable_folder(output.parent)
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=output.parent) as temporary:
+        folder = Path(temporary, "whole")
+        folder.mkdir()
+        yield folder
+        if output.is_dir():
+            output.rmdir()  # empty; Windows does not rename onto a folder
+        folder.rename(output)
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,15 +1,16 @@
 """Tables of tags (CSV): which garments are somewhere on a photograph."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from data.classes import ClassTable
+from data.classes import ClassTable, folded
+from data.labels.csv_rows import read_rows
 from utils.documents import read_document
-from utils.errors import UserError, one_line
+from utils.errors import UserError
 
 COLUMNS = ["ImageId", "Tags"]
 
@@ -43,31 +44,29 @@ class TagTable:
 
 
 def read_tags(path: str, classes: ClassTable, tag_map: str) -> TagTable:
-    """The table at ``path``: columns ImageId and Tags, tags separated by spaces.
+    """The table at ``path``: columns ImageId and Tags, tags separated by spaces or commas, in any case.
 
     tag_map: see load_tag_map. A photo that several rows name has the tags of all. Raises UserError.
     """
     classes_of = load_tag_map(tag_map, classes)
-    try:
-        table = pd.read_csv(path, usecols=COLUMNS, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"no table of tags at {path}") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"cannot read {path} as CSV: {one_line(error)}") from None
-    except ValueError as error:  # pandas names the columns that usecols did not find
-        raise UserError(f"{path} lacks columns, it needs {', '.join(COLUMNS)}: {error}") from None
     present: dict[str, Tensor] = {}
-    for image_id, tags in table[COLUMNS].itertuples(index=False, name=None):
+    for number, (cells, surplus) in enumerate(read_rows(path, COLUMNS, "table of tags"), 1):
+        if None in cells or surplus > 0:
+            cause = "more cells than the header; put tags that commas separate in quotes" if surplus > 0 else "no Tags"
+            raise UserError(f"{path}: row {number} has {cause}")
+        image_id, tags = cells
         found = present.setdefault(image_id, torch.arange(len(classes.names)) == 0)
-        for tag in tags.split():
-            found[list(classes_of.get(tag, ()))] = True
+        for tag in re.split(r"[\s,;]+", tags):
+            found[list(classes_of.get(folded(tag), ()))] = True
     if not present:
         raise UserError(f"{path} has no rows")
+    if not any(found[1:].any() for found in present.values()):
+        raise UserError(f"no tag of {path} stands in the tag map {tag_map}; do they use the same words?")
     return TagTable(present)
 
 
 def load_tag_map(path: str, classes: ClassTable) -> dict[str, set[int]]:
-    """The label values that each tag can mean, from a YAML file: class name -> list of tags.
+    """The label values that each tag (folded) can mean, from a YAML file: class name -> list of tags.
 
     A tag may stand under several classes: a suit is jacket and trousers. Tags that stand nowhere, such as hair or bag,
     are background. Raises UserError.
@@ -85,5 +84,5 @@ def load_tag_map(path: str, classes: ClassTable) -> dict[str, set[int]]:
     meanings: dict[str, set[int]] = {}
     for name, tags in content.items():
         for tag in tags:
-            meanings.setdefault(tag, set()).add(classes.names.index(name))
+            meanings.setdefault(folded(tag), set()).add(classes.names.index(name))
     return meanings

@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -23,19 +24,38 @@ def write_summary(path: Path, results: dict[str, Path | None], class_names: tupl
     where the earlier file is now, or None. Raises UserError.
     """
     write = write_report if path.suffix == ".csv" else write_coco
-    if not path.exists():
-        return write(path, results, class_names)
-    earlier = next(name for i in count(1) if not (name := path.with_stem(f"{path.stem}.{i}")).exists())
-    path.rename(earlier)  # it may have been corrected by hand
+    earlier = _kept(path)
     try:
         write(path, results, class_names)
+        changed = earlier and not filecmp.cmp(earlier, path, shallow=False)
     except BaseException:
-        earlier.rename(path)
+        if earlier:
+            earlier.unlink()
         raise
-    if not filecmp.cmp(earlier, path, shallow=False):
-        return earlier
-    earlier.unlink()
-    return None
+    if earlier and not changed:
+        earlier.unlink()
+    return earlier if changed else None
+
+
+def _kept(path: Path) -> Path | None:
+    """A copy of a file, which may have been corrected by hand, under a name that no other run takes; None without it.
+
+    Raises UserError.
+    """
+    numbers = count(1)
+    while True:
+        copy = path.with_stem(f"{path.stem}.{next(numbers)}")
+        try:
+            with path.open("rb") as file, copy.open("xb") as target:
+                shutil.copyfileobj(file, target)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            copy.unlink(missing_ok=True)
+            raise UserError(f"cannot keep {path} as {copy}: {error.strerror}") from None
+        return copy
 
 
 def write_report(path: Path, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from data.classes import CLOTHES
+from data.classes import CLOTHES, MAX_CLASSES
 from networks.u2net import architecture_of_width, build_network
 from networks.weights.foreign import read_weight_file
 from networks.weights.info import CheckpointInfo, StateDict
@@ -50,6 +50,8 @@ def read_weights(path: str | Path, mmap: bool = False) -> tuple[StateDict, Check
         _check_tensor(key, tensor, path, values=not mmap)
     head = state.get("outconv.bias")
     classes = len(head) if head is not None and head.ndim == 1 else 0
+    if classes > MAX_CLASSES + 1:
+        raise UserError(f"{path} has {classes} classes; label maps have room for {MAX_CLASSES + 1}")
     if info.class_names is None or len(info.class_names) != classes:
         info = replace(info, class_names=CLOTHES.names if classes == 4 else tuple(map(str, range(classes))))
     if not mmap:

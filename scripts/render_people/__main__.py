@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from data.classes import load_class_table
 from data.photos.folder import find_photos
+from data.photos.open import PhotoError, open_photo
 from options.base_options import CLASS_MAP_HELP, BaseOptions, option
 from scripts.render_people.body import Assets
 from scripts.render_people.encode import jpeg, label_map
@@ -53,17 +54,35 @@ def main(options: RenderOptions) -> None:
         raise UserError("rendering needs Blender's Python package: pip install bpy==4.2.0 (with Python 3.11)")
     by_category = load_class_table(options.class_map).by_category
     folder, backgrounds = Path(options.output_dir), Path(options.backgrounds or "")
-    photos = [backgrounds / path for path in find_photos(backgrounds)] if options.backgrounds else []
+    photos = usable([backgrounds / path for path in find_photos(backgrounds)]) if options.backgrounds else []
     assets = Assets(Path(options.assets))
     from scripts.render_people.scene import Studio
 
     studio = Studio(assets, options.height, options.samples, options.threads, photos)
     numbers = Shard.parse(options.shard).of(range(options.first, options.first + options.count))
     plans = [plan(options.seed, number, options.held_out, bool(photos)) for number in numbers]
-    for each in tqdm([each for each in plans if not is_done(folder, each.name)], "rendering", unit="picture"):
+    classes = " ".join(f"{category}:{value}" for category, value in sorted(by_category.items()) if value)
+    settings = {name: getattr(options, name) for name in ("height", "samples", "held_out")}
+    settings |= {"backgrounds": len(photos), "classes": classes}
+    made_with = ", ".join(f"{name} {value}" for name, value in settings.items())
+    for each in tqdm(
+        [each for each in plans if not is_done(folder, each.name, made_with)], "rendering", unit="picture"
+    ):
         photo, codes = studio.render(each)
-        write(folder, each.name, jpeg(photo, each.effects), label_map(codes, by_category), each.row())
+        write(folder, each.name, jpeg(photo, each.effects), label_map(codes, by_category), each.row(), made_with)
     print(f"{folder / 'rendered.csv'}: {write_table(folder)} pictures")
+
+
+def usable(paths: list[Path]) -> list[Path]:
+    """The photos that can be read; the others are named."""
+    readable = []
+    for path in tqdm(paths, "reading backgrounds", unit="photo", leave=False):
+        try:
+            open_photo(path, min_size=(64, 64))
+            readable.append(path)
+        except PhotoError as error:
+            tqdm.write(f"skipped {path}: {error}", file=sys.stderr)
+    return readable
 
 
 if __name__ == "__main__":

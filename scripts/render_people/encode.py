@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from data.photos.open import open_photo
 from scripts.render_people.garments import ONE_PIECE
 from utils.label_values import SOME_CLOTHES
 
@@ -38,7 +39,7 @@ def label_map(codes: np.ndarray, by_category: dict[int, int]) -> np.ndarray:
 def cropped_backdrop(path: Path, size: tuple[int, int], backdrop: dict) -> np.ndarray:
     """Part of a photograph (H x W x 3), as large as the picture."""
     height, width = size
-    image = Image.open(path).convert("RGB")
+    image = open_photo(path)
     scale = min(image.height / height, image.width / width) * backdrop["zoom"]
     wide, tall = int(width * scale), int(height * scale)
     x = int((image.width - wide) * (backdrop["photo"] * 97 % 1))

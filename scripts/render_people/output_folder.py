@@ -10,34 +10,52 @@ from PIL import Image, PngImagePlugin
 from utils.errors import UserError
 from utils.files import write_atomically, write_csv
 
-ROW = "rendered"  # key of the label map's text that says what the picture shows
+ROW, OPTIONS = "rendered", "options"  # keys of the label map's texts: what the picture shows, how it was made
 
 
-def is_done(folder: Path, name: str) -> bool:
-    return _labels(folder, name).exists()
+def is_done(folder: Path, name: str, options: str) -> bool:
+    """Whether a picture is there. Raises UserError where it was made with other options."""
+    path = _labels(folder, name)
+    if not path.exists() or not _photo(folder, name).exists():
+        return False
+    if (earlier := _texts(path).get(OPTIONS)) != options:
+        raise UserError(f"{path} was made with {earlier}, not {options}; choose another --output_dir")
+    return True
 
 
-def write(folder: Path, name: str, photo: bytes, labels: np.ndarray, row: dict) -> None:
+def write(folder: Path, name: str, photo: bytes, labels: np.ndarray, row: dict, options: str) -> None:
     """Write a picture: the photo, then its labels, which hold the table's row: where they are, all is there."""
     text = PngImagePlugin.PngInfo()
     text.add_text(ROW, json.dumps(row))
+    text.add_text(OPTIONS, options)
     image = io.BytesIO()
     Image.fromarray(labels).save(image, "PNG", pnginfo=text)
-    write_atomically(folder / "photos" / f"{name}.jpg", photo)
+    write_atomically(_photo(folder, name), photo)
     write_atomically(_labels(folder, name), image.getvalue())
 
 
 def write_table(folder: Path) -> int:
     """Write rendered.csv from all label maps; their number. Raises UserError."""
-    rows = []
-    for path in sorted((folder / "labels").glob("*.png")):
-        with Image.open(path) as image:
-            if ROW not in image.text:
-                raise UserError(f"{path} was not made by this program; choose another --output_dir")
-            rows.append(json.loads(image.text[ROW]))
+    rows = [json.loads(_texts(path)[ROW]) for path in sorted((folder / "labels").glob("*.png"))]
     columns = list(rows[0]) if rows else []
     write_csv(folder / "rendered.csv", [columns, *([row.get(name, "") for name in columns] for row in rows)])
     return len(rows)
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """The texts of a label map. Raises UserError where this program did not write it."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            texts = image.text
+    except Exception:  # Pillow's decoders raise what they like on broken files
+        texts = {}
+    if ROW not in texts:
+        raise UserError(f"{path} was not made by this program; choose another --output_dir")
+    return texts
+
+
+def _photo(folder: Path, name: str) -> Path:
+    return folder / "photos" / f"{name}.jpg"
 
 
 def _labels(folder: Path, name: str) -> Path:

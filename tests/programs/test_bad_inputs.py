@@ -115,7 +115,7 @@ TABLE = (  # program, flags in the folder {f}, pattern of what it says
     ("infer.py", "--result_dir /proc/out", "cannot write into /proc/out: "),
     ("infer.py", "--category upper background", "--category background: .*any, upper"),
     ("infer.py", "--outputs mask binary --image_dir {f}/p", "a sub-folder .*name of a result folder.*rename"),
-    ("evaluate.py", "--report_dir {f}/file/x", NO_FOLDER), ("evaluate.py", "--json {f}/file/x", NO_FOLDER),
+    ("evaluate.py", "--report_dir {f}/file/x", NO_FOLDER), ("evaluate.py", "--json {f}/file/x.json", NO_FOLDER),
     ("-m data.audit", "--report_dir {f}/file", NO_FOLDER), ("-m data.audit", "--against_df_path a.csv", "--against_"),
     ("export.py", "--output {f}/file/new.pth", NO_FOLDER),
     ("setup_model_weights.py", "--model u2net", "does not fit"),
@@ -125,8 +125,7 @@ TABLE = (  # program, flags in the folder {f}, pattern of what it says
     (CLIENT, "--input {f}/x/a.png --output {f}/x/a.png", "would replace the photograph"),
     (CLIENT, "--input {f}/x/a.png {f}/y/a.png", "two photographs .*a.png"),
     (CLIENT, "--input {f}/x/a.png --output {f}/x", "same folder"),
-    ("evaluate.py", "--json {f}/map.yml --class_map {f}/map.yml", "would replace a file that is read"),
-    ("evaluate.py", "--json {f}/photos", "is a folder; give a file"),
+    *(("evaluate.py", f"--json {{f}}/{name}", "is not the name of a .json file") for name in ("photos", "map.yml")),
 )  # fmt: skip
 
 

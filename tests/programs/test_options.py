@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 
 from options.base_options import check_value, option
+from options.evaluate_options import EvaluateOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
@@ -82,6 +83,14 @@ def test_values_out_of_their_limits_are_refused(limits, value, words):
 def test_values_that_no_run_can_use_are_refused(arguments):
     with pytest.raises(UserError, match="SCALE:UNTIL" if "smaller_first" in arguments else "--"):
         TrainOptions.parse(arguments.split())
+
+
+def test_figures_do_not_replace_the_labels(tmp_path):
+    (tmp_path / "labels.json").touch()
+    flags = ["--df_path", str(tmp_path / "labels.json"), "--json", str(tmp_path / "x/../labels.json")]
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UserError, match="--json .* would replace a file that is read"):
+        EvaluateOptions.parse(flags)
 
 
 def test_threads_wait_without_a_loop():

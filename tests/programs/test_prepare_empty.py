@@ -7,6 +7,7 @@ from PIL import Image
 from data.classes import CLOTHES
 from data.labels.read import read_labels
 from scripts.prepare_empty import PATTERNS, PrepareEmptyOptions, main
+from utils.errors import UserError
 
 
 def run(folder, **more) -> int:
@@ -36,7 +37,9 @@ def test_pictures_are_made_small_and_taken_once(tmp_path, capsys):
         picture.resize(size, Image.Resampling.BICUBIC).save(folder / name)
     Image.new("RGB", (300, 300), "red").save(folder / "other.png")
     (folder / "broken.jpg").write_bytes(b"no photo")
-    assert run(tmp_path / "out", drawn=0, pictures=[str(folder)]) == 1
+    with pytest.raises(UserError, match="there is no folder nowhere"):
+        run(folder / "out", drawn=3, pictures=["nowhere"])
+    assert run(folder / "out", drawn=3, pictures=[str(folder)]) == 1
     said = capsys.readouterr()
     assert "2 of 5 pictures" in said.out and "broken.jpg" in said.err
-    assert {Image.open(path).size for path in (tmp_path / "out").iterdir()} == {(160, 120), (160, 160)}
+    assert {Image.open(path).size for path in (folder / "out").glob("picture_*")} == {(160, 120), (160, 160)}

@@ -1,5 +1,7 @@
 """Tests of scripts/prepare_products.py: on the real photographs, and of its rules on drawn maps."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from data.labels.read import read_labels
 from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 from scripts.prepare_products import (  # isort: skip
-    PrepareProductsOptions, doubt, find_garment, for_validation, main, rows_of,
+    PrepareProductsOptions, doubt, find_garment, for_validation, main, named_photos, rows_of,
 )  # fmt: skip
 from tests.helpers import shared
 from utils.errors import UserError
@@ -39,10 +41,10 @@ def options(clone, output, saliency, **more) -> PrepareProductsOptions:
 
 
 def test_real_photographs_give_tables_that_training_reads(clone, saliency_onnx, tmp_path, capsys):
-    main(options(clone, tmp_path / "out", saliency_onnx))
-    said = capsys.readouterr().out
-    assert "13 photographs with a label that is known here" in said
-    assert "1 no such file" in said
+    assert main(options(clone, tmp_path / "out", saliency_onnx)) == 1
+    said = capsys.readouterr()
+    assert "13 photographs with a label that is known here" in said.out
+    assert "1 cannot be read" in said.out and "no such file" in said.err
     folder = str(clone / "images")
     tables = [f"out/products{end}.csv" for end in ("", "_full", "_others", "_val")]
     products, full, others, kept = (read_labels(str(tmp_path / table), folder, CLOTHES) for table in tables)
@@ -68,19 +70,29 @@ def test_real_photographs_give_tables_that_training_reads(clone, saliency_onnx, 
 def test_photographs_kept_for_validation_are_left_out(clone, saliency_onnx, tmp_path):
     first, second = (pd.read_csv(clone / "images.csv").image[:2] + ".jpg").tolist()
     (tmp_path / "val.csv").write_text(f"ImageId,ClassId\n{first},1\n")
-    main(options(clone, tmp_path / "out", saliency_onnx, leave_out=str(tmp_path / "val.csv"), max_dataset_size=1))
+    given = options(clone, tmp_path / "out", saliency_onnx, leave_out=str(tmp_path / "val.csv"), max_dataset_size=1)
+    main(given)
     text = (tmp_path / "out/products.csv").read_text()
     assert second in text and first not in text
+    (tmp_path / "val.csv").write_text("ImageId\nother.jpg\n")
+    with pytest.raises(UserError, match="--leave_out .* names none of the photographs"):
+        main(given)
+    assert named_photos("--x", str(tmp_path / "val.csv"), ["a/other.jpg", "b.jpg"]) == {"a/other.jpg"}
 
 
-def test_what_cannot_be_used_is_one_line(clone, saliency_onnx, tiny_checkpoint, tmp_path):
+def test_what_cannot_be_used_is_one_line_and_leaves_nothing(clone, saliency_onnx, tiny_checkpoint, tmp_path):
+    without_photos = tmp_path / "without_photos"
+    (without_photos / "images").mkdir(parents=True)
+    shutil.copy(clone / "images.csv", without_photos)
     for folder, output, saliency, words in (
         (tmp_path, tmp_path / "out", saliency_onnx, "run git clone"),
+        (without_photos, tmp_path / "out", saliency_onnx, "no photograph of .* can be used: 13 cannot be read"),
         (clone, clone, saliency_onnx, "choose another --output_dir"),
         (clone, tmp_path / "out", tiny_checkpoint, "is not a saliency network"),
     ):
         with pytest.raises(UserError, match=words):
             main(options(folder, output, saliency))
+    assert [path.name for path in tmp_path.iterdir()] == ["without_photos"]
 
 
 def saliency_map() -> np.ndarray:

@@ -101,8 +101,13 @@ def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path):
     assert list(rows.index) == list(range(2, 21, 2))
     assert rows["val/miou"].dropna().index.tolist() == [10, 20]
     assert Image.open(picture).width > 500
-    with pytest.raises(UserError, match="no losses of a training"):
-        training_curve.main(training_curve.CurveOptions(logs_dir=str(tmp_path)))
+    broken = pd.DataFrame({"total_loss": [float("nan"), float("inf")], "lr": [1, 1]})
+    with pytest.raises(UserError, match="no loss of this run is a number"):
+        training_curve.draw(broken, io.BytesIO())
+    for flags, words in (({}, "no losses of a training"), ({"picture": "x", "table": "x"}, "are the same file")):
+        folder = tmp_path if not flags else run[0] / "logs"
+        with pytest.raises(UserError, match=words):
+            training_curve.main(training_curve.CurveOptions(logs_dir=str(folder), **flags))
 
 
 def test_options_network_and_checkpoints_that_describe_themselves_are_written(run, dolls):

@@ -14,12 +14,14 @@ from PIL import Image
 
 from data.classes import CLOTHES
 from scripts.render_people import output_folder as output
+from scripts.render_people.__main__ import usable
 from scripts.render_people.body import Assets, pieces, posed
 from scripts.render_people.encode import CODE_HEIGHTS, jpeg, label_map
 from scripts.render_people.garments import ASSETS, COAT, DRESS, HELD_OUT, ONE_PIECE, PANTS, SKIRT, SPLIT, TOP, Cut
 from scripts.render_people.plan import VIEWS, plan
 from scripts.render_people.tailoring import Tailor
-from tests.helpers import ROOT, flags_of, shared
+from tests.helpers import ROOT, encoded_photo, flags_of, shared
+from utils.errors import UserError
 from utils.label_values import SOME_CLOTHES
 
 PLANS = [plan(5, number) for number in range(400)]
@@ -94,12 +96,27 @@ def test_the_camera_s_faults_are_those_of_the_seed_and_leave_the_size():
 def test_a_run_goes_on_where_it_stopped(tmp_path):
     names = [f"0_{i}" for i in range(7)]
     for i in (0, 4):
-        output.write(tmp_path, names[i], b"jpeg", np.full((2, 3), i, np.uint8), PLANS[i].row())
+        output.write(tmp_path, names[i], b"jpeg", np.full((2, 3), i, np.uint8), PLANS[i].row(), "height 9")
     (tmp_path / "photos" / "0_5.jpg").write_bytes(b"a photograph whose labels were not written")
-    assert [i for i, name in enumerate(names) if not output.is_done(tmp_path, name)] == [1, 2, 3, 5, 6]
+    assert [i for i, name in enumerate(names) if not output.is_done(tmp_path, name, "height 9")] == [1, 2, 3, 5, 6]
+    with pytest.raises(UserError, match="was made with height 9, not height 8; choose another --output_dir"):
+        output.is_done(tmp_path, names[0], "height 8")
     assert output.write_table(tmp_path) == 2
     with (tmp_path / "rendered.csv").open(newline="") as file:
         assert [row["ImageId"] for row in csv.DictReader(file)] == [PLANS[i].row()["ImageId"] for i in (0, 4)]
+    (tmp_path / "photos" / f"{names[4]}.jpg").unlink()
+    assert not output.is_done(tmp_path, names[4], "height 9")
+    for content in (b"", encoded_photo(), encoded_photo(kind="JPEG")):
+        (tmp_path / "labels/other.png").write_bytes(content)
+        with pytest.raises(UserError, match="other.png was not made by this program"):
+            output.write_table(tmp_path)
+
+
+def test_backgrounds_that_cannot_be_read_are_named_and_left_out(tmp_path, capsys):
+    for name, content in {"a.png": encoded_photo(), "b.jpg": b"no photo"}.items():
+        (tmp_path / name).write_bytes(content)
+    assert usable([tmp_path / "a.png", tmp_path / "b.jpg"]) == [tmp_path / "a.png"]
+    assert "b.jpg: not an image" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data.classes import load_class_table
-from data.labels.imaterialist import COLUMNS, SEPARATORS
+from data.labels.csv_rows import SEPARATORS
+from data.labels.imaterialist import COLUMNS
 from data.labels.table import LabelTable
 from tests.data.labels.drawn import BOX, HEIGHT, ROW, WIDTH, assert_usable, read, save_photo, write_csv
 from tests.data.labels.test_coco_masks import fuzz
@@ -94,10 +95,16 @@ def test_one_bad_line_costs_one_row(folder):
     assert len(table.class_of_row) == 2
 
 
-@pytest.mark.parametrize("row", ['"a.jpg,1 2,40,30,0', 'a.jpg,"1 2,40,30,0', 'a.jpg,1 2,40,30,"0'])
-@pytest.mark.parametrize("rest", ["a.jpg,1 2,40,30,1", 'a.jpg,1 2,"40",30,1\n' * 2])
-def test_a_quote_that_swallows_rows_is_an_error_and_one_around_lines_of_pixels_is_not(row, rest, folder):
-    (folder / "table.csv").write_text(f'{TABLE}a.jpg,"1 2\n5 2",40,30,1\n{row}\n{rest}')
+@pytest.mark.parametrize("row", [
+    '"a.jpg,1 2,40,30,0,', 'a.jpg,"1 2,40,30,0,', 'a.jpg,1 2,40,30,"0,', 'a.jpg,1 2,40,30,0,"nice',
+])  # fmt: skip
+@pytest.mark.parametrize("rest", ["a.jpg,1 2,40,30,1,\n" * 2, 'a.jpg,1 2,"40",30,1,\n' * 2])
+def test_a_quote_that_swallows_rows_is_an_error_and_one_around_several_lines_is_not(row, rest, folder):
+    head = "ImageId,EncodedPixels,Height,Width,ClassId,Note\n"
+    head += 'a.jpg,"1 2\n5 2",40,30,1,"two, or\nthree, lines"\na.jpg,"1\n2"\n'
+    (folder / "table.csv").write_text(head)
+    assert read(folder / "table.csv", folder).skipped.count == {"row with too few cells": 1}
+    (folder / "table.csv").write_text(f"{head}{row}\n{rest}")
     with pytest.raises(UserError, match="table.csv: row 3 opens a quote that is not closed"):
         read(folder / "table.csv", folder)
 

@@ -16,7 +16,7 @@ def tag_map(tmp_path):
 
 
 def test_tags_say_which_classes_can_be_there(tag_map, tmp_path):
-    (tmp_path / "tags.csv").write_text("ImageId,Tags\na.jpg,hair shirt\nb.jpg,suit\nc.jpg,\na.jpg,dress\n")
+    (tmp_path / "tags.csv").write_text('ImageId,Tags\na.jpg,hair SHIRTS\nb.jpg,"hat,suit"\nc.jpg,\na.jpg,dress\n')
     tags = read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
     assert tags.of("a.jpg").tolist() == [True, True, False, True]
     assert tags.of("b.jpg").tolist() == [True, True, True, False]
@@ -35,6 +35,13 @@ def test_mistakes_in_tags_are_one_line(tag_map, tmp_path):
     (tmp_path / "tags.csv").write_text("ImageId,Words\na.jpg,shirt\n")
     with pytest.raises(UserError, match="it needs ImageId, Tags"):
         read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
+    for rows, words in (
+        ("a.jpg,shirt,jeans", "row 1 has more cells than the header"), ("a.jpg", "row 1 has no Tags"),
+        ("a.jpg,hat", "no tag of .* stands in the tag map"), ('a.jpg,"shirt\nb.jpg,jeans', "row 1 opens a quote"),
+    ):  # fmt: skip
+        (tmp_path / "tags.csv").write_text(f"ImageId,Tags\n{rows}\n")
+        with pytest.raises(UserError, match=words):
+            read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
     for content in ("uper: [shirt]", "upper: shirt", "upper: [1]", "[", "upper: [two words]"):
         tag_map.write_text(content)
         with pytest.raises(UserError, match="tag map"):
@@ -43,5 +50,5 @@ def test_mistakes_in_tags_are_one_line(tag_map, tmp_path):
 
 def test_the_recipes_tags_name_every_class():
     meanings = load_tag_map(str(ROOT / "recipes/tags.yml"), CLOTHES)
-    assert meanings["Outwear"] == {1, 3}
+    assert meanings["outwear"] == {1, 3}
     assert {value for values in meanings.values() for value in values} == {1, 2, 3}

@@ -47,6 +47,12 @@ def test_architecture_and_class_count_are_read_from_the_tensors(name, classes, t
     assert len(info.class_names) == loaded.outconv.out_channels == classes
 
 
+def test_more_classes_than_label_maps_have_room_for_are_refused(tmp_path):
+    torch.save(build_network("u2netp", 255).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UserError, match="255 classes; label maps have room for 254"):
+        load_network(tmp_path / "w.pth")
+
+
 def test_wrong_keys_are_counted_and_named_but_shapes_that_may_differ_are_not_looked_at(network, tmp_path):
     state = network.state_dict() | {"side1.bias": torch.zeros(5)}
     check_keys(state, network, "w.pth", may_differ={"side1.bias"})

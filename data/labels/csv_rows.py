@@ -1,0 +1,85 @@
+"""Rows of tables (CSV) as programs and spreadsheets write them."""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.labels.photo_finder import where_to_get
+from utils.errors import UserError, one_line
+
+SEPARATORS = ",;\t|"
+LONGEST_HEADER = 1_000_000  # characters
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"  # first bytes
+
+
+def read_rows(path: str, columns: list[str], kind: str) -> Iterator[tuple[list[str | None], int]]:
+    """(cells of ``columns``, None where the row ends before them; number of cells that no column has) of each row.
+
+    Columns are separated by commas, semicolons, tabs or bars, and may be in any order, between others. Their names may
+    be in any case and hold spaces. The text is UTF-8 or UTF-16, the file may be gzipped. Empty rows are passed over.
+    kind: what the table is called in messages. Raises UserError where the file is missing, is not such a table, lacks
+    a column, or where a quote that is not closed swallows rows.
+    """
+    try:
+        with _open(path, kind) as file:
+            header, separator = _header(file, path, columns, kind)
+            places = [header.index(_folded(name)) for name in columns]
+            rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
+            for number, row in enumerate((row for row in rows if any(map(str.strip, row))), 1):
+                if any(_swallows_rows(cell, separator, len(header), len(row)) for cell in row):
+                    raise UserError(f"{path}: row {number} opens a quote that is not closed there; correct it")
+                yield [row[i].strip() if i < len(row) else None for i in places], len(row) - len(header)
+    except FileNotFoundError:
+        raise UserError(f"no {kind} at {path}{where_to_get(path)}") from None
+    except (csv.Error, OSError, EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {path} as CSV: {one_line(error)}") from None
+
+
+def _swallows_rows(cell: str, separator: str, columns: int, cells: int) -> bool:
+    """Whether a cell goes over several lines and holds a whole row's separators, or breaks up its own row of cells."""
+    inside = cell.count(separator)
+    return inside > 0 and (inside >= columns - 1 or cells != columns) and len(cell.splitlines()) > 1
+
+
+def _open(path: str, kind: str) -> io.TextIOWrapper:
+    """A table's text, unpacked. Raises OSError and UserError."""
+    with Path(path).open("rb") as file:
+        start = file.read(8)
+    if start.startswith(ZIP):
+        raise UserError(f"{path} is an archive or a spreadsheet; unpack it, or save the {kind} as CSV")
+    file = io.BufferedReader((gzip.open if start.startswith(GZIP) else open)(path, "rb"))
+    start = file.peek(4)[:4]
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return io.TextIOWrapper(file, "utf-16", "replace", newline="")
+    if b"\x00" in start[:2]:  # UTF-16 without the mark in front
+        order = "le" if start[1:2] == b"\x00" else "be"
+        return io.TextIOWrapper(file, f"utf-16-{order}", "replace", newline="")
+    return io.TextIOWrapper(file, "utf-8-sig", "replace", newline="")
+
+
+def _header(file: io.TextIOWrapper, path: str, columns: list[str], kind: str) -> tuple[list[str], str]:
+    """(folded names of all columns, what separates them). Raises UserError."""
+    csv.field_size_limit(2**31 - 1)
+    line = file.readline(LONGEST_HEADER)
+    while line and (not line.strip() or re.fullmatch(r'"?sep=.?"?\s*', line)):  # Excel's own first line
+        line = file.readline(LONGEST_HEADER)
+    missing_by_separator: list[list[str]] = []
+    for separator in SEPARATORS:
+        header = [_folded(name) for name in next(csv.reader([line], delimiter=separator), [])]
+        missing = [name for name in columns if _folded(name) not in header]
+        if not missing:
+            return header, separator
+        missing_by_separator.append(missing)
+    missing = min(missing_by_separator, key=len)
+    raise UserError(
+        f"{path} lacks columns, it needs {', '.join(columns)}: its first line has no {', '.join(missing)}; "
+        f"is it a {kind} as CSV?"
+    )
+
+
+def _folded(column: str) -> str:
+    return re.sub(r"[\W_]+", "", column).lower()
