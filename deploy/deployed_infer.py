@@ -135,7 +135,7 @@ def encode(path: Path, photo: Image.Image, request_bytes: float) -> bytes:
     scale = min(1.0, math.sqrt(MEGAPIXELS * 1e6 / (photo.width * photo.height)), JPEG_SIDE / max(photo.size))
     while True:
         buffer = io.BytesIO()
-        size = [max(1, round(side * scale)) for side in photo.size]
+        size = [max(1, int(side * scale)) for side in photo.size]
         photo.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
         if buffer.tell() <= limit or size == [1, 1]:
             return buffer.getvalue()

@@ -255,14 +255,6 @@ def in_repository(path: str) -> str:
     return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)
 
 
-def refuse_input(name: str, output: str, *inputs: str | None) -> None:
-    """Raise UserError where the option ``name`` gives a file to write that is not called .json, or one that is read."""
-    if Path(output).is_dir() or not output.lower().endswith(".json"):
-        raise UserError(f"--{name} {output} is not the name of a .json file; give one")
-    if any(each and Path(each).exists() and Path(output).exists() and Path(output).samefile(each) for each in inputs):
-        raise UserError(f"--{name} {output} would replace a file that is read; choose another one")
-
-
 def refuse_existing(output: str) -> None:
     """Raise UserError where the file that --output names exists."""
     if Path(output).exists():
@@ -271,22 +263,22 @@ def refuse_existing(output: str) -> None:
 
 def check_value(item: Field, value: object) -> None:
     """Raise UserError where an option's value is an empty text, not a finite number, or outside its limits."""
-    for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, str) and not number.strip():
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, str) and not each.strip():
             raise UserError(f"--{item.name} is empty; give a value, or leave it out")
-        if not isinstance(number, int | float):
+        if not isinstance(each, int | float):
             continue
         least, most, below = (item.metadata[name] for name in ("at_least", "at_most", "below"))
-        if math.isnan(number):
+        if math.isnan(each):
             raise UserError(f"--{item.name} is not a number")
-        if math.isinf(number) and item.default != math.inf:
-            raise UserError(f"--{item.name} {number} must be finite")
-        if least is not None and number < least:
-            raise UserError(f"--{item.name} {number} is too small, it must be at least {least:g}")
-        if most is not None and number > most:
-            raise UserError(f"--{item.name} {number} is too large, it must be at most {most:g}")
-        if below is not None and number >= below:
-            raise UserError(f"--{item.name} {number} is too large, it must be below {below:g}")
+        if math.isinf(each) and item.default != math.inf:
+            raise UserError(f"--{item.name} {each} must be finite")
+        if least is not None and each < least:
+            raise UserError(f"--{item.name} {each} is too small, it must be at least {least:g}")
+        if most is not None and each > most:
+            raise UserError(f"--{item.name} {each} is too large, it must be at most {most:g}")
+        if below is not None and each >= below:
+            raise UserError(f"--{item.name} {each} is too large, it must be below {below:g}")
 
 
 def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:

@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from options.base_options import PostprocessOptions, PredictorOptions, TableOptions, option, refuse_input
+from options.base_options import PostprocessOptions, PredictorOptions, TableOptions, option
+from utils.errors import UserError
 
 
 @dataclass
@@ -14,7 +16,7 @@ class EvaluateOptions(TableOptions, PostprocessOptions, PredictorOptions):
         False, "no photo in --image_folder shows clothes; --df_path is not read", group="measurement"
     )
     close_ups: bool = option(False, "compare the head and shoulders of each photo alone, cut out like a portrait")
-    json: str | None = option(None, "file to write the figures to", metavar="FILE")
+    json: str | None = option(None, ".json file to write the figures to", metavar="FILE")
     report_dir: str | None = option(
         None, "folder for pictures: confusion matrix, and the worst, median and best photos", metavar="FOLDER"
     )
@@ -22,6 +24,9 @@ class EvaluateOptions(TableOptions, PostprocessOptions, PredictorOptions):
 
     def resolve(self) -> "EvaluateOptions":
         super().resolve()
-        if self.json:
-            refuse_input("json", self.json, self.df_path, self.class_map, self.checkpoint_path)
+        if self.json and not self.json.lower().endswith(".json"):
+            raise UserError(f"--json {self.json} does not end in .json; give another name")
+        inputs = [Path(each) for each in (self.df_path, self.class_map) if each]
+        if self.json and Path(self.json).exists() and any(p.exists() and p.samefile(self.json) for p in inputs):
+            raise UserError(f"--json {self.json} would replace a file that is read; give another name")
         return self

@@ -49,7 +49,7 @@ from tqdm import tqdm
 
 from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
-from utils.files import refuse_filled, whole_folder
+from utils.files import whole_folder
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
 PIXEL_LABELS = range(1, 1005)  # photographs with a label map
@@ -111,7 +111,6 @@ RECIPE = {
 def main(options: PrepareCcpOptions) -> None:
     """Write the three parts and report their counts. Raises UserError; then nothing is written."""
     clone, parts = Path(options.ccp), split()
-    refuse_filled(Path(options.output_dir))
     check_clone(clone, parts)
     labels = read_labels(clone)
     with whole_folder(options.output_dir) as folder:

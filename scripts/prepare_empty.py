@@ -40,7 +40,7 @@ from tqdm import tqdm
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
 from utils.errors import run_program
-from utils.files import refuse_filled, whole_folder
+from utils.files import whole_folder
 
 LEAST_SIDE = 96  # pixels: smaller pictures are icons
 SAME = 3  # grey levels that two pictures differ by, seen at 8x8, up to which they are one
@@ -50,7 +50,6 @@ Random = np.random.Generator
 
 def main(options: PrepareEmptyOptions) -> int:
     output, random = Path(options.output_dir), np.random.default_rng(options.seed)
-    refuse_filled(output)
     folders = list(map(Path, options.pictures or ()))
     paths = [folder / path for folder in folders for path in find_photos(folder, leave_out=output)]
     with whole_folder(options.output_dir) as folder:

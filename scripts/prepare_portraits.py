@@ -53,7 +53,7 @@ from data.photos.open import PhotoError, open_photo
 from networks.predictor import Predictor
 from scripts.prepare_products import SaliencyNetwork, listed, named_photos, salience
 from utils.errors import UserError, run_program
-from utils.files import refuse_filled, whole_folder, write_csv
+from utils.files import whole_folder, write_csv
 from utils.freed_memory import keep_freed_memory
 
 JACKET = "4"  # the category of all clothes
@@ -75,38 +75,37 @@ def main(options: PreparePortraitsOptions) -> int:
     find_face = face_finder()
     names = [photo.as_posix() for photo in photos]
     kept = named_photos("--validation", options.validation, names) if options.validation else set()
-    refuse_filled(Path(options.output_dir))
-    saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
-    print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
-    tables, left_out = {"portraits": [], "portraits_val": []}, Counter()
-    with ThreadPoolExecutor(2) as pool:
-        results = predictor.predict_stream(
-            photos, lambda photo: open_photo(folder / photo, upright=False), options.batchSize, pool
-        )
-        for photo, result in tqdm(results, total=len(photos), unit="photo"):
-            if isinstance(result, PhotoError):
-                left_out["cannot be read"] += 1
-                tqdm.write(f"skipped {folder / photo}: {result}", file=sys.stderr)
-                continue
-            pixels = np.asarray(result.photo)
-            face = find_face(result.photo)
-            if not face:
-                left_out["no face found"] += 1
-                continue
-            rule = clothes_by_rule(pixels, salience(saliency(result.photo)) > SALIENT, face)
-            network = result.labels > 0
-            clothes, unknown = rule & network, rule ^ network
-            if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
-                left_out["network and rule do not agree"] += 1
-                continue
-            tables["portraits_val" if photo.as_posix() in kept else "portraits"] += [
-                (photo.as_posix(), encode_rle(mask), *mask.shape, category)
-                for mask, category in ((clothes, JACKET), (unknown, "unknown"))
-                if mask.any()
-            ]
-    if not any(tables.values()):
-        raise UserError(f"no photograph of {folder} can be used: {listed(left_out)}")
     with whole_folder(options.output_dir) as output:
+        saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
+        print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
+        tables, left_out = {"portraits": [], "portraits_val": []}, Counter()
+        with ThreadPoolExecutor(2) as pool:
+            results = predictor.predict_stream(
+                photos, lambda photo: open_photo(folder / photo, upright=False), options.batchSize, pool
+            )
+            for photo, result in tqdm(results, total=len(photos), unit="photo"):
+                if isinstance(result, PhotoError):
+                    left_out["cannot be read"] += 1
+                    tqdm.write(f"skipped {folder / photo}: {result}", file=sys.stderr)
+                    continue
+                pixels = np.asarray(result.photo)
+                face = find_face(result.photo)
+                if not face:
+                    left_out["no face found"] += 1
+                    continue
+                rule = clothes_by_rule(pixels, salience(saliency(result.photo)) > SALIENT, face)
+                network = result.labels > 0
+                clothes, unknown = rule & network, rule ^ network
+                if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
+                    left_out["network and rule do not agree"] += 1
+                    continue
+                tables["portraits_val" if photo.as_posix() in kept else "portraits"] += [
+                    (photo.as_posix(), encode_rle(mask), *mask.shape, category)
+                    for mask, category in ((clothes, JACKET), (unknown, "unknown"))
+                    if mask.any()
+                ]
+        if not any(tables.values()):
+            raise UserError(f"no photograph of {folder} can be used: {listed(left_out)}")
         for name, rows in tables.items():
             write_csv(output / f"{name}.csv", [COLUMNS, *rows])
     count, count_kept = (len({row[0] for row in rows}) for rows in tables.values())

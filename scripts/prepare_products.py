@@ -62,7 +62,7 @@ from networks.weights.info import CheckpointInfo
 from networks.weights.surgery import initialise
 from utils.devices import resolve_device, resolve_precision
 from utils.errors import UserError, run_program
-from utils.files import refuse_filled, whole_folder, write_csv
+from utils.files import whole_folder, write_csv
 from utils.freed_memory import keep_freed_memory
 
 REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset"
@@ -107,35 +107,34 @@ def main(options: PrepareProductsOptions) -> int:
         kept = named_photos("--leave_out", options.leave_out, list(labels))
         labels = {name: label for name, label in labels.items() if name not in kept}
     labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
-    refuse_filled(Path(options.output_dir))
-    network = SaliencyNetwork(options, options.size)
-    print(f"device: {network.name}; {len(labels)} photographs with a label that is known here")
-
-    def load(name: str) -> Image.Image:
-        return open_photo(clone / "images" / name, upright=False)
-
-    tables, tags, left_out = {kind: [] for kind in ("", "_full", "_others", "_val")}, [], Counter()
-    with ThreadPoolExecutor(2) as pool:
-        results = network.predict_stream(labels, load, options.batchSize, pool, keep_photos=False)
-        for name, result in tqdm(results, total=len(labels), unit="photo"):
-            if isinstance(result, PhotoError):
-                left_out["cannot be read"] += 1
-                tqdm.write(f"skipped {name}: {result}", file=sys.stderr)
-                continue
-            label, probability = labels[name], salience(result)
-            mask, unsure = find_garment(probability)
-            if reason := doubt(mask, probability):
-                left_out[reason] += 1
-                continue
-            kind = "_full" if label in FULL_BODY else "_others" if label in BACKGROUND else ""
-            if CATEGORIES[label] == "clothes":
-                tags.append((name, label))
-            elif for_validation(name):
-                kind = "_val"
-            tables[kind] += rows_of(name, label, mask, unsure)
-    if not any(tables.values()):
-        raise UserError(f"no photograph of {clone / 'images'} can be used: {listed(left_out)}")
     with whole_folder(options.output_dir) as output:
+        network = SaliencyNetwork(options, options.size)
+        print(f"device: {network.name}; {len(labels)} photographs with a label that is known here")
+
+        def load(name: str) -> Image.Image:
+            return open_photo(clone / "images" / name, upright=False)
+
+        tables, tags, left_out = {kind: [] for kind in ("", "_full", "_others", "_val")}, [], Counter()
+        with ThreadPoolExecutor(2) as pool:
+            results = network.predict_stream(labels, load, options.batchSize, pool, keep_photos=False)
+            for name, result in tqdm(results, total=len(labels), unit="photo"):
+                if isinstance(result, PhotoError):
+                    left_out["cannot be read"] += 1
+                    tqdm.write(f"skipped {name}: {result}", file=sys.stderr)
+                    continue
+                label, probability = labels[name], salience(result)
+                mask, unsure = find_garment(probability)
+                if reason := doubt(mask, probability):
+                    left_out[reason] += 1
+                    continue
+                kind = "_full" if label in FULL_BODY else "_others" if label in BACKGROUND else ""
+                if CATEGORIES[label] == "clothes":
+                    tags.append((name, label))
+                elif for_validation(name):
+                    kind = "_val"
+                tables[kind] += rows_of(name, label, mask, unsure)
+        if not any(tables.values()):
+            raise UserError(f"no photograph of {clone / 'images'} can be used: {listed(left_out)}")
         for kind, rows in tables.items():
             write_csv(output / f"products{kind}.csv", [COLUMNS, *rows])
         write_csv(output / "products_tags.csv", [("ImageId", "Tags"), *tags])

@@ -119,7 +119,7 @@ def test_files_that_pages_name_exist():
     named = {
         (page.name, path)
         for page in pages
-        for path in re.findall(r"\b(?:[a-z]+/)+\w+\.(?:py|sh|yml|csv|md)\b", page.read_text(encoding="utf-8"))
+        for path in re.findall(r"\b(?:[\w-]+/)+\w+\.(?:py|sh|yml|csv|md)\b", page.read_text(encoding="utf-8"))
         if path.split("/")[0] in {each.name for each in ROOT.iterdir()}
     }
     assert len(named) > 50

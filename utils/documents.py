@@ -1,7 +1,6 @@
 """YAML and JSON files that users write."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -12,15 +11,13 @@ from utils.errors import UserError, one_line
 class _Loader(yaml.SafeLoader):
     """PyYAML's, but a name that stands twice in a mapping is an error: the last one would win without a word."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        names = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node, names = super().compose_mapping_node(anchor), set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"):
             if (key.tag, key.value) in names:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value} stands twice", problem_mark=key.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"{key.value} stands twice", problem_mark=key.start_mark)
             names.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def read_document(path: str | Path, kind: str) -> object:
@@ -48,7 +45,7 @@ def parse_json(text: str | bytes) -> object:
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
     content = dict(pairs)
-    if len(content) < len(pairs):
-        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"{twice} stands twice")
+    for name, value in pairs if len(content) < len(pairs) else ():
+        if content[name] != value:
+            raise ValueError(f"{name} stands twice in an object, with the values {repr(value)[:40]} and others")
     return content

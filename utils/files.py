@@ -76,18 +76,21 @@ def refuse_filled(folder: Path) -> None:
 def whole_folder(path: str) -> Iterator[Path]:
     """A folder to fill, which gets the name that --output_dir gives when it is whole; else nothing is left.
 
-    Raises UserError as refuse_filled.
+    Raises UserError as refuse_filled, and where it cannot be made.
     """
-    output = Path(path)
+    output = Path(path).resolve()
     refuse_filled(output)
     make_writable_folder(output.parent)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=output.parent) as temporary:
         folder = Path(temporary, "whole")
         folder.mkdir()
         yield folder
-        if output.is_dir():
-            output.rmdir()  # empty; Windows does not rename onto a folder
-        folder.rename(output)
+        try:
+            if output.is_dir():
+                output.rmdir()  # empty; Windows does not rename onto a folder
+            folder.rename(output)
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror}; choose another --output_dir") from None
 
 
 def _make_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 UNKNOWN = 255  # nobody knows this pixel's class: it counts in no metric, and in no loss but the absent-class loss
-SOME_CLOTHES = 254  # clothes of unknown class: in the cross-entropy, and in metrics of all clothes as one class
+SOME_CLOTHES = 254  # clothes of unknown class: in the cross-entropy, and in what takes all clothes as one class
 NAMES = {SOME_CLOTHES: "clothes of unknown class", UNKNOWN: "unknown"}
 
 

@@ -65,9 +65,10 @@ def count_classes(table: LabelTable, classes: int) -> ClassCounts:
     )
     for photo in range(len(table)):
         known = {value: runs for value, runs in table.class_masks(photo) if value != UNKNOWN}
-        counts.without_clothes += not any(map(covered, known.values()))
+        area = {value: covered(runs) for value, runs in known.items()}
+        counts.without_clothes += not any(area.values())
         masks = {value: runs for value, runs in known.items() if value < classes}
-        area = {value: covered(runs) for value, runs in masks.items()}
+        area = {value: area[value] for value in masks}
         for value, pixels in area.items():
             counts.covered[value] += pixels
             counts.photos[value] += pixels > 0

@@ -40,9 +40,9 @@ def read_rows(path: str, columns: list[str], kind: str) -> Iterator[tuple[list[s
 
 
 def _swallows_rows(cell: str, separator: str, columns: int, cells: int) -> bool:
-    """Whether a cell goes over several lines and holds a whole row's separators, or breaks up its own row of cells."""
-    inside = cell.count(separator)
-    return inside > 0 and (inside >= columns - 1 or cells != columns) and len(cell.splitlines()) > 1
+    """Whether a cell of several lines holds separators, and has a whole row as a line, or breaks up its own row."""
+    lines = cell.splitlines() if separator in cell else []
+    return len(lines) > 1 and (cells != columns or any(line.count(separator) >= columns - 1 for line in lines[1:]))
 
 
 def _open(path: str, kind: str) -> io.TextIOWrapper:

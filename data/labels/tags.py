@@ -52,8 +52,8 @@ def read_tags(path: str, classes: ClassTable, tag_map: str) -> TagTable:
     present: dict[str, Tensor] = {}
     for number, (cells, surplus) in enumerate(read_rows(path, COLUMNS, "table of tags"), 1):
         if None in cells or surplus > 0:
-            cause = "more cells than the header; put tags that commas separate in quotes" if surplus > 0 else "no Tags"
-            raise UserError(f"{path}: row {number} has {cause}")
+            words = "more cells than the header; put tags with commas in quotes" if surplus > 0 else "too few cells"
+            raise UserError(f"{path}: row {number} has {words}")
         image_id, tags = cells
         found = present.setdefault(image_id, torch.arange(len(classes.names)) == 0)
         for tag in re.split(r"[\s,;]+", tags):

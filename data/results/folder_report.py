@@ -48,14 +48,13 @@ def _kept(path: Path) -> Path | None:
         try:
             with path.open("rb") as file, copy.open("xb") as target:
                 shutil.copyfileobj(file, target)
+            return copy
         except FileExistsError:
             continue
         except FileNotFoundError:
             return None
-        except OSError as error:
-            copy.unlink(missing_ok=True)
+        except OSError as error:  # a part of a copy on a full disk stays: its name does not say whose it is
             raise UserError(f"cannot keep {path} as {copy}: {error.strerror}") from None
-        return copy
 
 
 def write_report(path: Path, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:

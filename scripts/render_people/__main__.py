@@ -74,7 +74,7 @@ def main(options: RenderOptions) -> None:
 
 
 def usable(paths: list[Path]) -> list[Path]:
-    """The photos that can be read; the others are named."""
+    """The photos that can be read; the others are named. Raises UserError where there are none."""
     readable = []
     for path in tqdm(paths, "reading backgrounds", unit="photo", leave=False):
         try:
@@ -82,6 +82,8 @@ def usable(paths: list[Path]) -> list[Path]:
             readable.append(path)
         except PhotoError as error:
             tqdm.write(f"skipped {path}: {error}", file=sys.stderr)
+    if not readable:
+        raise UserError(f"none of the {len(paths)} photos of --backgrounds can be read")
     return readable
 
 

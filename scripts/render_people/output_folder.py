@@ -18,7 +18,7 @@ def is_done(folder: Path, name: str, options: str) -> bool:
     path = _labels(folder, name)
     if not path.exists() or not _photo(folder, name).exists():
         return False
-    if (earlier := _texts(path).get(OPTIONS)) != options:
+    if (earlier := _texts(path).get(OPTIONS, options)) != options:  # earlier versions did not say
         raise UserError(f"{path} was made with {earlier}, not {options}; choose another --output_dir")
     return True
 
@@ -46,7 +46,7 @@ def _texts(path: Path) -> dict[str, str]:
     """The texts of a label map. Raises UserError where this program did not write it."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            texts = image.text
+            texts = image.info
     except Exception:  # Pillow's decoders raise what they like on broken files
         texts = {}
     if ROW not in texts:

@@ -57,7 +57,8 @@ INVALID = r"class map .*map\.yml is not valid YAML: "
     ("{upper: [0], background: [0]}", "names category 0 twice"), ("{upper: [Top, top]}", "names category top twice"),
     ("{upper: [0", INVALID + "line 1: expected"), ("!!python/object/apply:os.system ['touch ran']", INVALID),
     (b"\xff\xfe", INVALID), ("top: [0]\nlow: [6]\ntop: [1]", INVALID + "line 3: top stands twice"),
-    ("[" * 9999, INVALID), (None, r"cannot read the class map .*map\.yml"),
+    ("[" * 9999, INVALID), ("a: [0]\n<<: {b: [1]}\n<<: {c: [1]}", "category 1 twice"),
+    (None, r"cannot read the class map .*map\.yml"),
 ], ids=lambda text: str(text)[:20])  # fmt: skip
 def test_a_bad_class_map_is_refused_in_one_line(tmp_path, monkeypatch, text, words):
     monkeypatch.chdir(tmp_path)

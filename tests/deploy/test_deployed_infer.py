@@ -62,6 +62,9 @@ def test_a_small_photo_is_sent_as_it_is_and_one_longer_than_a_jpeg_can_be_is_shr
     assert client.encode(small, Image.open(small), 1e6) == small.read_bytes()
     sent = Image.open(io.BytesIO(client.encode(long, Image.open(long), 300_000)))
     assert sent.format == "JPEG" and sent.width <= 65_500
+    huge = write_photo(tmp_path / "c.png", 8000, 6000)
+    sent = Image.open(io.BytesIO(client.encode(huge, Image.open(huge), 25e6)))
+    assert 19e6 < sent.width * sent.height <= client.MEGAPIXELS * 1e6  # or the mask would be refused
 
 
 def test_retryable_errors_are_tried_again_and_others_not(monkeypatch):

@@ -117,6 +117,8 @@ def test_backgrounds_that_cannot_be_read_are_named_and_left_out(tmp_path, capsys
         (tmp_path / name).write_bytes(content)
     assert usable([tmp_path / "a.png", tmp_path / "b.jpg"]) == [tmp_path / "a.png"]
     assert "b.jpg: not an image" in capsys.readouterr().err
+    with pytest.raises(UserError, match="none of the 1 photos of --backgrounds can be read"):
+        usable([tmp_path / "b.jpg"])
 
 
 @pytest.fixture(scope="module")

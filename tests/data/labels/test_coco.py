@@ -176,7 +176,9 @@ def test_masks_of_an_unknown_name_are_refused_before_any_photo_is_looked_for(fol
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (b"", "not valid JSON"), (b"[" * 100_000, "not valid JSON"), (b"[]", "not a COCO file"),
+    (b"", "not valid JSON"), (b"[" * 100_000, "not valid JSON"),
+    (b'{"annotations": [], "images": [], "annotations": [1]}', "annotations stands twice in an object"),
+    (b'{"images": [], "images": []}', "not a COCO file"),  # and the same both times (b"[]", "not a COCO file"),
     (b'{"images": {}, "annotations": []}', "not a COCO file"),
     *((coco(categories=categories), "each of its categories needs an id")
       for categories in (["upper"], [{"id": [1], "name": "upper"}], {"1": "upper"})),

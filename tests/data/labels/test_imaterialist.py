@@ -101,7 +101,7 @@ def test_one_bad_line_costs_one_row(folder):
 @pytest.mark.parametrize("rest", ["a.jpg,1 2,40,30,1,\n" * 2, 'a.jpg,1 2,"40",30,1,\n' * 2])
 def test_a_quote_that_swallows_rows_is_an_error_and_one_around_several_lines_is_not(row, rest, folder):
     head = "ImageId,EncodedPixels,Height,Width,ClassId,Note\n"
-    head += 'a.jpg,"1 2\n5 2",40,30,1,"two, or\nthree, lines"\na.jpg,"1\n2"\n'
+    head += 'a.jpg,"1 2\n5 2",40,30,1,"{a: 1,\nb: 2,\nc: 3, d: 4,\ne: 5}"\na.jpg,"1\n2"\n'
     (folder / "table.csv").write_text(head)
     assert read(folder / "table.csv", folder).skipped.count == {"row with too few cells": 1}
     (folder / "table.csv").write_text(f"{head}{row}\n{rest}")

@@ -16,7 +16,7 @@ def tag_map(tmp_path):
 
 
 def test_tags_say_which_classes_can_be_there(tag_map, tmp_path):
-    (tmp_path / "tags.csv").write_text('ImageId,Tags\na.jpg,hair SHIRTS\nb.jpg,"hat,suit"\nc.jpg,\na.jpg,dress\n')
+    (tmp_path / "tags.csv").write_text('ImageId,Tags\na.jpg,hair SHIRTS\nb.jpg,"hat,\nsuit"\nc.jpg,\na.jpg,dress\n')
     tags = read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
     assert tags.of("a.jpg").tolist() == [True, True, False, True]
     assert tags.of("b.jpg").tolist() == [True, True, True, False]
@@ -36,7 +36,7 @@ def test_mistakes_in_tags_are_one_line(tag_map, tmp_path):
     with pytest.raises(UserError, match="it needs ImageId, Tags"):
         read_tags(str(tmp_path / "tags.csv"), CLOTHES, str(tag_map))
     for rows, words in (
-        ("a.jpg,shirt,jeans", "row 1 has more cells than the header"), ("a.jpg", "row 1 has no Tags"),
+        ("a.jpg,shirt,jeans", "row 1 has more cells than the header"), ("a.jpg", "row 1 has too few cells"),
         ("a.jpg,hat", "no tag of .* stands in the tag map"), ('a.jpg,"shirt\nb.jpg,jeans', "row 1 opens a quote"),
     ):  # fmt: skip
         (tmp_path / "tags.csv").write_text(f"ImageId,Tags\n{rows}\n")

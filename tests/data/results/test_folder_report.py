@@ -81,6 +81,14 @@ def test_an_earlier_file_with_other_content_is_kept_under_a_new_name(tmp_path, r
     assert path.read_text() == before
 
 
+def test_what_earlier_runs_kept_stays_where_the_file_cannot_be_read(tmp_path, results):
+    (tmp_path / REPORT).mkdir()
+    (tmp_path / "report.1.csv").write_text("corrected by hand")
+    with pytest.raises(UserError, match="cannot keep .*report.csv"):
+        write_summary(tmp_path / REPORT, results, NAMES)
+    assert (tmp_path / "report.1.csv").read_text() == "corrected by hand"
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"classes": {"hat": {}}, "warning": null}', '{"classes": {}}'])
 @pytest.mark.parametrize("write", [write_report, write_coco])
 def test_a_result_of_other_classes_or_of_an_earlier_version_is_told(tmp_path, content, write):
