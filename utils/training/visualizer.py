@@ -1,5 +1,6 @@
 """Logs of a training run: TensorBoard and the progress bar."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ class Visualizer:
         if self.writer:
             with self._writing():
                 for name, value in values.items():
-                    self._write(Event(step=iteration, summary=scalar(name, value)))
+                    if not math.isnan(value):  # such as the IoU of a class that is not there
+                        self._write(Event(step=iteration, summary=scalar(name, value)))
                 self.writer.flush()
 
     def pictures(self, photos: np.ndarray, labels: Tensor, logits: Tensor, iteration: int, limit: int = 4) -> None:

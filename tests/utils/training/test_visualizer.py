@@ -30,6 +30,12 @@ def test_a_resumed_run_shows_every_iteration_once(tmp_path):
     assert shown == [(i, 100 + i if i <= 10 else i) for i in range(1, 21)]
 
 
+def test_a_figure_that_is_not_defined_is_left_out_without_a_word(tmp_path, capsys):
+    Visualizer(str(tmp_path), PALETTE).scalars({"val/iou_full": float("nan"), "val/iou_upper": 0.5}, 1)
+    assert read(tmp_path).Tags()["scalars"] == ["val/iou_upper"]
+    assert "NaN" not in "".join(capsys.readouterr())
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_fills_up_is_one_line_and_nothing_waits(tmp_path):
     visualizer = Visualizer(str(tmp_path), PALETTE)
