@@ -125,7 +125,7 @@ TABLE = (  # program, flags in the folder {f}, pattern of what it says
     (CLIENT, "--input {f}/x/a.png --output {f}/x/a.png", "would replace the photograph"),
     (CLIENT, "--input {f}/x/a.png {f}/y/a.png", "two photographs .*a.png"),
     (CLIENT, "--input {f}/x/a.png --output {f}/x", "same folder"),
-    *(("evaluate.py", f"--json {{f}}/{name}", "is not the name of a .json file") for name in ("photos", "map.yml")),
+    *(("evaluate.py", f"--json {{f}}/{name}", "does not end in .json") for name in ("photos", "map.yml")),
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 
 from tests.helpers import (  # isort: skip
-    SMALL, DataSet, changed_on_rank_1, end, free_port, make_paper_dolls, run_script, start_script,
+    SMALL, DataSet, changed_on_rank_1, end, free_port, make_paper_dolls, run_here, run_script, start_script,
     state_of, torchrun, training_flags, wait_for,
 )  # fmt: skip
 from utils.evaluation.against_truth import validate
@@ -54,7 +54,7 @@ def test_a_run_goes_on_with_other_numbers_of_ranks_and_fewer_photographs_than_ra
     }  # fmt: skip
     for iterations, processes in ((2, 2), (4, 1), (6, 3)):
         flags = training_flags(data, tmp_path / "run", **options, iter=iterations, resume=iterations > 2)
-        result = run_script(*(torchrun(processes) if processes > 1 else []), "train.py", *flags)
+        result = run_script(*torchrun(processes), "train.py", *flags) if processes > 1 else run_here("train.py", *flags)
         assert result.returncode == 0, result.stderr
         assert state_of(tmp_path / "run")["iteration"] == iterations
 
