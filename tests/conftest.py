@@ -21,7 +21,8 @@ from tests.helpers import DataSet, make_paper_dolls, shared
 # Files that take half a minute and more, longest first.
 LONG = (
     "test_server.py", "test_train.py", "test_bad_inputs.py", "test_train_processes.py", "test_notebook.py",
-    "test_recipe.py", "test_app.py", "test_infer.py", "test_mixed_training.py",
+    "test_recipe.py", "test_app.py", "test_infer.py", "test_evaluate.py", "test_shipped_weights.py", "test_choose.py",
+    "test_mixed_training.py",
 )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def test_a_run_goes_on_with_other_numbers_of_ranks_and_fewer_photographs_than_ra
     options = {
         **SMALL, "ema_decay": 0.9, "side_weight": 0, "val_image_folder": val.image_folder, "val_df_path": val.df_path,
     }  # fmt: skip
-    for iterations, processes in ((2, 2), (4, 1), (6, 3)):
+    for iterations, processes in ((2, 3), (4, 1)):
         flags = training_flags(data, tmp_path / "run", **options, iter=iterations, resume=iterations > 2)
         result = run_script(*torchrun(processes), "train.py", *flags) if processes > 1 else run_here("train.py", *flags)
         assert result.returncode == 0, result.stderr
