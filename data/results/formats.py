@@ -23,8 +23,8 @@ FEATHER = 0.0015  # of the diagonal, at least 1.5 pixels: how far a soft edge re
 # A photo with more clothes than this share is likely something else: on every third validation photograph of CCP
 # and of the clothing data set, people and single garments, the included weights found up to 0.62.
 NEARLY_FULL = 0.9
-# Of the 80 of these 87 that show clothes, 6 are below this mean probability: 54 % of their clothes have the right class on
-# average, and 84 % of those of the others.
+# Of the 80 of these 87 that show clothes, 6 are below this mean probability: 54 % of their clothes have the right class
+# on average, and 84 % of those of the others.
 LOW_CONFIDENCE = 0.75
 
 
