@@ -66,20 +66,15 @@ def make_writable_folder(folder: Path) -> None:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
 
 
-def refuse_filled(folder: Path) -> None:
-    """Raise UserError where the folder that --output_dir names holds something, or is a file."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists already and is not an empty folder; choose another --output_dir")
-
-
 @contextmanager
 def whole_folder(path: str) -> Iterator[Path]:
     """A folder to fill, which gets the name that --output_dir gives when it is whole; else nothing is left.
 
-    Raises UserError as refuse_filled, and where it cannot be made.
+    Raises UserError where that is a folder which holds something, or a file, and where it cannot be made.
     """
     output = Path(path).resolve()
-    refuse_filled(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} exists already and is not an empty folder; choose another --output_dir")
     make_writable_folder(output.parent)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=output.parent) as temporary:
         folder = Path(temporary, "whole")

@@ -68,10 +68,9 @@ def count_classes(table: LabelTable, classes: int) -> ClassCounts:
         area = {value: covered(runs) for value, runs in known.items()}
         counts.without_clothes += not any(area.values())
         masks = {value: runs for value, runs in known.items() if value < classes}
-        area = {value: area[value] for value in masks}
-        for value, pixels in area.items():
-            counts.covered[value] += pixels
-            counts.photos[value] += pixels > 0
+        for value in masks:
+            counts.covered[value] += area[value]
+            counts.photos[value] += area[value] > 0
         for a, b in combinations(masks, 2):
             if both := area[a] + area[b] - covered(np.concatenate((masks[a], masks[b]))):
                 counts.overlap_pixels[a, b] += both

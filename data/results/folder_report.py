@@ -24,17 +24,13 @@ def write_summary(path: Path, results: dict[str, Path | None], class_names: tupl
     where the earlier file is now, or None. Raises UserError.
     """
     write = write_report if path.suffix == ".csv" else write_coco
-    earlier = _kept(path)
+    earlier, same = _kept(path), False
     try:
         write(path, results, class_names)
-        changed = earlier and not filecmp.cmp(earlier, path, shallow=False)
-    except BaseException:
-        if earlier:
+    finally:  # also where nothing was written; wherever the run is interrupted, the earlier content is left
+        if earlier and (same := filecmp.cmp(earlier, path, shallow=False)):
             earlier.unlink()
-        raise
-    if earlier and not changed:
-        earlier.unlink()
-    return earlier if changed else None
+    return None if same else earlier
 
 
 def _kept(path: Path) -> Path | None:
