@@ -95,8 +95,15 @@ def neckline(rnd: Random, deep: float = 1.3) -> tuple[str, float, float]:
     return rnd.choice(["round", "round", "v"]), rnd.uniform(0.65, 1.25), rnd.uniform(0.25, deep)
 
 
+TAILORED = {  # category by kind
+    "top": TOP, "sweater": SWEATER, "shirt": SHIRT, "cardigan": CARDIGAN, "jacket": JACKET, "vest": VEST, "coat": COAT,
+    "dress": DRESS, "skirt": SKIRT, "trousers": PANTS, "shorts": SHORTS, "jumpsuit": JUMPSUIT, "overalls": JUMPSUIT,
+    "stockings": STOCKINGS, "boots": SHOE, "belt": BELT,
+}  # fmt: skip
+
+
 def tailored(name: str, rnd: Random, layer: int = 0) -> Garment:
-    """A tailored garment of a kind, its shape drawn at random. ``layer``: garments worn below it."""
+    """A garment of TAILORED, its shape drawn at random. ``layer``: garments worn below it."""
     ease = 0.07 * layer
     below_knee = rnd.choice([rnd.uniform(-6.9, -5.0), rnd.uniform(-5.0, -3.2), rnd.uniform(-3.4, -1.8)])
     pleats = rnd.choice([(0, 0.0), (0, 0.0), (rnd.randint(7, 12), rnd.uniform(0.1, 0.3)), (rnd.randint(16, 30), 0.12)])
@@ -105,72 +112,57 @@ def tailored(name: str, rnd: Random, layer: int = 0) -> Garment:
         case "top":
             sleeve = rnd.choice([-0.15, short, short, long, rnd.uniform(0.8, 1.7)])
             cut = Cut(rnd.uniform(0.3, 1.6), neck=neckline(rnd), sleeve=sleeve, ease=rnd.uniform(0.08, 0.3))
-            return Garment(name, (TOP,), cut)
         case "sweater":
             cut = Cut(rnd.uniform(0.1, 1.2), neck=neckline(rnd, 0.7), sleeve=long, ease=rnd.uniform(0.2, 0.45))
             cut.cuff = rnd.uniform(-0.1, 0.2)
-            return Garment(name, (SWEATER,), cut)
         case "shirt":
             cut = Cut(rnd.uniform(-0.8, 1.0), neck=("v", rnd.uniform(0.5, 0.75), rnd.uniform(0.4, 1.1)), sleeve=long)
             cut.sleeve, cut.ease = rnd.choice([long, long, short]), rnd.uniform(0.12, 0.3)
             cut.opening = (0.012, 0.012)
-            return Garment(name, (SHIRT,), cut)
         case "cardigan":
             cut = Cut(rnd.uniform(-2.0, 1.0), neck=("v", rnd.uniform(0.6, 0.9), rnd.uniform(0.6, 2.5)), sleeve=long)
             cut.ease, cut.opening = 0.22 + ease, (rnd.uniform(0.1, 0.7), rnd.uniform(0.3, 1.2))
-            return Garment(name, (CARDIGAN,), cut)
         case "jacket":
             cut = Cut(rnd.uniform(-0.9, 1.0), neck=("v", rnd.uniform(0.5, 0.8), rnd.uniform(0.3, 2.4)), sleeve=long)
             cut.ease, cut.opening = 0.25 + ease, rnd.choice([(0.012, 0.012), (rnd.uniform(0.05, 0.5), 0.8)])
-            return Garment(name, (JACKET,), cut)
         case "vest":
             cut = Cut(rnd.uniform(0.0, 1.2), neck=("v", rnd.uniform(0.6, 0.8), rnd.uniform(0.5, 2.2)), sleeve=-0.15)
             cut.ease, cut.opening = 0.2 + ease, rnd.choice([(0.012, 0.012), (rnd.uniform(0.1, 0.5), 0.6)])
-            return Garment(name, (VEST,), cut)
         case "coat":
             cut = Cut(rnd.uniform(-6.3, -2.4), neck=("v", rnd.uniform(0.45, 0.8), rnd.uniform(0.2, 2.2)), sleeve=long)
             cut.ease, cut.flare = rnd.uniform(0.28, 0.5) + ease, rnd.uniform(0.0, 0.12)
             cut.opening = rnd.choice([(0.015, 0.015), (rnd.uniform(0.1, 0.5), rnd.uniform(0.3, 1.4))])
-            return Garment(name, (COAT,), cut)
         case "dress":
             sleeve = rnd.choice([-0.15, -0.15, short, short, long, rnd.uniform(0.8, 1.7)])
             cut = Cut(below_knee, neck=neckline(rnd, 1.8), sleeve=sleeve, ease=rnd.uniform(0.06, 0.25), pleats=pleats)
             cut.flare, cut.cuff = rnd.choice([0.0, rnd.uniform(0.0, 0.15), rnd.uniform(0.1, 0.45)]), rnd.uniform(0, 0.4)
             if rnd.random() < 0.12:
                 cut.neck, cut.sleeve, cut.top = None, None, rnd.uniform(4.3, 4.8)
-            return Garment(name, (DRESS,), cut)
         case "skirt":
             cut = Cut(below_knee, top=rnd.uniform(1.1, 1.8), ease=rnd.uniform(0.1, 0.2), pleats=pleats)
             cut.flare = rnd.choice([0.0, rnd.uniform(0.0, 0.15), rnd.uniform(0.1, 0.45)])
-            return Garment(name, (SKIRT,), cut)
         case "trousers":
             cut = Cut(rnd.choice([-7.3, -7.0, rnd.uniform(-6.8, -5.0)]), top=rnd.uniform(1.0, 1.7), legs=True)
             cut.ease, cut.flare = rnd.uniform(0.08, 0.25), rnd.choice([0.0, 0.02, rnd.uniform(0.0, 0.1)])
-            return Garment(name, (PANTS,), cut)
         case "shorts":
             cut = Cut(rnd.uniform(-3.8, -1.2), top=rnd.uniform(1.0, 1.7), legs=True, ease=rnd.uniform(0.1, 0.25))
             cut.flare = rnd.uniform(0.0, 0.1)
-            return Garment(name, (SHORTS,), cut)
         case "jumpsuit":
             sleeve = rnd.choice([-0.15, short, long, long])
             cut = Cut(rnd.choice([-7.3, -7.0, rnd.uniform(-6.5, -2.0)]), legs=True, neck=neckline(rnd), sleeve=sleeve)
             cut.ease, cut.flare = rnd.uniform(0.1, 0.3), rnd.uniform(0.0, 0.09)
             cut.opening = rnd.choice([None, (0.012, 0.0)])
-            return Garment(name, (JUMPSUIT,), cut)
         case "overalls":
             cut = Cut(rnd.choice([-7.3, -7.0, rnd.uniform(-4.0, -1.5)]), top=2.0, legs=True, bib=True, ease=0.2)
             cut.ease, cut.flare = rnd.uniform(0.18, 0.3), rnd.uniform(0.0, 0.08)
-            return Garment(name, (JUMPSUIT,), cut)
         case "stockings":
-            return Garment(name, (STOCKINGS,), Cut(-7.9, top=1.0, legs=True, ease=0.03))
+            cut = Cut(-7.9, top=1.0, legs=True, ease=0.03)
         case "boots":
             cut = Cut(-7.7, top=rnd.uniform(-6.8, -4.0), legs=True, ease=rnd.uniform(0.12, 0.3))
-            return Garment(name, (SHOE,), cut)
         case "belt":
             middle = rnd.uniform(1.5, 2.0)
             cut = Cut(middle - rnd.uniform(0.12, 0.3), top=middle + 0.2, legs=True, ease=ease)
-            return Garment(name, (BELT,), cut)
-    raise ValueError(name)
+    return Garment(name, (TAILORED[name],), cut)
 
 
 def tucked(upper: Garment, lower: Garment) -> None:

@@ -34,7 +34,7 @@ class Studio:
         self.height, self.samples, self.threads, self.photos = height, samples, threads, photos
 
     def render(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-        """The photograph (H x W x 3 uint8) and the code picture (H x W x 3 uint8) that picture.py reads."""
+        """The photograph (H x W x 3 uint8) and the code picture (H x W x 3 uint8) that encode.py reads."""
         scene = self._new_scene(plan)
         self.things: list[tuple[bpy.types.Object, tuple[int, int] | None, Path | None]] = []  # with code and texture
         self.garments = 0
@@ -194,7 +194,7 @@ class Studio:
         tall = high[2] - low[2]
         width = max(high[0] - low[0], 0.1)
         first = people[0]
-        target = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
+        target = (low + high) / 2
         if view["frame"] == "half":
             height = view["height"] if len(people) == 1 else max(view["height"], width * 0.8 / view["aspect"])
             target[2] = max(p["high"][2] for p in people) - height * 0.44

@@ -10,6 +10,7 @@ from scripts.render_people.garments import Cut
 
 WAIST, CROTCH, NECK = 1.8, -0.6, 5.95
 ARM = ("upperarm", "lowerarm", "wrist", "metacarpal", "finger")
+ROUND, TUBE = 28, 8  # points around the vertical, and around a tube
 
 
 def cut(mesh: Mesh, keep: np.ndarray) -> Mesh:
@@ -86,8 +87,6 @@ class Tailor:
 
     def __init__(self, assets: Assets):
         self.assets = assets
-        columns = [bone.startswith(ARM) for bone in assets.bones]
-        self.arm_share = assets.weights[:, columns].sum(1)
         self.arm = [assets.joint(f"l-{name}", assets.base) for name in ("shoulder", "elbow", "hand")]
 
     def along_arm(self, neutral: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -169,33 +168,33 @@ class Tailor:
         return width
 
 
-def revolved(profile: list[tuple[float, float]], centre: np.ndarray, squeeze: float = 1.0, sides: int = 28):
+def revolved(profile: list[tuple[float, float]], centre: np.ndarray, squeeze: float = 1.0):
     """Points and faces of a profile of radii and heights turned about the vertical; ``squeeze`` scales x."""
-    angles = np.arange(sides) * 2 * np.pi / sides
+    angles = np.arange(ROUND) * 2 * np.pi / ROUND
     points = [[r * np.sin(a) * squeeze, h, r * np.cos(a)] for r, h in profile for a in angles]
     faces = [
-        [row * sides + i, row * sides + (i + 1) % sides, (row + 1) * sides + (i + 1) % sides, (row + 1) * sides + i]
+        [row * ROUND + i, row * ROUND + (i + 1) % ROUND, (row + 1) * ROUND + (i + 1) % ROUND, (row + 1) * ROUND + i]
         for row in range(len(profile) - 1)
-        for i in range(sides)
+        for i in range(ROUND)
     ]
     return np.array(points) + centre, faces
 
 
-def tube(path: np.ndarray, radius: float, flat: float = 1.0, closed: bool = False, sides: int = 8):
+def tube(path: np.ndarray, radius: float, flat: float = 1.0, closed: bool = False):
     """Points and faces of a tube along a path; ``flat`` scales its height."""
     way = np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0)
     way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
     side = np.cross(way, [0.1, 1, 0.05])
     side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9)
     up = np.cross(side, way)
-    angles = np.arange(sides) * 2 * np.pi / sides
+    angles = np.arange(TUBE) * 2 * np.pi / TUBE
     ring = np.cos(angles)[None, :, None] * side[:, None] + flat * np.sin(angles)[None, :, None] * up[:, None]
     points = (path[:, None] + radius * ring).reshape(-1, 3)
     rows = len(path) if closed else len(path) - 1
     faces = [
-        [r * sides + i, r * sides + (i + 1) % sides, (r + 1) % len(path) * sides + (i + 1) % sides,
-         (r + 1) % len(path) * sides + i]
-        for r in range(rows) for i in range(sides)
+        [r * TUBE + i, r * TUBE + (i + 1) % TUBE, (r + 1) % len(path) * TUBE + (i + 1) % TUBE,
+         (r + 1) % len(path) * TUBE + i]
+        for r in range(rows) for i in range(TUBE)
     ]  # fmt: skip
     return points, faces
 
@@ -230,7 +229,7 @@ def accessory(kind: str, assets: Assets, body: np.ndarray, rnd: Random) -> Mesh:
         parts.append(revolved(dome, centre, 0.84))
         if kind == "cap":
             points, faces = revolved([(1.15, 0.0), (1.9, -0.12)], centre, 0.84)
-            front = [face for face in faces if np.cos(face[0] * 2 * np.pi / 28) > 0.35]
+            front = [face for face in faces if np.cos(face[0] * 2 * np.pi / ROUND) > 0.35]
             parts.append((points, front))
         if kind == "hat":
             wide = rnd.uniform(1.6, 2.3)
