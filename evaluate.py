@@ -22,18 +22,10 @@ from networks.predictor import Predictor
 from utils.errors import UserError, run_program
 from utils.evaluation.against_truth import Evaluation, Predict, evaluate, pooled_over_ranks
 from utils.evaluation.metrics import BOUNDARY_TOLERANCE, SplitRate
-from utils.evaluation.pictures import (
-    Tile,
-    bright,
-    confusion_picture,
-    contact_sheet,
-    label_panel,
-    photo_panel,
-    save_picture,
-)
+from utils.evaluation.pictures import Tile, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
 from utils.files import make_writable_folder, write_atomically
 from utils.freed_memory import keep_freed_memory
-from utils.label_values import NAMES, PALETTE
+from utils.label_values import NAMES
 from utils.process_group import PATIENCE, process_group
 from utils.ranks import Shard
 
@@ -62,8 +54,8 @@ def main(options: EvaluateOptions) -> int:
     indices = share.of(range(len(photos)))
     postprocess = Postprocess(**options.postprocess)
 
-    def predict(photos: list[Image.Image]) -> list[Segmentation]:
-        return list(map(postprocess, predictor.predict(photos)))
+    def predict(photo: Image.Image) -> Segmentation:
+        return postprocess(predictor(photo))
 
     loaded = tqdm(photos.load(indices), total=len(indices), unit="photo", leave=False, disable=not first)
     result = evaluate(predict, loaded, len(names))
@@ -159,20 +151,18 @@ def best_and_worst(
         "median": ranked[middle : middle + EXAMPLES],
         "best": ranked[::-1][:EXAMPLES],
     }
-    colours = bright(PALETTE)
     partly_known = set()
 
     def tile(index: int, photo: Image.Image, truth: np.ndarray) -> Tile:
         partly_known.update(NAMES.keys() & np.unique(truth).tolist())
-        maps = [label_panel(photo, labels, colours) for labels in (truth, predict([photo])[0].labels)]
+        maps = [label_panel(photo, labels) for labels in (truth, predict(photo).labels)]
         return Tile(f"{accuracy[index]:.3f}  {photos.table.files[index].name}", [photo_panel(photo), *maps])
 
     titles = {
         f"{name}: photo, truth, prediction; agreement over clothes": [tile(*each) for each in photos.load(indices)]
         for name, indices in sections.items()
     }
-    shown = dict(enumerate(names[1:], 1)) | {value: NAMES[value] for value in sorted(partly_known)}
-    legend = {name: tuple(colours[value].tolist()) for value, name in shown.items()}
+    legend = dict(enumerate(names[1:], 1)) | {value: NAMES[value] for value in sorted(partly_known)}
     return contact_sheet(titles, columns=3, legend=legend)
 
 

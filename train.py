@@ -29,7 +29,6 @@ from utils.errors import UserError, run_program
 from utils.evaluation.against_truth import validate_all
 from utils.explain_errors import explain_errors
 from utils.freed_memory import keep_freed_memory
-from utils.label_values import PALETTE
 from utils.process_group import any_rank, average_gradients, log, process_group, rank, share_buffers, world_size
 from utils.ranks import local_rank, local_world_size, share_of_cores
 from utils.training.interruption import Interruption, kill_workers_at_end
@@ -67,7 +66,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
     bad_steps = BadSteps(options.max_bad_steps)
     if rank() == 0:
         run.record(options.save, state.network, state.iteration)
-    visualizer = Visualizer(options.logs_dir, PALETTE, state.iteration, options.iter, state.samples_seen)
+    visualizer = Visualizer(options.logs_dir, state.iteration, options.iter, state.samples_seen)
     with visualizer, Interruption() as interruption, kill_workers_at_end():
         for batches in steps(data, state, options, device):
             if interruption.stops_before(state.iteration, device):

@@ -42,9 +42,9 @@ from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
 from data.training.datasets import EvaluationPhotos
 from utils.evaluation.metrics import ConfusionMatrix
-from utils.evaluation.pictures import Tile, bright, contact_sheet, label_panel, photo_panel, save_picture
+from utils.evaluation.pictures import Tile, contact_sheet, label_panel, photo_panel, save_picture
 from utils.files import make_writable_folder
-from utils.label_values import NAMES, PALETTE, UNKNOWN
+from utils.label_values import NAMES, UNKNOWN
 
 SAMPLES = 24  # photos, or pairs, on a contact sheet
 NAMED = 10  # files listed by name before "and N more"
@@ -190,16 +190,14 @@ def listed(paths: list[Path]) -> str:
 
 def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
     """Photos spread evenly over the table, each beside itself under its labels."""
-    colours = bright(PALETTE)
     photos, tiles = EvaluationPhotos(table), []
     for index in np.unique(np.linspace(0, len(table) - 1, SAMPLES).astype(int)).tolist():
         try:
             photo, label = photos[index]
         except PhotoError:
             continue  # named in the text already
-        tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label, colours)]))
-    names = dict(enumerate(classes.names)) | NAMES
-    legend = {name: tuple(colours[value].tolist()) for value, name in names.items() if value}
+        tiles.append(Tile(table.files[index].name, [photo_panel(photo), label_panel(photo, label)]))
+    legend = dict(enumerate(classes.clothes, 1)) | NAMES
     return contact_sheet({f"{len(tiles)} of {len(table)} photos and their labels": tiles}, 4, legend)
 
 

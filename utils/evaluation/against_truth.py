@@ -12,7 +12,7 @@ from utils.evaluation.metrics import BoundaryScore, ConfusionMatrix
 from utils.process_group import gather, rank, sum_over_ranks, world_size
 from utils.training.interruption import Interruption
 
-Predict = Callable[[list[Image.Image]], list]  # photographs -> results with ``labels``, H x W uint8 each
+Predict = Callable[[Image.Image], object]  # photograph -> result with ``labels``, H x W uint8
 
 
 @dataclass
@@ -56,7 +56,7 @@ def evaluate(
     """
     result = Evaluation(ConfusionMatrix(classes), BoundaryScore(classes) if boundary else None)
     for index, photo, truth in photos:
-        labels = predict([photo])[0].labels
+        labels = predict(photo).labels
         matrix = ConfusionMatrix(classes)
         matrix.update(truth, labels)
         result.photos[index] = matrix
@@ -84,12 +84,12 @@ def validate(predictor, photos, device: torch.device, interruption: Interruption
     """IoU of each class and their means during training, over the ranks' shares of the photographs.
 
     Where no photo has clothes it is the share of pixels called clothes instead, and its complement as ``miou``.
-    predictor: has ``predict`` and ``class_names``. photos: has ``load``, which gives what ``evaluate`` takes. An
+    predictor: Predict, with ``class_names``. photos: has ``load``, which gives what ``evaluate`` takes. An
     interruption ends it early. Raises UserError where nothing can be compared.
     """
     names = predictor.class_names
     share = photos.load(range(rank(), len(photos), world_size()))
-    result = evaluate(predictor.predict, share, len(names), False, lambda: interruption.noted)
+    result = evaluate(predictor, share, len(names), False, lambda: interruption.noted)
     result.matrix.pixels = sum_over_ranks(result.matrix.pixels, device)
     if not result.matrix.counts.any() and not interruption.on_any_rank(device):
         raise UserError(f"none of the {len(photos)} validation photographs can be compared; check --val_image_folder")

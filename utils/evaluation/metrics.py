@@ -83,9 +83,7 @@ class BoundaryScore:
     hits are pooled first, so that a speck does not weigh as much as a class that fills its photo.
     """
 
-    def __init__(self, classes: int, tolerance: float = BOUNDARY_TOLERANCE):
-        """tolerance: share of the photo's diagonal."""
-        self.tolerance = tolerance
+    def __init__(self, classes: int):
         self.hits = np.zeros((2, classes), np.int64)  # of the prediction's boundary, of the truth's
         self.pixels = np.zeros((2, classes), np.int64)
 
@@ -94,7 +92,7 @@ class BoundaryScore:
 
         Pixels whose truth is UNKNOWN or SOME_CLOTHES belong to no boundary, and the edge of such a region is not one.
         """
-        reach = self.tolerance * np.hypot(*truth.shape)
+        reach = BOUNDARY_TOLERANCE * np.hypot(*truth.shape)
         # All boundaries lie around the foreground; the rest of the photo need not be searched.
         x, y, w, h = cv2.boundingRect(((truth > 0) | (prediction > 0)).astype(np.uint8))
         window = slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from utils.files import write_atomically
+from utils.label_values import PALETTE
 
 PANEL = (220, 330)  # width, height a picture is fitted into
 GAP = 8
@@ -15,6 +16,8 @@ CAPTION, TITLE = 15, 22  # text sizes
 CELL, MARGIN = 110, 130  # of a confusion matrix
 DEEP = np.array((20, 70, 140))  # a share of 1; 0 is white
 TINT = 0.55  # of the class colour over the photo
+# The hues of the label palette at full brightness, to be seen over a photograph: 256 x 3 uint8 RGB by label.
+COLOURS = (PALETTE.astype(int) * 255 // np.maximum(PALETTE.max(1, keepdims=True), 1)).astype(np.uint8)
 
 
 @dataclass
@@ -25,12 +28,6 @@ class Tile:
     panels: list[Image.Image]
 
 
-def bright(palette: np.ndarray) -> np.ndarray:
-    """The hues of a label palette (C x 3 uint8) at full brightness, to be seen over a photograph."""
-    peak = np.maximum(palette.max(1, keepdims=True), 1)
-    return (palette.astype(int) * 255 // peak).astype(np.uint8)
-
-
 def photo_panel(photo: Image.Image) -> Image.Image:
     """The photograph fitted into a panel."""
     scale = min(PANEL[0] / photo.width, PANEL[1] / photo.height)
@@ -38,27 +35,24 @@ def photo_panel(photo: Image.Image) -> Image.Image:
     return photo.resize([max(1, round(scale * side)) for side in photo.size], Image.Resampling.LANCZOS)
 
 
-def label_panel(photo: Image.Image, labels: np.ndarray, colours: np.ndarray) -> Image.Image:
+def label_panel(photo: Image.Image, labels: np.ndarray) -> Image.Image:
     """The photograph in grey under its labels' colours, fitted into a panel.
 
-    labels: H x W uint8 of the photo's size; 0 is left bare, UNKNOWN has a colour of its own. colours: 256 x 3 uint8
-    RGB by label.
+    labels: H x W uint8 of the photo's size; 0 is left bare, UNKNOWN has a colour of its own.
     """
     small = photo_panel(photo)
     labels = cv2.resize(labels, small.size, interpolation=cv2.INTER_NEAREST)
     grey = np.asarray(small.convert("L").convert("RGB"), np.float32)
-    tinted = grey + TINT * (colours[labels] - grey)
+    tinted = grey + TINT * (COLOURS[labels] - grey)
     edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     tinted[edge] = 255
     return Image.fromarray(np.where(labels[..., None] > 0, tinted, grey).astype(np.uint8))
 
 
-def contact_sheet(
-    sections: dict[str, list[Tile]], columns: int, legend: dict[str, tuple[int, int, int]] | None = None
-) -> Image.Image:
+def contact_sheet(sections: dict[str, list[Tile]], columns: int, legend: dict[int, str] | None = None) -> Image.Image:
     """One page: the legend's colours, then each section's title and its tiles in rows of ``columns``.
 
-    Every tile has as many panels as the first one.
+    Every tile has as many panels as the first one. legend: names of label values.
     """
     panels = max((len(tile.panels) for tiles in sections.values() for tile in tiles), default=1)
     cell_width = panels * (PANEL[0] + 2) + GAP
@@ -116,9 +110,9 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     write_atomically(path, lambda file: picture.save(file, "PNG"))
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, legend: dict[str, tuple[int, int, int]], y: int) -> None:
+def _draw_legend(draw: ImageDraw.ImageDraw, legend: dict[int, str], y: int) -> None:
     font, x = ImageFont.load_default(CAPTION), GAP
-    for name, colour in legend.items():
-        draw.rectangle((x, y, x + CAPTION, y + CAPTION), tuple(colour), "black")
+    for value, name in legend.items():
+        draw.rectangle((x, y, x + CAPTION, y + CAPTION), tuple(COLOURS[value].tolist()), "black")
         draw.text((x + CAPTION + GAP, y - 2), name, "black", font)
         x += CAPTION + int(font.getlength(name)) + 4 * GAP

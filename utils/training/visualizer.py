@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import image, scalar
@@ -15,10 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils.errors import UserError
+from utils.label_values import PALETTE
 from utils.process_group import rank
 from utils.training.run_folder import has_events
 from utils.training.state import TrainingState
 from utils.training.step import StepResult
+
+SHOWN = 4  # photographs in the picture grid
 
 
 class Visualizer:
@@ -29,13 +31,9 @@ class Visualizer:
     cannot be written.
     """
 
-    def __init__(
-        self, logs_dir: str, palette: np.ndarray, iteration: int = 0, iterations: int = 0, samples_seen: int = 0
-    ):
-        """palette: 256 x 3 uint8, colour by label. iteration, samples_seen: where the run starts; events of a lost part
-        from there on are hidden."""
+    def __init__(self, logs_dir: str, iteration: int = 0, iterations: int = 0, samples_seen: int = 0):
+        """iteration, samples_seen: where the run starts; events of a lost part from there on are hidden."""
         self.logs_dir, self.writer = logs_dir, None
-        self.palette = torch.from_numpy(palette.copy())
         self.progress = tqdm(initial=iteration, total=iterations, disable=rank() > 0, unit="it")
         self._logged = time.perf_counter(), samples_seen
         if rank() > 0:
@@ -68,22 +66,22 @@ class Visualizer:
                         self._write(Event(step=iteration, summary=scalar(name, value)))
                 self.writer.flush()
 
-    def pictures(self, photos: np.ndarray, labels: Tensor, logits: Tensor, iteration: int, limit: int = 4) -> None:
-        """photos: N x 3 x h x w uint8 RGB. labels: N x h x w int64, 255 is unknown. logits: N x C x h x w."""
+    def pictures(self, photos: np.ndarray, labels: Tensor, logits: Tensor, iteration: int) -> None:
+        """The first photographs of a batch.
+
+        photos: N x 3 x h x w uint8 RGB. labels: N x h x w int64. logits: N x C x h x w.
+        """
         if not self.writer:
             return
         predicted = logits.argmax(1)
         rows = [
-            torch.cat((torch.from_numpy(photos[i]), self._coloured(labels[i]), self._coloured(predicted[i])), 2)
-            for i in range(min(limit, len(photos)))
+            np.concatenate((photo, _coloured(label), _coloured(prediction)), 2)
+            for photo, label, prediction in zip(photos[:SHOWN], labels[:SHOWN], predicted[:SHOWN], strict=True)
         ]
-        grid = image("photo_label_prediction", torch.cat(rows, 1).numpy(), dataformats="CHW")
+        grid = image("photo_label_prediction", np.concatenate(rows, 1), dataformats="CHW")
         with self._writing():
             self._write(Event(step=iteration, summary=grid))
             self.writer.flush()
-
-    def _coloured(self, labels: Tensor) -> Tensor:
-        return self.palette[labels.cpu()].permute(2, 0, 1)  # 3 x h x w
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
@@ -104,3 +102,8 @@ class Visualizer:
         if self.writer:
             with self._writing():
                 self.writer.close()
+
+
+def _coloured(labels: Tensor) -> np.ndarray:
+    """h x w -> 3 x h x w uint8 RGB."""
+    return PALETTE[labels.cpu().numpy()].transpose(2, 0, 1)
