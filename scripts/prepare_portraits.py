@@ -39,19 +39,16 @@ if __name__ == "__main__":
     options = PreparePortraitsOptions.from_command_line()  # before the imports that take seconds
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from data.labels.imaterialist import COLUMNS
 from data.labels.rle import encode_rle
 from data.photos.folder import find_photos
-from data.photos.open import PhotoError, open_photo
 from networks.predictor import Predictor
-from scripts.prepare_products import SaliencyNetwork, listed, named_photos, salience
+from scripts.unlabelled import UNREADABLE, SaliencyNetwork, listed, named_photos, salience, segmented
 from utils.errors import UserError, run_program
 from utils.files import whole_folder, write_csv
 from utils.freed_memory import keep_freed_memory
@@ -79,31 +76,22 @@ def main(options: PreparePortraitsOptions) -> int:
         saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
         print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
         tables, left_out = {"portraits": [], "portraits_val": []}, Counter()
-        with ThreadPoolExecutor(2) as pool:
-            results = predictor.predict_stream(
-                photos, lambda photo: open_photo(folder / photo, upright=False), options.batchSize, pool
-            )
-            for photo, result in tqdm(results, total=len(photos), unit="photo"):
-                if isinstance(result, PhotoError):
-                    left_out["cannot be read"] += 1
-                    tqdm.write(f"skipped {folder / photo}: {result}", file=sys.stderr)
-                    continue
-                pixels = np.asarray(result.photo)
-                face = find_face(result.photo)
-                if not face:
-                    left_out["no face found"] += 1
-                    continue
-                rule = clothes_by_rule(pixels, salience(saliency(result.photo)) > SALIENT, face)
-                network = result.labels > 0
-                clothes, unknown = rule & network, rule ^ network
-                if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
-                    left_out["network and rule do not agree"] += 1
-                    continue
-                tables["portraits_val" if photo.as_posix() in kept else "portraits"] += [
-                    (photo.as_posix(), encode_rle(mask), *mask.shape, category)
-                    for mask, category in ((clothes, JACKET), (unknown, "unknown"))
-                    if mask.any()
-                ]
+        for photo, result in segmented(predictor, folder, photos, options.batchSize, left_out, keep_photos=True):
+            face = find_face(result.photo)
+            if not face:
+                left_out["no face found"] += 1
+                continue
+            rule = clothes_by_rule(np.asarray(result.photo), salience(saliency(result.photo)) > SALIENT, face)
+            network = result.labels > 0
+            clothes, unknown = rule & network, rule ^ network
+            if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
+                left_out["network and rule do not agree"] += 1
+                continue
+            tables["portraits_val" if photo.as_posix() in kept else "portraits"] += [
+                (photo.as_posix(), encode_rle(mask), *mask.shape, category)
+                for mask, category in ((clothes, JACKET), (unknown, "unknown"))
+                if mask.any()
+            ]
         if not any(tables.values()):
             raise UserError(f"no photograph of {folder} can be used: {listed(left_out)}")
         for name, rows in tables.items():
@@ -111,7 +99,7 @@ def main(options: PreparePortraitsOptions) -> int:
     count, count_kept = (len({row[0] for row in rows}) for rows in tables.values())
     print(f"wrote {options.output_dir}: {count} photographs to train on, {count_kept} for validation")
     print(f"left out: {listed(left_out) or 'none'}")
-    return 1 if left_out["cannot be read"] else 0
+    return 1 if left_out[UNREADABLE] else 0
 
 
 def face_finder():

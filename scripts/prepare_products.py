@@ -42,25 +42,14 @@ if __name__ == "__main__":
 
 import hashlib
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from data.constants import IMAGENET_MEAN, IMAGENET_STD
 from data.labels.csv_rows import read_rows
 from data.labels.imaterialist import COLUMNS
 from data.labels.rle import encode_rle
-from data.photos.open import PhotoError, open_photo
-from data.results.segmentation import Segmentation
-from networks.engines.torch_engine import TorchEngine
-from networks.predictor import Predictor
-from networks.u2net import build_network
-from networks.weights.info import CheckpointInfo
-from networks.weights.surgery import initialise
-from utils.devices import resolve_device, resolve_precision
+from scripts.unlabelled import UNREADABLE, SaliencyNetwork, listed, named_photos, salience, segmented
 from utils.errors import UserError, run_program
 from utils.files import whole_folder, write_csv
 from utils.freed_memory import keep_freed_memory
@@ -89,7 +78,6 @@ CATEGORIES = {
 FULL_BODY = ("Dress", "Body")
 BACKGROUND = ("Hat", "Shoes")
 
-MEAN, STD = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
 SALIENT = 0.5  # probability from which a pixel belongs to the garment
 UNSURE = (0.3, 0.7)  # probabilities of unknown pixels
 LEAST_PART = 0.1  # of the largest part: smaller ones are dropped
@@ -110,29 +98,19 @@ def main(options: PrepareProductsOptions) -> int:
     with whole_folder(options.output_dir) as output:
         network = SaliencyNetwork(options, options.size)
         print(f"device: {network.name}; {len(labels)} photographs with a label that is known here")
-
-        def load(name: str) -> Image.Image:
-            return open_photo(clone / "images" / name, upright=False)
-
         tables, tags, left_out = {kind: [] for kind in ("", "_full", "_others", "_val")}, [], Counter()
-        with ThreadPoolExecutor(2) as pool:
-            results = network.predict_stream(labels, load, options.batchSize, pool, keep_photos=False)
-            for name, result in tqdm(results, total=len(labels), unit="photo"):
-                if isinstance(result, PhotoError):
-                    left_out["cannot be read"] += 1
-                    tqdm.write(f"skipped {name}: {result}", file=sys.stderr)
-                    continue
-                label, probability = labels[name], salience(result)
-                mask, unsure = find_garment(probability)
-                if reason := doubt(mask, probability):
-                    left_out[reason] += 1
-                    continue
-                kind = "_full" if label in FULL_BODY else "_others" if label in BACKGROUND else ""
-                if CATEGORIES[label] == "clothes":
-                    tags.append((name, label))
-                elif for_validation(name):
-                    kind = "_val"
-                tables[kind] += rows_of(name, label, mask, unsure)
+        for name, result in segmented(network, clone / "images", labels, options.batchSize, left_out):
+            label, probability = labels[name], salience(result)
+            mask, unsure = find_garment(probability)
+            if reason := doubt(mask, probability):
+                left_out[reason] += 1
+                continue
+            kind = "_full" if label in FULL_BODY else "_others" if label in BACKGROUND else ""
+            if CATEGORIES[label] == "clothes":
+                tags.append((name, label))
+            elif for_validation(name):
+                kind = "_val"
+            tables[kind] += rows_of(name, label, mask, unsure)
         if not any(tables.values()):
             raise UserError(f"no photograph of {clone / 'images'} can be used: {listed(left_out)}")
         for kind, rows in tables.items():
@@ -142,35 +120,12 @@ def main(options: PrepareProductsOptions) -> int:
     kept = len({row[0] for row in tables["_val"]})
     print(f"wrote {options.output_dir}: {found.total()} photographs ({listed(found)}), {kept} of them for validation")
     print(f"left out: {listed(left_out) or 'none'}")
-    return 1 if left_out["cannot be read"] else 0
+    return 1 if left_out[UNREADABLE] else 0
 
 
 def for_validation(name: str) -> bool:
     """Whether a photo is kept for validation; it depends on the name alone."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % VALIDATION == 0
-
-
-class SaliencyNetwork(Predictor):
-    """U-2-Net's saliency network, whose one class is what stands out. Raises UserError."""
-
-    def __init__(self, options: NetworkOptions, size: int):
-        """options: with ``saliency``, the weights. size: height and width that it sees."""
-        network = build_network("u2netp", 1)
-        if initialise(network, options.saliency).head:
-            raise UserError(f"{options.saliency} is not a saliency network: it has more than one output channel")
-        device = resolve_device(options.device)
-        engine = TorchEngine(network, device, resolve_precision(options.precision, device))
-        super().__init__(engine, CheckpointInfo(("salient",), size, size))
-
-    def prepare(self, photo: Image.Image) -> np.ndarray:
-        """With ImageNet's normalisation."""
-        small = np.asarray(photo.resize(self.size, Image.Resampling.BILINEAR), np.float32)
-        return ((small / 255 - MEAN) / STD).transpose(2, 0, 1)
-
-
-def salience(result: Segmentation) -> np.ndarray:
-    """How likely each pixel stands out, by a saliency network: H x W float32 in 0..1."""
-    return cv2.resize(1 / (1 + np.exp(-result.logits[0].clip(-30, 30))), result.size[::-1])
 
 
 def read_labels(clone: Path) -> dict[str, str]:
@@ -184,18 +139,6 @@ def read_labels(clone: Path) -> dict[str, str]:
     if not labels:
         raise UserError(f"{clone / 'images.csv'} has no photograph with a label that is known here")
     return labels
-
-
-def named_photos(option: str, table: str, photos: list[str]) -> set[str]:
-    """Those of the photos (paths in their folder) that a table names, by path or file name. Raises UserError.
-
-    option: that gives the table.
-    """
-    names = {cells[0] for cells, _ in read_rows(table, ["ImageId"], "table of photographs")}
-    found = {photo for photo in photos if names & {photo, photo.rpartition("/")[2]}}
-    if not found:
-        raise UserError(f"{option} {table} names none of the photographs, which are called like {photos[0]}")
-    return found
 
 
 def find_garment(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -241,10 +184,6 @@ def rows_of(name: str, label: str, mask: np.ndarray, unsure: np.ndarray) -> list
     if label not in BACKGROUND:
         texts["unknown"] = encode_rle(unsure)
     return [(name, text, height, width, category) for category, text in texts.items() if text]
-
-
-def listed(counts: Counter) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
 
 if __name__ == "__main__":

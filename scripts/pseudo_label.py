@@ -43,18 +43,16 @@ if __name__ == "__main__":
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from tqdm import tqdm
 
 from data.classes import ClassTable, check_classes, load_class_table
 from data.labels.imaterialist import COLUMNS, WORDS
 from data.labels.rle import encode_rle
 from data.labels.tags import read_tags
 from data.photos.folder import find_photos
-from data.photos.open import PhotoError, open_photo
 from networks.predictor import Predictor
+from scripts.unlabelled import segmented
 from utils.errors import run_program
 from utils.files import make_writable_folder, write_csv
 from utils.freed_memory import keep_freed_memory
@@ -74,24 +72,16 @@ def main(options: PseudoLabelOptions) -> int:
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
     check_classes(classes, predictor.class_names, options.checkpoint_path)
-    rows, pixels, failed = [], Counter(), 0
-    with ThreadPoolExecutor(options.nThreads) as pool:
-        results = predictor.predict_stream(
-            photos, lambda photo: open_photo(folder / photo, upright=False), options.batchSize, pool, keep_photos=False
-        )
-        for photo, result in tqdm(results, total=len(photos), unit="photo"):
-            if isinstance(result, PhotoError):
-                failed += 1
-                tqdm.write(f"skipped {folder / photo}: {result}", file=sys.stderr)
-                continue
-            present = tags.of(photo.name).numpy() if tags else np.ones(len(classes.names), bool)
-            labels = confident_labels(result.probabilities(), present, options.confidence, options.clothes_confidence)
-            values, counts = np.unique(labels, return_counts=True)
-            pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-            rows += table_rows(photo.as_posix(), labels, classes)
+    rows, pixels, left_out = [], Counter(), Counter()
+    for photo, result in segmented(predictor, folder, photos, options.batchSize, left_out, options.nThreads):
+        present = tags.of(photo.name).numpy() if tags else np.ones(len(classes.names), bool)
+        labels = confident_labels(result.probabilities(), present, options.confidence, options.clothes_confidence)
+        values, counts = np.unique(labels, return_counts=True)
+        pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        rows += table_rows(photo.as_posix(), labels, classes)
     write_csv(Path(options.output), [COLUMNS, *rows])
     names = dict(enumerate(classes.names)) | NAMES
-    total = max(1, sum(pixels.values()))
+    total, failed = max(1, pixels.total()), left_out.total()
     shares = ", ".join(f"{name} {100 * pixels[value] / total:.1f} %" for value, name in names.items())
     print(f"{options.output}: {len(photos) - failed} of {len(photos)} photographs, {len(rows)} rows; {shares}")
     return 1 if failed else 0

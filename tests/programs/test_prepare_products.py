@@ -11,8 +11,9 @@ from data.labels.read import read_labels
 from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 from scripts.prepare_products import (  # isort: skip
-    PrepareProductsOptions, doubt, find_garment, for_validation, main, named_photos, rows_of,
+    PrepareProductsOptions, doubt, find_garment, for_validation, main, rows_of,
 )  # fmt: skip
+from scripts.unlabelled import named_photos
 from tests.helpers import shared
 from utils.errors import UserError
 
