@@ -8,10 +8,14 @@ import numpy as np
 from PIL import Image
 
 from data.photos.open import orientation
-from data.tryon.loaders import CLOTH_MASK, LOADERS
-from data.tryon.presets import GREYED, PRESETS
+from data.tryon.presets import AGNOSTIC_MASK, CLOTH_MASK, GREYED, PRESETS
 
 MASKS = {file for kinds in PRESETS.values() for kind in kinds for file in kind.files} - {GREYED}
+# What loaders of agnostic masks read as well: file beside or below the folder of the photos -> what to do without it.
+ALSO_READ = {
+    "IDM-VTON": ("vitonhd_test_tagged.json", 'a file with {} will do, and every caption is "shirts"'),
+    "CatVTON": ("../test_pairs_unpaired.txt", "copy test_pairs.txt to that name"),
+}
 FEWEST_WHITE = 122_880  # pixels of a garment's mask: StableVITON takes one with fewer for a broken file
 
 
@@ -47,14 +51,12 @@ def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tu
 
 
 def missing_files(preset: str, result_dir: Path) -> list[str]:
-    """What loaders of a preset's masks read as well, and a data set's test folder does not have."""
-    test, lines = result_dir.resolve(), []
-    files = {file for kind in PRESETS[preset] for file in kind.files}
-    for loader in LOADERS if test.name == "test" else ():
-        if any(read and read.path in files for read in (loader.garment, loader.paint)):
-            missing = [((test / name).resolve(), what) for name, what in loader.missing]
-            lines += [f"{loader.project} reads {path}: {what}" for path, what in missing if not path.is_file()]
-    return lines
+    """Those of ALSO_READ that a data set's test folder does not have."""
+    test = result_dir.resolve()
+    if test.name != "test" or not any(AGNOSTIC_MASK in kind.files for kind in PRESETS[preset]):
+        return []
+    wanted = [(project, (test / name).resolve(), what) for project, (name, what) in ALSO_READ.items()]
+    return [f"{project} reads {path}: {what}" for project, path, what in wanted if not path.is_file()]
 
 
 def _line(paths: list[Path], what: str) -> str | None:

@@ -16,14 +16,6 @@ from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 from data.tryon.agnostic import Margin, Person, agnostic_mask
 from data.tryon.body import PARSE_LABELS
-from data.tryon.loaders import (
-    AGNOSTIC_MASK,
-    CLOTH_MASK,
-    DRESSCODE_AGNOSTIC,
-    DRESSCODE_GARMENT,
-    GP_VTON_MASK,
-    GREYED,
-)
 from utils.errors import UserError
 
 GREY = 128  # Pillow's "gray", in which VITON-HD draws
@@ -47,16 +39,18 @@ class Kind:
     ending: str = ""
 
 
+CLOTH_MASK, AGNOSTIC_MASK = "cloth-mask/{name}", "agnostic-mask/{stem}_mask.png"
+GREYED = "agnostic-v3.2/{stem}.jpg"
 VITON_GARMENTS = Kind("cloth", (CLOTH_MASK,))
 VITON_PEOPLE = Kind("image", (AGNOSTIC_MASK, GREYED), of_people=True)
-PRESETS = {
+PRESETS = {  # what reads their files: docs/tryon.md
     "viton": (VITON_GARMENTS, VITON_PEOPLE),
     "agnostic": (VITON_PEOPLE,),
     "dresscode": (
-        Kind("images", (DRESSCODE_GARMENT,), ending="_1"),
-        Kind("images", (DRESSCODE_AGNOSTIC,), of_people=True, ending="_0"),
+        Kind("images", ("masks/{stem}.png",), ending="_1"),
+        Kind("images", ("agnostic_masks/{stem}.png",), of_people=True, ending="_0"),
     ),
-    "gp-vton": (Kind("cloth", (GP_VTON_MASK,)),),
+    "gp-vton": (Kind("cloth", ("cloth_mask-bytedance/{stem}.png",)),),
 }
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.tryon.checks import findings, missing_files
-from data.tryon.loaders import AGNOSTIC_MASK, CLOTH_MASK, GREYED
+from data.tryon.checks import ALSO_READ, findings, missing_files
+from data.tryon.presets import AGNOSTIC_MASK, CLOTH_MASK, GREYED
+from tests.helpers import ROOT
 
 
 def photo(path: Path, size: tuple[int, int] = (400, 600), orientation: int = 1) -> Path:
@@ -67,3 +68,5 @@ def test_files_that_a_data_set_lacks(tmp_path, preset, folder, there, said):
     lines = missing_files(preset, tmp_path / folder)
     assert [line.split(" reads ")[0] for line in lines] == said
     assert all(str(tmp_path) in line for line in lines)
+    page = (ROOT / "docs/tryon.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`: {what}" in page for name, what in ALSO_READ.values())
