@@ -42,13 +42,8 @@ def compare(module: str, ways: list[str], arguments: list[object], rounds: int) 
 
 def report_call(call: Callable[[], object], repeats: int, batches: int = 1) -> None:
     """In a process of ``compare``: time a call that does ``batches`` of what is compared; print what it reads."""
-    seconds = median_seconds(call, repeats) / batches
+    seconds = interleaved_medians({"": call}, repeats)[""] / batches
     print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
-
-
-def median_seconds(call: Callable[[], object], repeats: int) -> float:
-    """How long a call takes, after one that warms up."""
-    return interleaved_medians({"": call}, repeats)[""]
 
 
 def interleaved_medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -63,11 +58,11 @@ def interleaved_medians(calls: dict[str, Callable[[], object]], repeats: int) ->
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def print_table(results: dict[str, Measured], base: str) -> None:
-    """Seconds, memory, and how many times as fast as ``base`` each way is."""
+def print_table(results: dict[str, Measured]) -> None:
+    """Seconds, memory, and how many times as fast as "published" each way is."""
     print(f"{'':<34}{'seconds':>9}{'MB':>8}{'ratio':>8}")
     for way, measured in results.items():
-        ratio = f"{results[base].seconds / measured.seconds:.2f}" if base in results else "-"
+        ratio = f"{results['published'].seconds / measured.seconds:.2f}" if "published" in results else "-"
         print(f"{way:<34}{measured.seconds:>9.3f}{measured.megabytes:>8.0f}{ratio:>8}")
 
 

@@ -111,7 +111,7 @@ def main(options: InferenceOptions) -> None:
         results = compare("benchmarks.inference", WAYS, arguments, options.rounds)
     work = gigaflops(options.model, options.size)
     print(f"{options.model}, one image of {options.size}x{options.size}: {work:.0f} GFLOP")
-    print_table(results, "published")
+    print_table(results)
     if options.picture:
         draw(results, f"{options.model}, one image of {options.size}x{options.size}", Path(options.picture))
     for precision, rate in matrix_rate().items():

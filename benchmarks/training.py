@@ -63,7 +63,7 @@ def main(options: TrainingOptions) -> None:
     print(f"{describe(device)}: {options.model}, {options.batch} x {options.size}x{options.size}, seconds of a batch")
     arguments = ["--model", options.model, "--size", options.size, "--batch", options.batch]
     arguments += ["--device", options.device, "--repeats", options.repeats]
-    print_table(compare("benchmarks.training", options.ways, arguments, options.rounds), "published")
+    print_table(compare("benchmarks.training", options.ways, arguments, options.rounds))
 
 
 def run_way(way: str, options: TrainingOptions, device: torch.device) -> None:

@@ -78,7 +78,7 @@ def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None
 
     The description inside is the network's own: whoever takes the weights out of the file needs that one.
     """
-    write_atomically(target, onnx_model(Fused(ForRembg(network, info)), info, size=(REMBG_SIZE, REMBG_SIZE)))
+    write_atomically(target, onnx_model(ForRembg(network, info), info, size=(REMBG_SIZE, REMBG_SIZE)))
 
 
 def write_description(info: CheckpointInfo, target: Path) -> None:
@@ -129,7 +129,7 @@ class ForRembg(nn.Module):
         self.register_buffer("scale", std / info.std)
         self.register_buffer("shift", (mean - info.mean) / info.std)
 
-    def fused(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """1 x 3 x 768 x 768 -> 1 x C x 768 x 768 logits."""
         x = x * self.scale + self.shift
         if self.size == (REMBG_SIZE, REMBG_SIZE):

@@ -65,7 +65,7 @@ def test_a_file_for_rembg_undoes_its_normalisation_and_works_at_the_networks_own
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
     found = session.run(None, {"image": ((large - mean) / std).numpy()})[0]
     with torch.inference_mode():
-        np.testing.assert_allclose(found, ForRembg(network, INFO).fused((large - mean) / std), atol=1e-3)
+        np.testing.assert_allclose(found, ForRembg(network, INFO)((large - mean) / std), atol=1e-3)
         expected = network.fused((small - 0.5) / 0.5).argmax(1)[0].numpy()
     assert found.shape == (1, 4, 768, 768)
     rows, columns = (np.arange(768) * side // 768 for side in (INFO.height, INFO.width))
