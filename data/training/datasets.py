@@ -101,9 +101,6 @@ class MixedPhotos(Dataset):
     def __init__(self, sources: list[TrainingPhotos]):
         self.sources = sources
 
-    def __len__(self) -> int:
-        return sum(map(len, self.sources))
-
     def __getitem__(self, draw: Draw) -> Sample:
         return self.sources[draw.source][draw]
 

@@ -14,16 +14,9 @@ HAIR = {
 }
 PLACES = {"room": 34, "hdri": 26, "plain": 16, "gradient": 8, "photo": 16}
 HDRIS = ["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
-ACCESSORIES = {
-    "beanie": 4,
-    "cap": 6,
-    "hat": 5,
-    "glasses": 10,
-    "scarf": 8,
-    "shoulder bag": 9,
-    "handbag": 6,
-    "backpack": 6,
-}
+ACCESSORIES = {  # per cent of the people who wear it
+    "beanie": 4, "cap": 6, "hat": 5, "glasses": 10, "scarf": 8, "shoulder bag": 9, "handbag": 6, "backpack": 6,
+}  # fmt: skip
 SPOT = {  # where each is worn, if others are worn there too
     "beanie": "head", "cap": "head", "hat": "head", "shoulder bag": "bag", "handbag": "bag", "backpack": "bag",
 }  # fmt: skip
@@ -195,32 +188,27 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
         people = [_garment_alone(rnd, held_out)]
     else:
         people = [_person(rnd, view, held_out) for _ in range(rnd.choice([2, 2, 3]) if view == "group" else 1)]
-    step = 0.0
-    for person in people[1:]:
-        step += rnd.uniform(0.5, 0.95)
-        person.place = (step * (1 if len(people) == 2 or person is people[1] else -1), rnd.uniform(-0.3, 0.9))
-        if person is not people[1]:
-            person.place = (-rnd.uniform(0.5, 0.95), person.place[1])
+    for person in people[1:]:  # the second stands at the right, the third at the left
+        aside, back = rnd.uniform(0.5, 0.95), rnd.uniform(-0.3, 0.9)
+        person.place = (aside if person is people[1] else -rnd.uniform(0.5, 0.95), back)
     places = {k: n if k != "photo" or with_photos else 0 for k, n in PLACES.items()}
     place = weighted(rnd, places)
     if view == "garment":
         place = rnd.choice(["lying", "lying", "hanging", "hanging", "plain"])
-    group_view = rnd.choice(["whole", "whole", "half"])
+    half_group = rnd.choice(["whole", "whole", "half"]) == "half" and view == "group"
     least, most = {  # height of the view: in metres, or in heights of the person
         "whole": (1.02, 1.35), "small": (1.7, 3.6), "garment": (1.1, 1.5), "half": (0.8, 1.2), "legs": (0.9, 1.3),
         "head": (0.48, 0.72), "group": (1.05, 1.5),
     }[view]  # fmt: skip
     tight = rnd.uniform(least, most)
-    if view == "group" and group_view == "half":
+    if half_group:
         tight = rnd.uniform(0.9, 1.2)
     aspects = (
         [0.56, 0.67, 0.67, 0.75, 0.75, 0.8, 1.0] if view not in ("small", "group") else [0.8, 1.0, 1.33, 1.33, 1.5]
     )
     border = rnd.random() < 0.1
     camera = {
-        "frame": "half"
-        if view == "group" and group_view == "half"
-        else {"group": "whole", "small": "whole"}.get(view, view),
+        "frame": "half" if half_group else {"group": "whole", "small": "whole"}.get(view, view),
         "height": tight,
         "aspect": rnd.choice(aspects),
         "tilt": rnd.gauss(2, 6) if view != "small" else rnd.uniform(0, 14),
@@ -260,15 +248,13 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
          "at": (rnd.uniform(-2.6, 2.6), rnd.uniform(0.5, 2.2)), "size": rnd.uniform(0.15, 0.9)}
         for _ in range(rnd.choice([0, 1, 3, 6, 9]))
     ]  # fmt: skip
+    if place != "room":
+        clutter = clutter[:2] if place == "hdri" and view in ("small", "whole") else []
     backdrop = {
         "top": colour(rnd),
         "bottom": colour(rnd),
         "surfaces": surfaces,
-        "clutter": clutter
-        if place == "room"
-        else clutter[:2]
-        if view in ("small", "whole") and place == "hdri"
-        else [],
+        "clutter": clutter,
         "wall": rnd.uniform(0.9, 3.0),
         "photo": rnd.random(),
         "flip": rnd.random() < 0.5,
