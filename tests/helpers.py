@@ -3,16 +3,19 @@
 import base64
 import contextlib
 import csv
+import errno
 import io
 import os
 import runpy
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 import traceback
 import warnings
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,14 +157,45 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def encoded_photo(width: int = 12, height: int = 8, kind: str = "PNG", noise: bool = False) -> bytes:
+def encoded(image: Image.Image | np.ndarray, kind: str = "PNG", **settings) -> bytes:
+    """An image as a file's bytes."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    image.save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def encoded_photo(width: int = 12, height: int = 8, kind: str = "PNG", noise: bool = False, **settings) -> bytes:
     """A small photograph as a file's bytes: grey, or noise where it must not compress."""
     pixels = np.full((height, width, 3), 128, np.uint8)
     if noise:
         pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
+    return encoded(pixels, kind, **settings)
+
+
+def exif_of(orientation: int) -> bytes:
+    """EXIF that says how a photo is turned."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+def png_chunk(name: bytes, data: bytes, check: int | None = None) -> bytes:
+    """check: its check sum, the right one by default."""
+    check = zlib.crc32(name + data) if check is None else check
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
+
+
+def lock_folders(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let nobody read folders of these names: the tests may run as root, who may read everything."""
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name in names:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
 
 
 def b64(content: bytes) -> str:

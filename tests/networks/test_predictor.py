@@ -14,7 +14,7 @@ from data.photos.preprocessing import prepare
 from networks.engines.settings import ENGINES, is_installed
 from networks.predictor import Predictor
 from networks.weights.info import CheckpointInfo
-from tests.helpers import random_photos, run_script
+from tests.helpers import exif_of, random_photos, run_script
 from utils.errors import UserError
 
 SIZES = (50, 70), (90, 31), (64, 64), (33, 120), (40, 40)
@@ -32,9 +32,7 @@ def first_channels() -> Mock:
 
 
 def test_photos_in_any_form_are_taken_one_by_one_or_as_a_list_or_generator(tiny, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    random_photos((50, 70))[0].save(tmp_path / "turned.png", exif=exif.tobytes())
+    random_photos((50, 70))[0].save(tmp_path / "turned.png", exif=exif_of(6))
     array = np.asarray(Image.open(tmp_path / "turned.png"))
     expected = tiny(tmp_path / "turned.png", upright=False)
     assert (tiny(tmp_path / "turned.png").labels.shape, expected.labels.shape) == ((70, 50), (50, 70))

@@ -4,7 +4,6 @@ What a module refuses is in the module's own tests; here each program is shown o
 """
 
 import functools
-import io
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -110,10 +108,8 @@ TABLE = (  # program, flags in the folder {f}, pattern of what it says
     ("train.py", "--save_dir {f}/file", "error: "), ("train.py", "--options {f}/code.yml", "is not valid YAML"),
     ("train.py", "--batchSize=0", "--batchSize .* at least 1"),
     ("infer.py", "--image_dir {f}/file", "skipped .*file: not an image"),
-    ("infer.py", "--result_dir {f}/photos/../photos/", "same folder"),
     ("infer.py", "--result_dir {f}/" + "x" * 300, "cannot write into .*: File name too long"),
     ("infer.py", "--result_dir /proc/out", "cannot write into /proc/out: "),
-    ("infer.py", "--category upper background", "--category background: .*any, upper"),
     ("infer.py", "--outputs mask binary --image_dir {f}/p", "a sub-folder .*name of a result folder.*rename"),
     ("evaluate.py", "--report_dir {f}/file/x", NO_FOLDER), ("evaluate.py", "--json {f}/file/x.json", NO_FOLDER),
     ("-m data.audit", "--report_dir {f}/file", NO_FOLDER), ("-m data.audit", "--against_df_path a.csv", "--against_"),
@@ -168,30 +164,23 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(program, call, 
 # Photographs: a good one lies beside each, which is segmented whatever happens.
 
 
-def encoded(form: str, height: int = 24, width: int = 32, **settings) -> bytes:
-    buffer = io.BytesIO()
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(buffer, form, **settings)
-    return buffer.getvalue()
-
-
 BROKEN = {
-    "empty.jpg": b"", "cut.jpg": encoded("JPEG", 200, 200)[:3000], "text.jpg": b"no image", "zeros.bmp": bytes(5000),
-    "bomb.jpg": b"P5 60000 60000 255\n", "page.png": b"<!DOCTYPE html><html>404</html>", "two\nlines.jpg": b"",
-    os.fsdecode(b"\xff.jpg"): b"",
+    "empty.jpg": b"", "cut.jpg": encoded_photo(200, 200, "JPEG", noise=True)[:3000], "text.jpg": b"no image",
+    "zeros.bmp": bytes(5000), "bomb.jpg": b"P5 60000 60000 255\n", "page.png": b"<!DOCTYPE html><html>404</html>",
+    "two\nlines.jpg": b"", os.fsdecode(b"\xff.jpg"): b"",
 }  # fmt: skip
 ODD = {
-    "one.png": encoded("PNG", 1, 1), "narrow.png": encoded("PNG", 20_000, 1), "low.png": encoded("PNG", 1, 20_000),
-    "png.jpg": encoded("PNG"), "capitals.JPG": encoded("JPEG"),
-    "moving.gif": encoded("GIF", save_all=True, append_images=[Image.new("RGB", (32, 24))]),
-    "exif.jpg": encoded("JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"),
+    "one.png": encoded_photo(1, 1), "narrow.png": encoded_photo(1, 20_000), "low.png": encoded_photo(20_000, 1),
+    "png.jpg": encoded_photo(), "capitals.JPG": encoded_photo(kind="JPEG"),
+    "moving.gif": encoded_photo(32, 24, "GIF", save_all=True, append_images=[Image.new("RGB", (32, 24))]),
+    "exif.jpg": encoded_photo(kind="JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"),
     **dict.fromkeys(
         (
             "läuft 服 한국 عربى 👗.jpg", "a\nb.jpg", os.fsdecode(b"\xff\xfe.jpg"), "x" * 251 + ".jpg",
             "é" * 125 + "x.jpg", " --help '\"$(x).jpg", "a.b..c.jpg", "/".join("abcdefghij") + "/a.jpg",
             "-rf.jpg", "*.jpg", "tab\t.jpg", "CON.jpg", "same/a.jpeg", "same/b.jpg.jpg",
         ),
-        encoded("JPEG"),
+        encoded_photo(kind="JPEG"),
     ),
 }  # fmt: skip
 
@@ -217,7 +206,7 @@ def test_photos_of_odd_names_and_forms_are_segmented(call, folder):
 def test_links_a_loop_and_a_pipe_end(call, folder):
     photos = folder / "photos"
     (photos / "gone.jpg").symlink_to("nowhere.jpg")
-    (photos / "linked.jpg").symlink_to(write(folder / "elsewhere.jpg", encoded("JPEG")))
+    (photos / "linked.jpg").symlink_to(write(folder / "elsewhere.jpg", encoded_photo(kind="JPEG")))
     (photos / "loop").symlink_to(photos)
     os.mkfifo(photos / "pipe.jpg")
     before = contents(folder)

@@ -1,9 +1,7 @@
 """infer.py: what it writes, what it reports, and what it refuses before any weights are read."""
 
 import csv
-import errno
 import json
-import os
 import shutil
 from collections import Counter
 
@@ -18,7 +16,8 @@ from networks.engines.settings import ENGINES
 from options.infer_options import InferOptions
 
 from tests.helpers import (  # isort: skip
-    DataSet, assert_one_line_error, changed_on_rank_1, random_photos, run_here, run_script, torchrun, training_flags,
+    DataSet, assert_one_line_error, changed_on_rank_1, exif_of, lock_folders, random_photos, run_here, run_script,
+    torchrun, training_flags,
 )  # fmt: skip
 from utils.errors import UserError
 
@@ -43,9 +42,7 @@ def folder(tmp_path_factory, tiny_checkpoint):
     (photos / "sub").mkdir(parents=True)
     for name in ("a.jpg", "a.png", "sub/b.webp"):
         photo().save(photos / name)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    photo().save(photos / "turned.jpg", exif=exif.tobytes())
+    photo().save(photos / "turned.jpg", exif=exif_of(6))
     photo().convert("CMYK").save(photos / "cmyk.jpg")
     for name in ("broken.jpg", "notes.TXT", "more.txt", "LICENSE", ".hidden.png"):
         (photos / name).write_text("no image")
@@ -183,11 +180,12 @@ def test_photos_of_garments_show_one_unless_it_is_told_not_to(flags, of_garments
 
 @pytest.mark.parametrize(("flags", "words"), [
     ("--image_dir none", "no folder or photo none"),
-    ("--category hat", "--category hat: this checkpoint knows any, upper, lower, full"),
+    *((f"--category upper {name}", f"--category {name}: this checkpoint knows any, upper, lower, full")
+      for name in ("hat", "background")),
     ("--report --image_dir {f}/a.jpg", "about a folder of photographs"),
     ("--result_dir {f}/a.jpg/out", "cannot write into"),
     ("--outputs binary", "a result would replace the photograph {f}/binary_any/a.png"),
-    ("--result_dir {f}/binary_any", "same folder"),
+    ("--result_dir {f}/binary_any/../binary_any/", "same folder"),
 ])  # fmt: skip
 def test_mistakes_are_found_before_the_weights_are_read(flags, words, tiny_checkpoint, tmp_path, monkeypatch):
     def refuse(*_):
@@ -240,14 +238,7 @@ def rows_of(results) -> dict[str, str]:
 def test_an_unreadable_folder_is_a_failure_and_the_rest_is_done(small, monkeypatch):
     photos, _, command = small
     (photos / "broken.jpg").unlink()
-    scandir = os.scandir
-
-    def refuse(path):
-        if str(path) == str(photos / "sub"):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    lock_folders(monkeypatch, "sub")
     run = run_here(*command)
     assert run.returncode == 1 and f"cannot read the folder {photos / 'sub'}: Permission denied\n" in run.stderr
     assert "2 of 2 photographs segmented" in run.stdout

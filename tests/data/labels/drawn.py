@@ -15,9 +15,9 @@ from data.training.augmentation import TrainTransform
 from data.training.datasets import EvaluationPhotos, TrainingPhotos
 from data.training.sampler import Draw
 from data.training.sources import Augmentation
+from tests.helpers import exif_of
 
 HEIGHT, WIDTH = 40, 30
-ORIENTATION = 0x0112
 TURNED = {5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
@@ -38,9 +38,8 @@ def photo_of(mask: np.ndarray) -> Image.Image:
 
 def save_photo(path: Path, mask: np.ndarray = BOX, orientation: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    photo_of(mask).save(path, exif=exif, **({"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}))
+    settings = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}
+    photo_of(mask).save(path, exif=exif_of(orientation), **settings)
     return path
 
 

@@ -1,6 +1,5 @@
 """A label map has the same values whichever way it was saved; any other content is a fault."""
 
-import io
 import struct
 import zlib
 from pathlib import Path
@@ -15,14 +14,11 @@ from PIL import Image
 from data.labels.label_map_values import read_label_map
 from data.labels.rle import LabelError
 from tests.data.labels.test_coco_masks import fuzz
+from tests.helpers import encoded, png_chunk
 from utils.label_values import PALETTE, UNKNOWN
 
 LABEL = np.array([[0, 1, 1, 0], [2, 2, 3, 1], [0, 0, 3, 2]], np.uint8)
 COLOURS = PALETTE[LABEL]
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def grey_png(label: np.ndarray, bits: int) -> bytes:
@@ -30,13 +26,8 @@ def grey_png(label: np.ndarray, bits: int) -> bytes:
     single = np.unpackbits(label[..., None], axis=2)[:, :, 8 - bits :].reshape(len(label), -1)
     rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in single)
     header = struct.pack(">IIBBBBB", label.shape[1], label.shape[0], bits, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def png(image: Image.Image, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", **options)
-    return file.getvalue()
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, data) for name, data in chunks.items())
 
 
 def with_palette(places: np.ndarray, palette: np.ndarray = PALETTE) -> Image.Image:
@@ -66,30 +57,31 @@ OTHER_COLOURS = np.array([(0, 0, 0), (255, 85, 0), (0, 0, 85), (0, 128, 0)])  # 
 
 
 @pytest.mark.parametrize(("content", "label"), [*((content, LABEL) for content in (
-    png(Image.fromarray(LABEL)), png(Image.fromarray(LABEL.astype(np.uint16))), png(with_palette(LABEL)),
-    png(with_palette(LABEL), bits=2), png(with_palette(LABEL), transparency=0), png(with_palette(LABEL, OTHER_COLOURS)),
-    png(with_palette(ORDER[LABEL].astype(np.uint8), PALETTE[np.argsort(ORDER)])),
-    cv2.imencode(".png", LABEL)[1].tobytes(), grey_png(LABEL, 2), grey_png(LABEL, 4), png(Image.fromarray(GREY)),
-    png(with_alpha(LABEL, 255)), png(with_alpha(GREY, 255)), png(Image.fromarray(COLOURS)),
-    png(with_alpha(COLOURS, 255)), png(with_alpha(COLOURS, np.where(LABEL, 128, 0))),
-    png(with_alpha(LABEL, np.where(LABEL, 1, 0))), png(Image.fromarray(np.dstack((LABEL, LABEL * 0, LABEL * 0)))),
+    encoded(LABEL), encoded(LABEL.astype(np.uint16)), encoded(GREY), encoded(COLOURS),
+    encoded(np.dstack((LABEL, LABEL * 0, LABEL * 0))), encoded(with_palette(LABEL)),
+    encoded(with_palette(LABEL), bits=2), encoded(with_palette(LABEL), transparency=0),
+    encoded(with_palette(LABEL, OTHER_COLOURS)),
+    encoded(with_palette(ORDER[LABEL].astype(np.uint8), PALETTE[np.argsort(ORDER)])),
+    cv2.imencode(".png", LABEL)[1].tobytes(), grey_png(LABEL, 2), grey_png(LABEL, 4),
+    encoded(with_alpha(LABEL, 255)), encoded(with_alpha(GREY, 255)), encoded(with_alpha(COLOURS, 255)),
+    encoded(with_alpha(COLOURS, np.where(LABEL, 128, 0))), encoded(with_alpha(LABEL, np.where(LABEL, 1, 0))),
 )),
     (grey_png(LABEL % 2, 1), LABEL % 2),
-    (png(with_palette(LABEL % 2 * np.uint8(128), np.arange(256)[:, None].repeat(3, 1))), LABEL % 2 * 128),
-    (png(Image.fromarray(np.full((2, 2, 3), PALETTE[1]))), np.full((2, 2), 1)),  # and not the red channel, 128
-    (png(Image.fromarray(PALETTE[[[254, 255]]])), [[254, 255]]),
-    (png(Image.fromarray(np.full((2, 2, 3), 128, np.uint8))), np.full((2, 2), 128)),
-    (png(with_alpha(COLOURS, 0)), np.where(LABEL, UNKNOWN, 0)),  # transparent is not background
-    (png(with_alpha(GREY, np.where(LABEL == 3, 0, 9))), np.where(LABEL == 3, UNKNOWN, LABEL)),
+    (encoded(with_palette(LABEL % 2 * np.uint8(128), np.arange(256)[:, None].repeat(3, 1))), LABEL % 2 * 128),
+    (encoded(np.full((2, 2, 3), PALETTE[1])), np.full((2, 2), 1)),  # and not the red channel, 128
+    (encoded(PALETTE[[[254, 255]]]), [[254, 255]]),
+    (encoded(np.full((2, 2, 3), 128, np.uint8)), np.full((2, 2), 128)),
+    (encoded(with_alpha(COLOURS, 0)), np.where(LABEL, UNKNOWN, 0)),  # transparent is not background
+    (encoded(with_alpha(GREY, np.where(LABEL == 3, 0, 9))), np.where(LABEL == 3, UNKNOWN, LABEL)),
 ])  # fmt: skip
 def test_a_map_has_its_values_however_it_was_saved(content, label, path):
     assert np.array_equal(values_of(content, path), label)
 
 
 @pytest.mark.parametrize(("content", "kind", "detail"), [
-    (png(Image.fromarray(COLOURS + np.uint8([0, 0, 5]))), "colour that stands for no class", "(0, 0, 5) at x 0, y 0"),
-    (png(Image.fromarray(COLOURS).resize((9, 9), Image.Resampling.BILINEAR)), "colour that stands for no class", "("),
-    (png(Image.fromarray(LABEL))[:50], "cannot be read", "broken image"),
+    (encoded(COLOURS + np.uint8([0, 0, 5])), "colour that stands for no class", "(0, 0, 5) at x 0, y 0"),
+    (encoded(cv2.resize(COLOURS, (9, 9))), "colour that stands for no class", "("),
+    (encoded(LABEL)[:50], "cannot be read", "broken image"),
     *((cv2.imencode(".png", np.dstack([LABEL] * n).astype(np.uint16))[1].tobytes(), "16 bits in several", "save it")
       for n in (3, 4)),
 ])  # fmt: skip
@@ -99,7 +91,7 @@ def test_what_is_no_label_map_is_a_fault(content, kind, detail, path):
     assert error.value.detail.startswith(detail)
 
 
-FILES = [png(Image.fromarray(LABEL)), png(with_palette(LABEL)), png(with_alpha(COLOURS, 255)), grey_png(LABEL, 4)]
+FILES = [encoded(LABEL), encoded(with_palette(LABEL)), encoded(with_alpha(COLOURS, 255)), grey_png(LABEL, 4)]
 
 
 @fuzz

@@ -11,7 +11,6 @@ from options.train_options import TrainOptions
 from tests.data.labels.drawn import (
     BOX,
     HEIGHT,
-    ORIENTATION,
     ROW,
     TURNED,
     WIDTH,
@@ -23,6 +22,7 @@ from tests.data.labels.drawn import (
     save_turned,
     write_csv,
 )
+from tests.helpers import exif_of
 from utils.errors import UserError
 
 
@@ -94,10 +94,8 @@ def test_labels_drawn_on_the_upright_photo_are_recognised_by_their_size(orientat
 def test_labels_of_resized_copies_are_scaled(size, orientation, tmp_path):
     mask = mask_of(100, 150, 500, 400, (800, 600))
     copy = photo_of(mask).resize(size[::-1])
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
     copy = copy.transpose(TURNED[6]) if orientation == 6 else copy
-    copy.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    copy.save(tmp_path / "a.jpg", quality=95, exif=exif_of(orientation))
     table = read(write_csv(tmp_path, ["a.jpg", encode_rle(mask), 800, 600, 1]), tmp_path)
     assert table.upright.tolist() == [orientation == 6]
     assert_in_register(table)

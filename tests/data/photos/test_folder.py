@@ -1,6 +1,5 @@
 """The photographs of a folder: which files are taken, where links lead, names of results."""
 
-import errno
 import os
 from collections import Counter
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image
 
 from data.photos.folder import find_photos, list_photos, result_names
+from tests.helpers import lock_folders
 from utils.errors import UserError
 
 
@@ -120,18 +120,10 @@ def test_files_folders_and_wildcards_give_photos_below_their_common_folder(
 
 
 def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):
-    """The tests may run as root, who may read everything."""
     for name in ("locked", "sub/locked", "lost+found", "System Volume Information"):
         folder_with_photo(tmp_path / name)
     folder_with_photo(tmp_path)
-    scandir = os.scandir
-
-    def refuse(path):
-        if Path(path).name in ("locked", "lost+found", "System Volume Information"):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    lock_folders(monkeypatch, "locked", "lost+found", "System Volume Information")
     listing = list_photos([tmp_path])
     assert listing.photos == [Path("a.jpg")]
     lines = [f"cannot read the folder {tmp_path / name}: Permission denied" for name in ("locked", "sub/locked")]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from data.photos.open import PhotoError, open_photo
-from tests.helpers import ROOT
+from tests.helpers import ROOT, encoded, exif_of, png_chunk
 
 RED = np.zeros((8, 6, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -23,13 +23,6 @@ ORIENTATION = 0x0112
 
 # pytest forgets the filter that the module sets; a test below looks at a process of its own.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-
-
-def encoded(image: Image.Image | np.ndarray, form: str = "PNG", **settings) -> bytes:
-    file = io.BytesIO()
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    image.save(file, form, **settings)
-    return file.getvalue()
 
 
 def opened(content: bytes, **settings) -> np.ndarray:
@@ -95,14 +88,12 @@ def test_transparency_is_laid_over_white():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_rotation_is_applied(orientation, form):
     upright = np.arange(48, dtype=np.uint8).reshape(8, 6) * 5
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
     undo = {
         1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: a.T,
         6: lambda a: np.rot90(a, 1), 7: lambda a: np.rot90(a, 2).T, 8: lambda a: np.rot90(a, 3),
     }[orientation]  # fmt: skip
     stored = np.dstack([undo(upright)] * 3)
-    content = encoded(stored, form, exif=exif.tobytes())
+    content = encoded(stored, form, exif=exif_of(orientation))
     assert np.array_equal(opened(content)[..., 0], upright)
     assert form == "TIFF" or np.array_equal(opened(content, upright=False), stored)  # Pillow turns TIFFs itself
 
@@ -149,11 +140,6 @@ def test_an_orientation_of_an_odd_type_or_beside_broken_exif_still_turns_the_pho
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_a_photo_with_an_orientation_that_cannot_be_read_is_taken_as_stored(form, exif):
     assert opened(with_exif(form, exif)).shape == NOISE.shape
-
-
-def png_chunk(name: bytes, data: bytes, check: int | None = None) -> bytes:
-    check = zlib.crc32(name + data) if check is None else check
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
 
 
 def png_with(*chunks: bytes, at_end: bool = False, photo: bytes | None = None) -> bytes:

@@ -10,16 +10,11 @@ from PIL import Image, ImageCms
 
 from data.photos.open import PhotoError, open_photo
 from data.photos.take import TAKES, take_photo
+from tests.helpers import encoded, exif_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 RGB = Image.fromarray(PIXELS)
 GREY = np.asarray(RGB.convert("L"))
-
-
-def saved(image: Image.Image, kind: str = "PNG", **settings) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **settings)
-    return buffer.getvalue()
 
 
 def hidden() -> Image.Image:
@@ -44,7 +39,7 @@ def test_an_image_of_any_mode_is_converted_as_its_file_is(mode):
     image = IMAGES[mode]
     kind = "TIFF" if mode in ("CMYK", "I", "F", "LAB") else "PNG"
     file = image.convert("RGBA") if mode == "PA" else image  # no format stores palettes with alpha
-    expected = open_photo(io.BytesIO(saved(file, kind)))
+    expected = open_photo(io.BytesIO(encoded(file, kind)))
     found = take_photo(image)
     assert found.mode == "RGB"
     assert np.array_equal(found, expected)
@@ -61,9 +56,7 @@ def test_modes_that_no_file_has_give_nearly_the_same_colours(mode):
 
 
 def test_an_opened_image_is_turned_upright_unless_told_otherwise():
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    content = saved(RGB, exif=exif.tobytes())
+    content = encoded(RGB, exif=exif_of(6))
     assert np.array_equal(take_photo(Image.open(io.BytesIO(content))), RGB.transpose(Image.Transpose.ROTATE_270))
     assert np.array_equal(take_photo(Image.open(io.BytesIO(content)), upright=False), RGB)
     assert take_photo(RGB) is RGB
@@ -78,7 +71,7 @@ def test_arrays_are_rgb_or_greys_or_with_bgr_in_opencvs_order(array, bgr, expect
 
 
 def test_bytes_files_and_paths_are_opened(tmp_path, monkeypatch):
-    content = saved(RGB)
+    content = encoded(RGB)
     (tmp_path / "a.png").write_bytes(content)
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "a.png").open("rb") as file:
@@ -102,7 +95,7 @@ def test_anything_else_is_refused_with_the_types_that_are_taken(source, describe
 
 @pytest.mark.parametrize(("source", "bgr", "words"), [
     (b"no image", False, "not an image in a format"), ("absent.jpg", False, "no such file"),
-    (Image.open(io.BytesIO(saved(RGB)[:300])), False, "broken image"),
+    (Image.open(io.BytesIO(encoded(RGB)[:300])), False, "broken image"),
     (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
     (GREY, True, "bgr is for arrays of H x W x 3"),
 ])  # fmt: skip

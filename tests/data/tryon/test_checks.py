@@ -8,14 +8,12 @@ from PIL import Image
 
 from data.tryon.checks import ALSO_READ, findings, missing_files
 from data.tryon.presets import AGNOSTIC_MASK, CLOTH_MASK, GREYED
-from tests.helpers import ROOT
+from tests.helpers import ROOT, exif_of
 
 
 def photo(path: Path, size: tuple[int, int] = (400, 600), orientation: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.new("RGB", size).save(path, exif=exif)
+    Image.new("RGB", size).save(path, exif=exif_of(orientation))
     return path
 
 
