@@ -21,7 +21,7 @@ from data.training.datasets import EvaluationPhotos
 from networks.predictor import Predictor
 from utils.errors import UserError, run_program
 from utils.evaluation.against_truth import Evaluation, Predict, evaluate, pooled_over_ranks
-from utils.evaluation.metrics import BOUNDARY_TOLERANCE, SplitRate
+from utils.evaluation.metrics import BOUNDARY_TOLERANCE, is_split
 from utils.evaluation.pictures import Tile, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
 from utils.files import make_writable_folder, write_atomically
 from utils.freed_memory import keep_freed_memory
@@ -121,11 +121,10 @@ def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
         *(line(name, *(f"{100 * cell:.2f} %" for cell in row)) for name, row in zip(names, share, strict=True)),
     ]
     if {"upper", "lower", "full"} <= set(names):
-        rate = SplitRate(names.index("full"), (names.index("upper"), names.index("lower")))
-        for photo in result.photos.values():
-            rate.update(photo)
-        percent = f" ({100 * rate.split / rate.seen:.0f} %)" if rate.seen else ""
-        lines += ["", f"full body split into upper and lower: {rate.split} of {rate.seen} photographs{percent}"]
+        classes = names.index("full"), [names.index("upper"), names.index("lower")]
+        splits = [split for photo in result.photos.values() if (split := is_split(photo, *classes)) is not None]
+        percent = f" ({100 * sum(splits) / len(splits):.0f} %)" if splits else ""
+        lines += ["", f"full body split into upper and lower: {sum(splits)} of {len(splits)} photographs{percent}"]
     if bare := result.without_clothes():
         percent = f"{100 * result.false_alarm():.2f} %"
         without = f"the {len(bare)} photographs without clothes"

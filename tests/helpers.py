@@ -82,6 +82,15 @@ def state_of(save_dir: Path) -> dict:
     return torch.load(save_dir / "latest.pth", weights_only=True)
 
 
+def events_of(logs_dir: Path):
+    """TensorBoard's view of a run's logs, with every scalar and picture."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # few tests need it
+
+    events = EventAccumulator(str(logs_dir), size_guidance={"images": 0, "scalars": 0})  # 0: keep all
+    events.Reload()
+    return events
+
+
 def run_script(*command: object, timeout: float = 300, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedProcess:
     """Run ``python <command>`` in the repository's root as a user would; output as text."""
     words = [sys.executable, *map(str, command)]

@@ -3,13 +3,12 @@
 import pytest
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
 from scripts.pseudo_label import PseudoLabelOptions
 from scripts.pseudo_label import main as pseudo_label
-from tests.helpers import random_photos, run_here, run_script
+from tests.helpers import events_of, random_photos, run_here, run_script
 from utils.errors import UserError
 from utils.files import write_csv
 
@@ -62,8 +61,7 @@ def test_sources_train_validate_apart_and_resume(recipe, tmp_path):
     straight = train("straight", 4, "--options", recipe)
     assert "sources: dolls (2 of the samples), tagged (1 of the samples), walls (0.5 of the samples)" in straight.stdout
     assert "walls: 2 photographs without clothes" in straight.stdout
-    events = EventAccumulator(str(tmp_path / "straight/logs"))
-    events.Reload()
+    events = events_of(tmp_path / "straight/logs")
     scalars = set(events.Tags()["scalars"])
     assert {"val/miou", "val/whole/miou_clothes", "val/near/clothes_iou"} <= scalars
     figures = ("miou", "whole/miou", "near/miou", "walls/miou", "walls/false_alarm")

@@ -20,7 +20,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
 from data.training.datasets import TrainingPhotos
@@ -29,7 +28,7 @@ from options.train_options import TrainOptions
 from scripts import training_curve
 
 from tests.helpers import (  # isort: skip
-    SMALL, DataSet, end, flags_of, mount_tmpfs, start_script, state_of, training_flags, wait_for,
+    SMALL, DataSet, end, events_of, flags_of, mount_tmpfs, start_script, state_of, training_flags, wait_for,
 )  # fmt: skip
 from utils.errors import UserError
 
@@ -75,9 +74,7 @@ def run(dolls, tmp_path_factory):
         val_df_path=dolls.df_path, val_freq=10, save_freq=15, nThreads=1,
     )  # fmt: skip
     assert code == 0
-    events = EventAccumulator(str(save_dir / "logs"), size_guidance={"images": 0, "scalars": 0})  # 0: keep all
-    events.Reload()
-    return save_dir, out, events
+    return save_dir, out, events_of(save_dir / "logs")
 
 
 def test_the_loss_falls_and_tensorboard_reads_every_scalar_and_the_picture_grid(run):

@@ -1,7 +1,5 @@
 """Segmentation metrics, pooled over photographs: from one confusion matrix, and along the classes' boundaries."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -113,25 +111,16 @@ class BoundaryScore:
         return np.where(self.pixels.any(0), f, np.nan)
 
 
-@dataclass
-class SplitRate:
-    """How often a garment of one class is read as two others: a dress as a top and a skirt.
+def is_split(photo: ConfusionMatrix, whole: int, parts: list[int]) -> bool | None:
+    """Whether a photo's garment of the class ``whole`` is read as several others: a dress as a top and a skirt.
 
-    A photo counts as ``seen`` when its truth gives at least 1 % of the photo to the class ``whole``, and as
-    ``split`` when the prediction gives at least 10 % of that region to each class of ``parts``.
+    It is where the prediction gives at least 10 % of it to each class of ``parts``. None where the truth gives less
+    than 1 % of the photo to such a garment.
     """
-
-    whole: int
-    parts: tuple[int, ...]
-    seen: int = 0
-    split: int = 0
-
-    def update(self, photo: ConfusionMatrix) -> None:
-        """photo: the confusion matrix of one photograph."""
-        garment = photo.counts[self.whole]
-        if garment.any() and garment.sum() >= SPLIT_LEAST_AREA * photo.counts.sum():
-            self.seen += 1
-            self.split += bool(garment[list(self.parts)].min() >= SPLIT_LEAST_PART * garment.sum())
+    garment = photo.counts[whole]
+    if not garment.any() or garment.sum() < SPLIT_LEAST_AREA * photo.counts.sum():
+        return None
+    return bool(garment[parts].min() >= SPLIT_LEAST_PART * garment.sum())
 
 
 def _boundary(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray:

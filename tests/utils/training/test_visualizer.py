@@ -4,16 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.helpers import events_of
 from utils.errors import UserError
 from utils.training.visualizer import Visualizer
-
-
-def read(folder) -> EventAccumulator:
-    events = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})  # 0: keep all
-    events.Reload()
-    return events
 
 
 def test_a_resumed_run_shows_every_iteration_once(tmp_path):
@@ -25,13 +19,13 @@ def test_a_resumed_run_shows_every_iteration_once(tmp_path):
     resumed = Visualizer(str(tmp_path), iteration=10)
     for iteration in range(11, 21):
         resumed.scalars({"total_loss": iteration}, iteration)
-    shown = [(event.step, event.value) for event in read(tmp_path).Scalars("total_loss")]
+    shown = [(event.step, event.value) for event in events_of(tmp_path).Scalars("total_loss")]
     assert shown == [(i, 100 + i if i <= 10 else i) for i in range(1, 21)]
 
 
 def test_a_figure_that_is_not_defined_is_left_out_without_a_word(tmp_path, capsys):
     Visualizer(str(tmp_path)).scalars({"val/iou_full": float("nan"), "val/iou_upper": 0.5}, 1)
-    assert read(tmp_path).Tags()["scalars"] == ["val/iou_upper"]
+    assert events_of(tmp_path).Tags()["scalars"] == ["val/iou_upper"]
     assert "NaN" not in "".join(capsys.readouterr())
 
 
