@@ -62,7 +62,7 @@ def export_torchscript(network: nn.Module, info: CheckpointInfo, target: Path) -
 
 def export_onnx(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
     """ONNX of the fused map in the network's published form, which weights can be read from again."""
-    write_atomically(target, onnx_model(_First(network), info))
+    write_atomically(target, onnx_model(Fused(network, published=True), info))
 
 
 def export_openvino(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
@@ -139,14 +139,3 @@ class ForRembg(nn.Module):
         x = F.interpolate(x, [side * n for side, n in zip(self.size, blocks, strict=True)], mode="bilinear")
         logits = self.network(F.avg_pool2d(x, blocks))[0]
         return F.interpolate(logits, (REMBG_SIZE, REMBG_SIZE), mode="bilinear")
-
-
-class _First(nn.Module):
-    """The first output alone, for exporters that take a module."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)[0]

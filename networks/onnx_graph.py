@@ -42,11 +42,11 @@ def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | 
 
 
 class Fused(nn.Module):
-    """The fused map alone, for exporters that take a module."""
+    """The fused map alone, for exporters that take a module: in its cheaper form, or as the network is published."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, published: bool = False):
         super().__init__()
-        self.network = network
+        self.network, self.published = network, published
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network.fused(x)
+        return self.network(x)[0] if self.published else self.network.fused(x)

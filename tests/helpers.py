@@ -16,6 +16,7 @@ import time
 import traceback
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,10 +35,16 @@ TOP, TROUSERS, DRESS, SHOE = 1, 6, 10, 23  # iMaterialist category ids
 SMALL = {"fine_width": 32, "fine_height": 32}  # the smallest that the network takes
 
 
-def mount_tmpfs(path: Path, settings: str) -> None:
-    """Mount a file system in memory; the test is skipped where that is not allowed."""
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", settings, "tmpfs", path], capture_output=True).returncode:
+@contextlib.contextmanager
+def small_disk(path: Path, size: str) -> Iterator[Path]:
+    """A file system in memory, of a size such as 40m; the test is skipped where it may not be mounted."""
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True).returncode:
         pytest.skip("needs the right to mount a file system")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)  # a run may still hold a file open
 
 
 class DataSet(NamedTuple):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -92,8 +93,6 @@ class PhotoFinder:
         self._maps = set(maps)
         self._suffixes = photo_suffixes()
         self._known: dict[str, FoundPhoto] = {}
-        self._by_name: dict[str, list[Path]] | None = None  # in both: relative to the folder
-        self._by_stem: dict[str, list[Path]] | None = None
 
     def find(self, image_id: str) -> FoundPhoto:
         if image_id not in self._known:
@@ -143,8 +142,6 @@ class PhotoFinder:
 
     def _search(self, parts: list[str]) -> list[Path]:
         """Photos, relative to the folder, that a name can mean: those that agree with it best."""
-        if self._by_name is None:
-            self._index()
         if ".." in parts:  # what comes before says where it lay elsewhere
             parts = parts[len(parts) - parts[::-1].index("..") :]
         if not parts:
@@ -152,16 +149,18 @@ class PhotoFinder:
         *folders, last = map(_folded, parts)
         stem = Path(last).stem if self._has_photo_suffix(last) else last
         best: dict[tuple[int, int], list[Path]] = {}
-        for path in self._by_name.get(last) or self._by_stem.get(stem) or []:
+        by_name, by_stem = self._index
+        for path in by_name.get(last) or by_stem.get(stem) or []:
             of_path = [_folded(part) for part in path.parts[:-1]]
             common = min(len(folders), len(of_path))
             if folders[len(folders) - common :] == of_path[len(of_path) - common :]:
                 best.setdefault((common, -abs(len(folders) - len(of_path))), []).append(path)
         return best[max(best)] if best else []
 
-    def _index(self) -> None:
-        """Read the folder's names, once and only where a name is not a file's as it is."""
-        self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
+    @cached_property
+    def _index(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+        """Photos, relative to the folder, by name and by stem; made where a name is not a file's as it is."""
+        by_name, by_stem = defaultdict(list), defaultdict(list)
         same_folder = self._label_maps and self._label_maps.resolve() == self.folder.resolve()
         try:
             photos = find_photos(self.folder, self._label_maps)
@@ -169,8 +168,9 @@ class PhotoFinder:
             photos = []
         for path in photos:
             if not (same_folder and path in self._maps):
-                self._by_name[_folded(path.name)].append(path)
-                self._by_stem[_folded(path.stem)].append(path)
+                by_name[_folded(path.name)].append(path)
+                by_stem[_folded(path.stem)].append(path)
+        return by_name, by_stem
 
     def _has_photo_suffix(self, name: str) -> bool:
         return Path(name).suffix.lower() in self._suffixes

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, encoded_photo
+from tests.helpers import ROOT, encoded_photo, run_script
 
 DOCKERFILE = ROOT / "deploy/Dockerfile"
 
@@ -54,7 +54,7 @@ def built(tiny_checkpoint, tmp_path_factory) -> Path:
     assert only("COPY", 1) == ". ."
     command = shlex.split(only("RUN", 1))
     assert command[0] == "python"
-    result = subprocess.run([sys.executable, *command[1:]], cwd=folder, capture_output=True, text=True)
+    result = run_script(*command[1:], cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -76,8 +76,7 @@ def test_files_that_are_copied_exist(built):
 
 def test_the_pinned_packages_are_what_the_tests_run_on():
     """pip, offline, finds nothing to add."""
-    command = [sys.executable, "-m", "pip", "install", "--no-index", "--dry-run", "-r", "deploy/requirements.txt"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    result = run_script("-m", "pip", "install", "--no-index", "--dry-run", "-r", "deploy/requirements.txt")
     assert result.returncode == 0, result.stderr
     assert "Would install" not in result.stdout
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from networks.predictor import Predictor
-from tests.helpers import DataSet, encoded_photo, flags_of, make_paper_dolls, mount_tmpfs, run_here, training_flags
+from tests.helpers import DataSet, encoded_photo, flags_of, make_paper_dolls, run_here, small_disk, training_flags
 
 TABLE_HEADER = "ImageId,EncodedPixels,Height,Width,ClassId\n"
 
@@ -150,15 +150,11 @@ WRITERS = {
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(program, call, folder):
     for i in range(30):
         write(folder / f"photos/{i}.png", encoded_photo())
-    before, disk = contents(folder), folder / "disk"
-    disk.mkdir()
-    mount_tmpfs(disk, "size=32k")
-    try:
+    before = contents(folder)
+    with small_disk(folder / "disk", "32k") as disk:
         ended = call(program, WRITERS[program].format(d=disk, f=folder).split())
         words = "error: cannot write .*: No space left on device" + ".*--skip_existing" * (program == "infer.py")
         check(ended, 1, (words,), folder, before)
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a run holds its folder open
 
 
 # Photographs: a good one lies beside each, which is segmented whatever happens.

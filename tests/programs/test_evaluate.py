@@ -23,10 +23,10 @@ NAMES = ("background", "upper", "lower", "full")
 
 
 class Oracle:
-    """Stands in for a predictor: answers photo by photo with what a function makes of the truth."""
+    """Stands in for a predictor: answers photo by photo with the truth."""
 
-    def __init__(self, photos: EvaluationPhotos, answer):
-        self.answers = {photo.tobytes(): answer(truth) for _, photo, truth in photos.load(range(len(photos)))}
+    def __init__(self, photos: EvaluationPhotos):
+        self.answers = {photo.tobytes(): truth for _, photo, truth in photos.load(range(len(photos)))}
 
     def __call__(self, photo):
         return Segmentation.from_labels(self.answers[photo.tobytes()], NAMES)
@@ -55,8 +55,8 @@ def doll_photos(dolls) -> EvaluationPhotos:
     return EvaluationPhotos(read_labels(dolls.df_path, dolls.image_folder, CLOTHES))
 
 
-def evaluation(photos: EvaluationPhotos, answer=lambda truth: truth):
-    return evaluate.evaluate(Oracle(photos, answer), photos.load(range(len(photos))), len(NAMES))
+def evaluation(photos: EvaluationPhotos):
+    return evaluate.evaluate(Oracle(photos), photos.load(range(len(photos))), len(NAMES))
 
 
 def test_validation_in_training_gives_the_figures_of_the_json(figures, doll_photos, tiny_checkpoint):
@@ -119,7 +119,7 @@ def test_contact_sheet_ranks_photographs_by_agreement(doll_photos, monkeypatch):
         result.photos[index].counts[0, 1] = 2 - right
     sections = {}
     monkeypatch.setattr(evaluate, "contact_sheet", lambda found, **_: sections.update(found))
-    evaluate.best_and_worst(result, Oracle(doll_photos, lambda truth: truth), doll_photos, NAMES)
+    evaluate.best_and_worst(result, Oracle(doll_photos), doll_photos, NAMES)
     worst, median, best = ([tile.caption for tile in tiles] for tiles in sections.values())
     names = [doll_photos.table.files[index].name for index in (4, 7)]
     assert worst[:2] == [f"0.000  {names[0]}", f"0.500  {names[1]}"]

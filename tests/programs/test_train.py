@@ -10,7 +10,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from options.train_options import TrainOptions
 from scripts import training_curve
 
 from tests.helpers import (  # isort: skip
-    SMALL, DataSet, end, events_of, flags_of, mount_tmpfs, start_script, state_of, training_flags, wait_for,
+    SMALL, DataSet, end, events_of, flags_of, small_disk, start_script, state_of, training_flags, wait_for,
 )  # fmt: skip
 from utils.errors import UserError
 
@@ -243,22 +242,14 @@ def test_a_run_is_alone_in_its_folder_and_ctrl_c_in_a_terminal_reaches_its_worke
 # A run that fails ends: one line where the user can do something, no process left, nothing lost
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 40 MB: room for a run's first state, and soon full of its checkpoints."""
-    (tmp_path / "disk").mkdir()
-    mount_tmpfs(tmp_path / "disk", "size=40m")
-    yield tmp_path / "disk"
-    subprocess.run(["umount", "--lazy", tmp_path / "disk"], check=True)  # the event file may still be open
-
-
-def test_a_full_disk_ends_the_run_with_a_state_to_resume(dolls, small_disk, tmp_path):
-    with pytest.raises(UserError, match="cannot write .*No space left on device"):
-        run_training(dolls, small_disk / "run", **SMALL, iter=50, save_freq=1)
-    assert not list((small_disk / "run").rglob("*.tmp"))
-    reached = state_of(small_disk / "run")["iteration"]
-    assert reached > 0
-    shutil.copytree(small_disk / "run", tmp_path / "run")
+def test_a_full_disk_ends_the_run_with_a_state_to_resume(dolls, tmp_path):
+    with small_disk(tmp_path / "disk", "40m") as disk:  # room for a first state, and soon full of checkpoints
+        with pytest.raises(UserError, match="cannot write .*No space left on device"):
+            run_training(dolls, disk / "run", **SMALL, iter=50, save_freq=1)
+        assert not list((disk / "run").rglob("*.tmp"))
+        reached = state_of(disk / "run")["iteration"]
+        assert reached > 0
+        shutil.copytree(disk / "run", tmp_path / "run")
     assert resume(tmp_path / "run", iter=reached + 1)[0] == 0
 
 

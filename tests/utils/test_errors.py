@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run_script
 
 # Each of these would keep Python from ending: a thread that is waited for, and a function that is called at exit.
 OBSTACLES = """
@@ -24,7 +24,7 @@ def hinder():
 def program(body: str) -> subprocess.CompletedProcess:
     """Run a program whose main has this body."""
     code = OBSTACLES + "\ndef main():\n" + textwrap.indent(body, "    ") + "\nrun_program(main)"
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return run_script("-c", code, timeout=60)
 
 
 @pytest.mark.parametrize(

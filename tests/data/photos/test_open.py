@@ -2,8 +2,6 @@
 
 import io
 import struct
-import subprocess
-import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from data.photos.open import PhotoError, open_photo
-from tests.helpers import ROOT, encoded, exif_of, png_chunk
+from tests.helpers import encoded, exif_of, png_chunk, run_script
 
 RED = np.zeros((8, 6, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -238,8 +236,7 @@ def test_nothing_is_written_about_metadata(tmp_path):
     for number, content in enumerate(contents):
         (tmp_path / f"{number}.img").write_bytes(content)
     program = "import sys; from data.photos.open import open_photo; print({open_photo(p).size for p in sys.argv[1:]})"
-    command = [sys.executable, "-W", "default", "-c", program, *map(str, tmp_path.iterdir())]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    result = run_script("-W", "default", "-c", program, *tmp_path.iterdir())
     assert (result.stdout, result.stderr) == ("{(30, 40)}\n", "")
 
 
