@@ -47,12 +47,14 @@ def _swallows_rows(cell: str, separator: str, columns: int, cells: int) -> bool:
 
 def _open(path: str, kind: str) -> io.TextIOWrapper:
     """A table's text, unpacked. Raises OSError and UserError."""
-    with Path(path).open("rb") as file:
-        start = file.read(8)
-    if start.startswith(ZIP):
-        raise UserError(f"{path} is an archive or a spreadsheet; unpack it, or save the {kind} as CSV")
-    file = io.BufferedReader((gzip.open if start.startswith(GZIP) else open)(path, "rb"))
+    file = Path(path).open("rb")  # noqa: SIM115 (opened once: a pipe is gone when it is closed)
     start = file.peek(4)[:4]
+    if start.startswith(ZIP):
+        file.close()
+        raise UserError(f"{path} is an archive or a spreadsheet; unpack it, or save the {kind} as CSV")
+    if start.startswith(GZIP):
+        file = io.BufferedReader(gzip.GzipFile(fileobj=file))
+        start = file.peek(4)[:4]
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return io.TextIOWrapper(file, "utf-16", "replace", newline="")
     if b"\x00" in start[:2]:  # UTF-16 without the mark in front

@@ -19,7 +19,7 @@ from data.photos.open import PhotoError, open_photo, orientation
 from utils.errors import UserError
 
 DATA_SET = "https://www.kaggle.com/c/imaterialist-fashion-2019-FGVC6/data"  # said where its files are missing
-MISSING_PHOTO = "missing photo"
+MISSING_PHOTO, UNREADABLE_PHOTO = "missing photo", "photo that cannot be read"
 UPLOADED = re.compile(r"(?<![^/\\])[0-9a-f]{8}-(?=[^/\\]+$)")  # as in 3f9ab2c1-a.jpg
 MOST_PIXELS = 2**31 - 1  # positions of run-lengths are kept in 32 bits
 SIDES_SWAPPED = 5  # EXIF orientations from here on turn a photo by 90 or 270 degrees
@@ -105,7 +105,7 @@ class PhotoFinder:
         parts = [part for part in image_id.replace("\\", "/").split("/") if part not in ("", ".")]
         path = self._direct(image_id, parts) or self._direct("/".join(parts), parts)
         if not path:
-            found = self._search(parts)
+            found = self._search(parts) or self._search(image_id.split("/"))
             if len(found) > 1:
                 return FoundPhoto(
                     self.folder / found[0], fault="name of several photos", detail=f"{found[0]} and {found[1]}"
@@ -125,16 +125,16 @@ class PhotoFinder:
         try:
             photo = open_photo(path, upright=False)
             return FoundPhoto(path, (photo.height, photo.width))
-        except PhotoError:
-            return FoundPhoto(path, fault="photo that cannot be read")
+        except PhotoError as error:
+            return FoundPhoto(path, fault=UNREADABLE_PHOTO, detail=str(error))
 
     def _direct(self, name: str, parts: list[str]) -> Path | None:
-        """The file that a name gives as it is, or with the suffix that iMaterialist's 2020 edition leaves out."""
+        """The file that a name gives as it is."""
         if not parts or ".." in parts or Path(name).is_absolute():
             return None
-        paths = (self.folder / name, self.folder / f"{name}.jpg")
+        path = self.folder / name
         # Unlike Path.is_file it takes names that no file can have.
-        return next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
+        return path if os.path.isfile(path) else None  # noqa: PTH113
 
     def _expected(self, parts: list[str]) -> Path:
         path = self.folder.joinpath(*parts)

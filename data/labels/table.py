@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.labels.photo_finder import Fit, FoundPhoto, fit
+from data.labels.photo_finder import UNREADABLE_PHOTO, Fit, FoundPhoto, fit
 from data.labels.rle import LabelError, rasterise
 from utils.errors import UserError, escape_unprintable
 
@@ -92,13 +92,19 @@ class LabelReader(Protocol):
 
 @dataclass
 class SkippedRows:
-    """Rows that cannot be used, by kind of fault. unit: what a row of the file is called."""
+    """Rows that cannot be used, by kind of fault.
+
+    unit: what a row of the file is called. unreadable: why, by photo.
+    """
 
     count: dict[str, int] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
     unit: str = "row"
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
     def add(self, row: TableRow) -> None:
+        if row.fault == UNREADABLE_PHOTO:
+            self.unreadable[row.photo.path] = row.detail
         self.count[row.fault] = self.count.get(row.fault, 0) + 1
         detail = f": {row.detail}" if row.detail else ""
         self.first.setdefault(row.fault, escape_unprintable(f"{self.unit} {row.number}, {row.image_id}{detail}"))

@@ -1,7 +1,9 @@
 """The CSV of iMaterialist: its editions and spellings are read, every fault is counted, no text breaks the reader."""
 
 import gzip
+import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -114,6 +116,10 @@ def test_gzipped_tables_are_read_and_what_is_no_table_is_refused_in_one_line(fol
     (folder / "columns.csv").write_text("ImageId;Height;Width\na.jpg;40;30\n")
     (folder / "table.csv.gz").write_bytes(PACKED)
     assert_box(read(folder / "table.csv.gz", folder))
+    os.mkfifo(folder / "pipe")  # as in --df_path <(cat table.csv)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit((folder / "pipe").write_bytes, PACKED)
+        assert_box(read(folder / "pipe", folder))
     (folder / "none.csv.gz").write_bytes(PACKED[:40])
     (folder / "long.csv.gz").write_bytes(gzip.compress(b"x" * 3_000_000)[:-8])  # its end cannot be unpacked
     with zipfile.ZipFile(folder / "table.xlsx", "w") as archive:

@@ -16,7 +16,9 @@ def test_every_photo_below_the_folder_is_background_and_broken_ones_are_told(tmp
     table = read_labels(None, str(tmp_path), CLOTHES)
     assert [path.name for path in table.files] == ["b.jpg", "a.png"]
     assert [table.label_map(i).any() for i in (0, 1)] == [False, False] and table.size(0) == (40, 30)
-    assert table.lines() == ["skipped 1 photo(s): photo that cannot be read (first: photo 2, c.jpg)"]
+    reason = "not an image in a format that Pillow reads"
+    assert table.skipped.unreadable == {tmp_path / "c.jpg": reason}
+    assert table.lines() == [f"skipped 1 photo(s): photo that cannot be read (first: photo 2, c.jpg: {reason})"]
     assert len(read_labels(None, str(tmp_path), CLOTHES, max_photos=1)) == 1
     (tmp_path / "bare").mkdir()
     with pytest.raises(UserError, match="no photo.* in"):

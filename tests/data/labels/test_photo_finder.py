@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.labels.photo_finder import MISSING_PHOTO, PhotoFinder
+from data.labels.photo_finder import MISSING_PHOTO, UNREADABLE_PHOTO, PhotoFinder
 from data.labels.rle import encode_rle
 from options.train_options import TrainOptions
 from tests.data.labels.drawn import (
@@ -55,11 +55,14 @@ def test_a_photo_that_cannot_be_read_or_shares_its_name_is_a_fault_unless_its_fo
     for folder in ("one", "two"):
         save_photo(tmp_path / folder / "a.jpg")
     (tmp_path / "b.jpg").write_text("no image")
+    for name in ("c.jpg", "c.png"):
+        save_photo(tmp_path / name)
     finder = PhotoFinder(str(tmp_path))
+    assert finder.find("c").detail == "c.jpg and c.png"
     assert finder.find("a").fault == "name of several photos"
     assert finder.find("a").detail == "one/a.jpg and two/a.jpg"
     assert finder.find("x/two/a").path == tmp_path / "two/a.jpg"
-    assert finder.find("b.jpg").fault == "photo that cannot be read"
+    assert finder.find("b.jpg").fault == UNREADABLE_PHOTO
 
 
 def test_where_the_data_set_is_is_said_where_its_folder_is_missing(tmp_path):
