@@ -122,7 +122,7 @@ def training_data(options: TrainOptions, classes: ClassTable, info: CheckpointIn
         log(f"sources: {', '.join(f'{each.name} ({each.share:g} of the samples)' for each in sources)}")
     return TrainingData(
         [LoadedSource.load(source, classes, options.max_dataset_size) for source in sources],
-        len(info.class_names),
+        classes,
         info.mean,
         info.std,
         options.seed,
@@ -155,6 +155,7 @@ def build(
     memory_format = torch.channels_last if options.channels_last else torch.preserve_format
     network.to(device, memory_format=memory_format).train()
     state = build_state(network, options.optimizer, options.lr, options.weight_decay, options.ema_decay, precision)
+    state.classes = data.classes.as_lists()
     if options.resume:
         state.load(run.latest)
         if change := options.change_of_schedule(newest_record(run.path), state.iteration):

@@ -40,6 +40,10 @@ class ClassTable:
         ids = ((value, n if isinstance(n, int) else imaterialist_category(n)) for value, n in self.entries())
         return dict.fromkeys(range(len(IMATERIALIST_CATEGORIES)), 0) | {n: value for value, n in ids if n is not None}
 
+    def as_lists(self) -> list[list[int | str]]:
+        """Name and categories of each class, background first."""
+        return [[name, *ids] for name, ids in zip(self.names, (self.background, *self.ids), strict=True)]
+
     def entries(self) -> list[tuple[int, int | str]]:
         """(label value, category) of every category, background's first."""
         return [(value, n) for value, ids in enumerate((self.background, *self.ids)) for n in ids]

@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +27,7 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
     # A name of its own, not one made from path.name: that may be as long as the file system allows.
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        _make_folder(path.parent)
+        make_folder(path.parent)
         try:
             with temporary.open("xb") as file:
                 content(file) if callable(content) else file.write(content)
@@ -59,11 +59,17 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
 def make_writable_folder(folder: Path) -> None:
     """Make a folder where it is missing, and try whether files can be written there. Raises UserError."""
     try:
-        _make_folder(folder)
+        make_folder(folder)
         with tempfile.NamedTemporaryFile(prefix=".", suffix=".tmp", dir=folder):
             pass
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
+
+
+def say_replaced(paths: Collection[Path]) -> None:
+    """Say how many of the files that are about to be written are there already."""
+    if there := sum(path.exists() for path in paths):
+        print(f"{there} of {len(paths)} results are there already: replaced")
 
 
 @contextmanager
@@ -88,7 +94,8 @@ def whole_folder(path: str) -> Iterator[Path]:
             raise UserError(f"cannot write {output}: {error.strerror}; choose another --output_dir") from None
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder where it is missing, and those that it lies in. Raises OSError."""
     if folder.exists() and not folder.is_dir():  # the system's words for this, "File exists", would mislead
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     folder.mkdir(parents=True, exist_ok=True)

@@ -57,10 +57,10 @@ class LoadedSource:
 
 @dataclass
 class TrainingData:
-    """Sources and how they are trained on. classes: background included. The rest: see options/train_options.py."""
+    """Sources and how they are trained on. The rest: see options/train_options.py."""
 
     sources: list[LoadedSource]
-    classes: int
+    classes: ClassTable
     mean: float
     std: float
     seed: int
@@ -76,7 +76,7 @@ class TrainingData:
                 TrainingPhotos(
                     each.table,
                     TrainTransform(size, self.mean, self.std, each.source.augmentation),
-                    self.classes,
+                    len(self.classes.names),
                     self.seed,
                     each.source.trust,
                     each.tags,

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import make_folder, write_atomically
 
 try:
     import fcntl
@@ -48,7 +48,7 @@ class RunFolder:
         """
         path = self.path / "run.lock"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             # Closed, and so unlocked, by whatever ends the process.
             self._lock = file = open(path, "a+b", buffering=0)  # noqa: PTH123, SIM115
         except OSError as error:

@@ -1,6 +1,6 @@
 """The state of a training run, saved for resuming."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,7 +19,8 @@ class TrainingState:
     """Weights, optimiser and position of a training run.
 
     scaler: of the loss in fp16, otherwise disabled. precision: of the forward pass. samples_seen: photographs used so
-    far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far.
+    far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far. classes:
+    name and categories of each, which a run keeps.
     """
 
     network: nn.Module
@@ -30,6 +31,7 @@ class TrainingState:
     iteration: int = 0
     samples_seen: int = 0
     best_miou: float = -1.0
+    classes: list[list[int | str]] = field(default_factory=list)
 
     def __post_init__(self):
         self.buffers = BufferBackup(self.network)
@@ -58,18 +60,21 @@ class TrainingState:
                 "iteration": self.iteration,
                 "samples_seen": self.samples_seen,
                 "best_miou": self.best_miou,
+                "classes": self.classes,
             },
             path,
         )
 
     def load(self, path: Path) -> None:
         """Take over what ``save`` wrote. Raises UserError when it is unreadable or of another kind of run."""
+        instead = f"begin another run (--name) with --unet_checkpoint from {path.parent / 'checkpoints'}"
         try:
             saved = load_safely(path)
         except UserError as error:
-            weights = path.parent / "checkpoints"
-            raise UserError(f"{error}; begin another run (--name) with --unet_checkpoint from {weights}") from None
+            raise UserError(f"{error}; {instead}") from None
         try:
+            if saved.get("classes", self.classes) != self.classes:  # earlier versions did not note them
+                raise UserError(f"the class map is not the one that {path} was trained with; restore it, or {instead}")
             self.network.load_state_dict(saved["network"])
             if (self.ema is None) != (saved["ema"] is None):
                 raise ValueError("one run has a moving average, the other has none")

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils.errors import UserError
+from utils.files import make_folder
 from utils.label_values import PALETTE
 from utils.process_group import rank
 from utils.training.run_folder import has_events
@@ -39,7 +40,7 @@ class Visualizer:
         if rank() > 0:
             return
         with self._writing():
-            Path(logs_dir).mkdir(parents=True, exist_ok=True)
+            make_folder(Path(logs_dir))
             begun_before = has_events(logs_dir)
             self.writer = EventsWriter(str(Path(logs_dir) / "events"))
             if begun_before:

@@ -20,7 +20,7 @@ def training_data(data: DataSet, close_ups: float = 0.0, **changes) -> TrainingD
     augmentation = Augmentation("full", close_ups=close_ups)
     source = Source("photographs", str(data.image_folder), str(data.df_path), augmentation=augmentation)
     settings = {
-        "classes": 4, "mean": 0.5, "std": 0.5, "seed": 3, "shuffle": True, "batch_size": 4, "workers": 0,
+        "classes": CLOTHES, "mean": 0.5, "std": 0.5, "seed": 3, "shuffle": True, "batch_size": 4, "workers": 0,
         "channels_last": False,
     }  # fmt: skip
     return TrainingData([LoadedSource.load(source, CLOTHES)], **(settings | changes))

@@ -58,10 +58,13 @@ def test_a_loaded_state_goes_on_exactly_as_the_saved_one(ema_decay, precision, t
 
 
 def test_states_of_earlier_versions_are_loaded(tmp_path):
-    """Theirs have a random_state, which nothing needs, and no scaler."""
+    """Theirs have a random_state, which nothing needs, and no scaler or classes."""
     state, loaded = trained(), trained(steps=0)
     state.save(tmp_path / "latest.pth")
-    change_saved(tmp_path, lambda old: old.update(random_state=torch.get_rng_state()) or old.pop("scaler"))
+    change_saved(
+        tmp_path, lambda old: old.update(random_state=torch.get_rng_state()) or (old.pop("scaler"), old.pop("classes"))
+    )
+    loaded.classes = [["background"], ["upper", 0]]
     loaded.load(tmp_path / "latest.pth")
     assert all(map(torch.equal, tensors(state), tensors(loaded)))
 
@@ -79,6 +82,14 @@ def test_a_state_of_another_kind_of_run_is_one_line(change, tmp_path):
     with pytest.raises(UserError, match="does not fit the options in .*training_options.yml") as caught:
         trained(steps=0).load(tmp_path / "latest.pth")
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_keeps_its_classes(tmp_path):
+    state, swapped = trained(steps=0), trained(steps=0)
+    state.classes, swapped.classes = ([["background"], [a, 1], [b, 2]] for a, b in ("xy", "yx"))
+    state.save(tmp_path / "latest.pth")
+    with pytest.raises(UserError, match=r"the class map is not the one that .*latest.pth was trained with; restore it"):
+        swapped.load(tmp_path / "latest.pth")
 
 
 def test_a_broken_state_says_where_intact_weights_are(tmp_path):
