@@ -55,7 +55,7 @@ def kind_of(path: Path) -> str:
         raise UserError(f"there is no checkpoint at {path}")
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise UserError(f"{path} is over {MAX_BYTES / 1e9:g} GB; it is not a U2NET checkpoint")
+        raise _too_large(path)
     if size == 0:
         raise UserError(f"{path} is empty; download it again")
     try:
@@ -84,13 +84,20 @@ def kind_of(path: Path) -> str:
     raise UserError(f"{path} is not a weight file; give a .pth, .safetensors or .onnx of a U2NET")
 
 
+def _too_large(path: Path) -> UserError:
+    return UserError(f"{path} holds over {MAX_BYTES / 1e9:g} GB; it is not a U2NET checkpoint")
+
+
 def _check_zip(path: Path) -> None:
     """Raise UserError where a zip archive is not a checkpoint of PyTorch."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {name.rpartition("/")[2] for name in archive.namelist()}
+            files = archive.infolist()
     except Exception:  # zipfile raises what it likes on broken directories
         raise UserError(f"{path} is damaged or cut off; download it again") from None
+    if sum(file.file_size for file in files) > MAX_BYTES:  # unpacked: zeros shrink to nearly nothing
+        raise _too_large(path)
+    names = {file.filename.rpartition("/")[2] for file in files}
     if "constants.pkl" in names:
         raise UserError(f"{path} is a TorchScript archive; give the weights that it was made from")
     if "data.pkl" not in names:

@@ -164,6 +164,9 @@ REFUSED: dict[str, tuple[bytes | Callable[[StateDict, StateDict], object], str]]
     "cut safetensors": (CUT_SAFETENSORS, "not safetensors"),
     "infinite": (lambda s, o: s | {KEY: s[KEY] / 0}, f"{KEY} has values that are not finite"),
     "integers": (lambda s, o: s | {KEY: s[KEY].char()}, f"{KEY} is quantised"),
+    "few numbers made to look like many": (
+        lambda s, o: s | {KEY: torch.zeros(1).expand(10**13)}, f"{KEY} is quantised or not a plain tensor",
+    ),
     "two networks": (lambda s, o: {"first": s, "second": o}, "holds several networks (first, second)"),
     "two networks behind prefixes": (
         lambda s, o: prefixed(s, "net_a.") | prefixed(o, "net_b."), "holds several networks (net_a, net_b)",
@@ -198,6 +201,13 @@ def test_what_no_weights_can_be_is_named(tmp_path, monkeypatch):
     with (tmp_path / "huge.pth").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # a sparse file: takes no room
     assert "over 2 GB" in error_of(tmp_path / "huge.pth")
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("archive/data.pkl", b"")
+        for number in range(5):
+            with file.open(f"archive/data/{number}", "w") as zeros:
+                for _ in range(5):
+                    zeros.write(bytes(100_000_000))
+    assert "over 2 GB" in error_of(tmp_path / "bomb.pth")
     monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
     (tmp_path / "m.pth").write_bytes(CUT_SAFETENSORS + bytes(4))
     assert "pip install safetensors" in error_of(tmp_path / "m.pth")
