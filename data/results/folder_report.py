@@ -3,10 +3,10 @@
 import filecmp
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from utils.errors import UserError
 from utils.files import write_atomically, write_csv
@@ -15,6 +15,7 @@ REPORT, COCO = "report.csv", "coco.json"
 COLUMNS = ("file", "warning", "width", "height", "share", "confidence")
 MARK = "\ufeff"  # without it Excel does not read the file as UTF-8
 FAILED = "failed"  # the warning of a photo that has no result
+T = TypeVar("T")
 
 
 def write_summary(path: Path, results: dict[str, Path | None], class_names: tuple[str, ...]) -> Path | None:
@@ -43,13 +44,17 @@ def _kept(path: Path) -> Path | None:
         copy = path.with_stem(f"{path.stem}.{next(numbers)}")
         try:
             with path.open("rb") as file, copy.open("xb") as target:
-                shutil.copyfileobj(file, target)
+                try:
+                    shutil.copyfileobj(file, target)
+                except OSError:
+                    copy.unlink()
+                    raise
             return copy
         except FileExistsError:
             continue
         except FileNotFoundError:
             return None
-        except OSError as error:  # a part of a copy on a full disk stays: its name does not say whose it is
+        except OSError as error:
             raise UserError(f"cannot keep {path} as {copy}: {error.strerror}") from None
 
 
@@ -61,13 +66,13 @@ def write_report(path: Path, results: dict[str, Path | None], class_names: tuple
         *(f"{kind}_{name}" for name in class_names[1:] for kind in ("share", "confidence")),
     ]
     rows = [
-        _row(name, _read(result, class_names)) if result else [name, FAILED, *[""] * (len(header) - 2)]
+        [name, *_read(result, class_names, _cells)] if result else [name, FAILED, *[""] * (len(header) - 2)]
         for name, result in results.items()
     ]
     write_csv(path, [header, *rows])
 
 
-def _row(name: str, content: dict) -> list[object]:
+def _cells(content: dict) -> list[object]:
     classes = content["classes"].values()
     area = sum(entry["area"] for entry in classes)
     known = [(entry["area"], entry["confidence"]) for entry in classes if entry["confidence"] is not None]
@@ -75,7 +80,7 @@ def _row(name: str, content: dict) -> list[object]:
     mean = round(sum(size * confidence for size, confidence in known) / total, 4) if total else ""
     size = content["width"], content["height"]
     cells = [cell for entry in classes for cell in (entry["share"], entry["confidence"])]
-    row = [name, content["warning"], *size, round(area / (size[0] * size[1]), 6), mean, *cells]
+    row = [content["warning"], *size, round(area / (size[0] * size[1]), 6), mean, *cells]
     return ["" if cell is None else cell for cell in row]
 
 
@@ -95,14 +100,17 @@ def _write_coco(file: BinaryIO, results: dict[str, Path | None], class_names: tu
     for name, result in results.items():
         if not result:
             continue
-        content = _read(result, class_names)
-        size = {"width": content["width"], "height": content["height"]}
+        size, annotations = _read(result, class_names, _size_and_annotations)
         images.append({"id": len(images) + 1, "file_name": name, **size})
-        for annotation in _annotations(content):
+        for annotation in annotations:
             number += 1
             line = json.dumps({"id": number, "image_id": len(images), **annotation})
             file.write(f"{',' if number > 1 else ''}\n{line}".encode())
     file.write(f'\n], "images": {json.dumps(images)}}}\n'.encode())
+
+
+def _size_and_annotations(content: dict) -> tuple[dict, list[dict]]:
+    return {name: content[name] for name in ("width", "height")}, list(_annotations(content))
 
 
 def _annotations(content: dict) -> Iterator[dict]:
@@ -120,15 +128,14 @@ def _annotations(content: dict) -> Iterator[dict]:
             yield annotation | ({"score": entry["confidence"]} if known else {})
 
 
-def _read(path: Path, class_names: tuple[str, ...]) -> dict:
-    """A JSON result with these classes. Raises UserError."""
+def _read(path: Path, class_names: tuple[str, ...], take: Callable[[dict], T]) -> T:
+    """What ``take`` makes of a JSON result with these classes. Raises UserError."""
     try:
         content = json.loads(path.read_bytes())
-        fits = tuple(content["classes"]) == class_names[1:] and "warning" in content
+        if tuple(content["classes"]) == class_names[1:]:
+            return take(content)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        fits = False
-    if not fits:
-        raise UserError(f"{path} is from an earlier version or another checkpoint; run again without --skip_existing")
-    return content
+    except (ArithmeticError, AttributeError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise UserError(f"{path} is from an earlier version or another checkpoint; run again without --skip_existing")

@@ -26,10 +26,6 @@ def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tu
         masks = [(file, path) for (file, _), path in results.items() if file in MASKS]
         written = (path for (file, _), path in results.items() if file.endswith("/{name}") and file not in MASKS)
         try:
-            with Image.open(next(written, photo)) as image:
-                sizes[image.size] += 1
-                if orientation(image) != 1:
-                    turned.append(photo)
             for file, path in masks:
                 with Image.open(path) as mask:
                     white = np.count_nonzero(np.asarray(mask) >= 128)
@@ -37,7 +33,11 @@ def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tu
                     empty.append(path)
                 elif white < FEWEST_WHITE and file == CLOTH_MASK:
                     small.append(path)
-        except OSError:  # moved meanwhile
+            with Image.open(next(written, photo)) as image:
+                sizes[image.size] += 1
+                if orientation(image) != 1:
+                    turned.append(photo)
+        except Exception:  # moved meanwhile, or with metadata at which Pillow's decoders raise what they like
             continue
     lines = [
         _line(turned, "photos have an EXIF rotation, which the loaders ignore; --size writes them upright"),

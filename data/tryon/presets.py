@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from data.labels.label_map_values import read_label_map
 from data.labels.rle import LabelError
+from data.photos.open import PhotoError
 from data.results.formats import binary_image, encoded, jpeg
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
@@ -70,10 +71,13 @@ class Fit:
         return cls((int(height), int(width)), crop)
 
     def __call__(self, image: Image.Image, colour: object = WHITE, method=Image.Resampling.LANCZOS) -> Image.Image:
-        """A photo, or a map of values with method=NEAREST, at the size."""
+        """A photo, or a map of values with method=NEAREST, at the size. Raises PhotoError."""
         if self.crop:
             return ImageOps.fit(image, self.size[::-1], method)
-        return ImageOps.pad(image, self.size[::-1], method, color=colour)
+        try:
+            return ImageOps.pad(image, self.size[::-1], method, color=colour)
+        except ValueError:  # one of its sides becomes 0
+            raise PhotoError(f"{image.width}x{image.height} is too narrow for --size; crop it") from None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """report.csv and coco.json: what stands in them, and that no earlier file is lost."""
 
 import csv
+import errno
 import json
+import shutil
+from unittest.mock import Mock
 
 import pycocotools.coco
 import pytest
@@ -81,6 +84,14 @@ def test_an_earlier_file_with_other_content_is_kept_under_a_new_name(tmp_path, r
     assert path.read_text() == before
 
 
+def test_a_copy_that_a_full_disk_cuts_off_is_removed(tmp_path, results, monkeypatch):
+    (tmp_path / REPORT).write_text("corrected by hand")
+    monkeypatch.setattr(shutil, "copyfileobj", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(UserError, match="cannot keep .*report.csv as .*No space left"):
+        write_summary(tmp_path / REPORT, results, NAMES)
+    assert [path.name for path in tmp_path.glob("report*")] == [REPORT]
+
+
 def test_what_earlier_runs_kept_stays_where_the_file_cannot_be_read(tmp_path, results):
     (tmp_path / REPORT).mkdir()
     (tmp_path / "report.1.csv").write_text("corrected by hand")
@@ -89,7 +100,10 @@ def test_what_earlier_runs_kept_stays_where_the_file_cannot_be_read(tmp_path, re
     assert (tmp_path / "report.1.csv").read_text() == "corrected by hand"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"classes": {"hat": {}}, "warning": null}', '{"classes": {}}'])
+@pytest.mark.parametrize("content", [
+    "{", "[]", '{"classes": {"hat": {}}, "warning": null}', '{"classes": {}}', '{"classes": {"upper": 1, "lower": 2}}',
+    '{"classes": {"upper": {}, "lower": {}}, "warning": null, "width": 2, "height": 2}',
+])  # fmt: skip
 @pytest.mark.parametrize("write", [write_report, write_coco])
 def test_a_result_of_other_classes_or_of_an_earlier_version_is_told(tmp_path, content, write):
     (tmp_path / "a.json").write_text(content)

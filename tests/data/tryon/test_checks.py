@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from data.tryon.checks import ALSO_READ, findings, missing_files
 from data.tryon.presets import AGNOSTIC_MASK, CLOTH_MASK, GREYED
@@ -40,6 +41,14 @@ def test_findings(tmp_path, file, white, settings, said):
     for line, part in zip(lines, said, strict=True):
         assert part in line
         assert "good" not in line
+
+
+def test_metadata_that_pillow_refuses_is_no_obstacle(tmp_path):
+    chunk = PngInfo()
+    chunk.add_text("workflow", "x" * 3_000_000, zip=True)
+    Image.new("RGB", (400, 600)).save(tmp_path / "a.png", pnginfo=chunk)
+    (line,) = findings("viton", tmp_path, [(tmp_path / "a.png", {(CLOTH_MASK, "any"): mask(tmp_path / "m/a.png", 0)})])
+    assert "1 masks are empty" in line
 
 
 def test_what_is_no_finding(tmp_path):

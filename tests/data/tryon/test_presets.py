@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.photos.open import PhotoError
 from data.results.segmentation import Segmentation
 from data.tryon.agnostic import Margin
 from data.tryon.presets import GREY, PRESETS, Fit, ParseMaps, Preset
@@ -200,6 +201,13 @@ def test_parse_maps_that_do_not_fit(tmp_path, content, labels, message):
         Image.fromarray(content).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=message):
         ParseMaps(tmp_path, labels).read(Path("a.jpg"), None, (HEIGHT, WIDTH))
+
+
+@pytest.mark.parametrize("size", [(5000, 1), (1, 5000)])
+def test_a_photo_too_narrow_for_a_size_is_that_photos_fault(size):
+    assert Fit.parse("768x1024", crop=True)(Image.new("RGB", size)).size == (768, 1024)
+    with pytest.raises(PhotoError, match="is too narrow for --size; crop it"):
+        Fit.parse("768x1024")(Image.new("RGB", size))
 
 
 def test_a_photo_longer_than_a_jpeg_can_be_is_a_user_error(tmp_path):
