@@ -13,17 +13,20 @@ if __name__ == "__main__":
 
 import io
 import json
+import math
 import tempfile
 import zipfile
 from dataclasses import fields
 
 from deploy.request import Limits
+from networks.engines.settings import EngineSettings
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.foreign import kind_of
+from networks.weights.info import CheckpointInfo
 from networks.weights.published import local_weights
 from utils.documents import read_document
 from utils.errors import UserError, run_program
-from utils.files import write_atomically
+from utils.files import say_replaced, write_atomically
 
 NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
 # What the server runs, and no more: it trains, measures and exports nothing.
@@ -44,7 +47,9 @@ LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
 
 def main(options: ArchiveOptions) -> None:
     target = Path(options.output_dir) / f"{NAME}.mar"
-    write_atomically(target, archive(contents(Path(options.checkpoint_path), Path(options.model_config))))
+    content = archive(contents(Path(options.checkpoint_path), Path(options.model_config)))
+    say_replaced([target])
+    write_atomically(target, content)
     print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB) with {options.checkpoint_path}")
 
 
@@ -92,8 +97,18 @@ def _settings(path: Path) -> bytes:
     missing = NEEDED - set(settings if isinstance(settings, dict) else ())
     if missing:
         raise UserError(f"the settings {path} lack {', '.join(sorted(missing))}; start from deploy/model-config.yaml")
-    _check_names(settings["handler"], SETTINGS, "handler", path)
-    _check_names(settings["handler"]["limits"], {field.name for field in fields(Limits)}, "limits", path)
+    handler = settings["handler"]
+    _check_names(handler, SETTINGS, "handler", path)
+    _check_names(handler["limits"], {field.name for field in fields(Limits)}, "limits", path)
+    numbers = {name: settings[name] for name in ("batchSize", "maxWorkers")} | handler["limits"]
+    for name, value in numbers.items():
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise UserError(f"the settings {path}: {name} is {value!r}; it must be a number over 0")
+    try:
+        EngineSettings(handler["engine"], precision=handler["precision"])
+        CheckpointInfo().resized(handler["height"], handler["width"])
+    except UserError as error:
+        raise UserError(f"the settings {path}: {error}") from None
     return path.read_bytes()
 
 

@@ -33,7 +33,7 @@ from data.photos.open import PhotoError, open_photo
 from data.results.formats import FORMATS, JPEG_SIDE
 from data.results.segmentation import Segmentation
 from utils.errors import UserError, escape_unprintable, one_line, run_program
-from utils.files import FullDiskError, write_atomically
+from utils.files import FullDiskError, make_writable_folder, say_replaced, write_atomically
 
 ROUTE = "/predictions/cloth_seg"
 SECONDS = 120  # to wait for an answer
@@ -109,8 +109,8 @@ def plan(options: ClientOptions) -> dict[Path, Path]:
     photos = {source.resolve() for source in sources.values()}
     if replaced := [target for target in targets if target.resolve() in photos]:
         raise UserError(f"a result would replace the photograph {replaced[0]}; choose another --output")
-    if there := sum(target.exists() for target in targets):
-        print(f"{there} of {len(targets)} results are there already: replaced")
+    say_replaced(targets)
+    make_writable_folder(targets[0].parent)
     return dict(zip(sources.values(), targets, strict=True))
 
 

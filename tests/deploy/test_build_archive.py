@@ -63,6 +63,10 @@ def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp
         ("minWorkers: 1\n", "lack batchSize, handler, maxWorkers; start from"), ("a: [", "not valid YAML"),
         ("batchSize: 1\nmaxWorkers: 1\nhandler: 7", "section handler .* lacks flip"),
         (shipped.replace("    instances: 16", "    instances: 16\n    instance: 16"), "limits .* unknown instance$"),
+        (shipped.replace("batchSize: 2", "batchSize: two"), "batchSize is 'two'; it must be a number over 0"),
+        (shipped.replace("photo_megabytes: 20", "photo_megabytes: '20'"), "photo_megabytes is '20'"),
+        (shipped.replace("precision: auto", "precision: bf17"), "precision is 'bf17'; use auto, fp32"),
+        (shipped.replace("height: null", "height: 5"), "height is 5; it must be"),
     ):  # fmt: skip
         config.write_text(text)
         with pytest.raises(UserError, match=words):

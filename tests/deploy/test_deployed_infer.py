@@ -157,6 +157,12 @@ def test_an_answer_that_breaks_off_may_be_asked_for_again(answer):
     assert error.value.retryable
 
 
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write into .*file: Not a directory"):
+        client.plan(options("--input", write_photo(tmp_path / "a.jpg"), "--output", tmp_path / "file", *VERTEX))
+
+
 def test_a_console_without_the_letters_of_a_name_does_not_stop_the_client(tmp_path):
     (tmp_path / "照片 ü\n.jpg").write_bytes(b"hello")
     result = run_script(
