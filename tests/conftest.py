@@ -75,9 +75,10 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 def launched(monkeypatch):
     """Sets the environment as a launcher does: launched(RANK=1, ...)."""
 
-    def launch(**variables: int) -> None:
+    def launch(**variables: object) -> None:
         for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
             monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("MASTER_ADDR", "localhost")
         for name, value in variables.items():
             monkeypatch.setenv(name, str(value))
 

@@ -14,13 +14,16 @@ DIGEST_BYTES = 32
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for this program, by the rules of the operating system."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """The user's cache folder for this program, by the rules of the operating system. Raises UserError."""
+    try:
+        if sys.platform == "win32":
+            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library/Caches"
+        else:
+            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise UserError("this user has no home folder to keep files in; set HOME or XDG_CACHE_HOME") from None
     return base / "cloth-segmentation"
 
 
@@ -43,14 +46,13 @@ def cached(name: str, make: Callable[[], bytes]) -> bytes:
     A file begins with the digest of the rest; one that does not fit is made again. A cache that cannot be written is
     no obstacle.
     """
-    path = cache_folder() / name
     try:
-        content = path.read_bytes()
+        content = (cache_folder() / name).read_bytes()
         if hashlib.sha256(content[DIGEST_BYTES:]).digest() == content[:DIGEST_BYTES]:
             return content[DIGEST_BYTES:]
-    except OSError:
+    except (OSError, UserError):
         pass
     content = make()
-    with suppress(UserError):  # a home that cannot be written
-        write_atomically(path, hashlib.sha256(content).digest() + content)
+    with suppress(UserError):  # no home, or one that cannot be written
+        write_atomically(cache_folder() / name, hashlib.sha256(content).digest() + content)
     return content

@@ -11,8 +11,13 @@ CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def is_launched() -> bool:
-    """Whether a launcher started this process: torchrun and others set RANK, WORLD_SIZE, LOCAL_RANK."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    """Whether a launcher started this process: torchrun and others set these variables. Raises UserError where they
+    did so in part."""
+    if not (os.environ.get("RANK") and os.environ.get("WORLD_SIZE")):
+        return False
+    if not os.environ.get("MASTER_ADDR"):
+        raise UserError("RANK and WORLD_SIZE are set, but MASTER_ADDR is not; start with torchrun, or unset them")
+    return True
 
 
 def local_rank() -> int:

@@ -1,4 +1,10 @@
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
 from utils.cache_folder import cache_folder, cached
+from utils.errors import UserError
 
 
 def test_content_is_made_once_again_where_it_is_broken_and_without_a_folder_to_keep_it(monkeypatch, tmp_path):
@@ -18,3 +24,7 @@ def test_content_is_made_once_again_where_it_is_broken_and_without_a_folder_to_k
         assert lookups(tmp_path) == number
     (tmp_path / "file").touch()
     assert lookups(tmp_path / "file") == 5
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    assert lookups("") == 6
+    with pytest.raises(UserError, match="set HOME"):
+        cache_folder()

@@ -23,6 +23,15 @@ def test_the_launcher_says_which_process_this_is(launched):
     assert (local_rank(), local_world_size()) == (0, 2)
 
 
+def test_a_part_of_what_a_launcher_says(launched, monkeypatch):
+    launched(RANK="", WORLD_SIZE="")
+    assert not is_launched()
+    launched(RANK=0, WORLD_SIZE=1)
+    monkeypatch.delenv("MASTER_ADDR")
+    with pytest.raises(UserError, match="MASTER_ADDR is not; start with torchrun, or unset them"):
+        is_launched()
+
+
 def version_1(group: str, quota: int) -> dict[str, str]:
     """Files of a limit: microseconds of 100000."""
     return {f"cgroup/{group}/cpu.cfs_quota_us": str(quota), f"cgroup/{group}/cpu.cfs_period_us": "100000"}
