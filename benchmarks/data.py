@@ -41,6 +41,8 @@ from data.training.augmentation import TrainTransform
 from data.training.datasets import TrainingPhotos
 from data.training.sampler import Draw
 from data.training.sources import Augmentation
+from data.tryon.presets import Fit
+from utils.errors import run_program
 
 CATEGORIES = [1, 6, 10, 13, 23, 31, 33]  # a top, trousers, a dress, and four that are background
 normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize([MEAN] * 3, [STD] * 3)])
@@ -50,7 +52,7 @@ def main(options: DataOptions) -> None:
     torch.set_num_threads(1)
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            width, height = map(int, size.split("x"))
+            height, width = Fit.parse(size).size
             table = make_data(Path(folder), Path(options.photo), width, height)
             rows = pd.read_csv(table)
             ours = TrainingPhotos(
@@ -103,4 +105,4 @@ def published_sample(folder: Path, rows: pd.DataFrame) -> tuple[torch.Tensor, to
 
 
 if __name__ == "__main__":
-    main(options)
+    run_program(main, options)

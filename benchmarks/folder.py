@@ -47,6 +47,7 @@ from data.photos.folder import find_photos
 from data.photos.open import open_photo
 from infer import find_jobs, segment
 from networks.predictor import Predictor
+from utils.errors import run_program
 from utils.freed_memory import keep_freed_memory
 from utils.ranks import Shard
 
@@ -135,4 +136,4 @@ def peak_megabytes() -> float:
 
 
 if __name__ == "__main__":
-    main(options)
+    run_program(main, options)

@@ -38,6 +38,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import compare, draw, print_table, report_call, untrained_weights
+from utils.errors import run_program
 
 
 def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:
@@ -122,4 +123,4 @@ def main(options: InferenceOptions) -> None:
 
 
 if __name__ == "__main__":
-    main(options)
+    run_program(main, options)

@@ -45,6 +45,7 @@ from data.photos.open import open_photo
 from deploy.build_archive import archive, contents
 from networks.predictor import Predictor
 from options.deploy_options import MODEL_CONFIG
+from utils.errors import run_program
 
 
 def predictor_rate(checkpoint: Path, photo: bytes, batch: int, seconds: float) -> float:
@@ -118,4 +119,4 @@ def main(options: ServingOptions) -> None:
 
 
 if __name__ == "__main__":
-    main(options)
+    run_program(main, options)

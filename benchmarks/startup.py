@@ -15,6 +15,7 @@ from pathlib import Path
 
 from networks.engines.settings import ENGINES
 from options.base_options import BaseOptions, option
+from utils.errors import run_program
 
 ROOT = Path(__file__).parents[1]
 PHOTO = "input_images/eileen_collins.jpg"
@@ -60,4 +61,4 @@ def run(command: list[str], mask: Path) -> tuple[float, float] | None:
 
 
 if __name__ == "__main__":
-    main(StartupOptions.from_command_line())
+    run_program(main, StartupOptions.from_command_line())

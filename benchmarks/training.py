@@ -48,6 +48,7 @@ from networks.losses import LossWeights, TrainingLoss
 from networks.u2net import build_network
 from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device, resolve_precision
+from utils.errors import run_program
 from utils.freed_memory import keep_freed_memory
 from utils.training.state import build_state
 from utils.training.step import train_step
@@ -120,4 +121,4 @@ def our_step(network, images, label, device, precision="auto", accumulate=1, cha
 
 
 if __name__ == "__main__":
-    main(options)
+    run_program(main, options)
