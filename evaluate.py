@@ -6,6 +6,7 @@ if __name__ == "__main__":
     options = EvaluateOptions.from_command_line()  # before the imports that take seconds
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from utils.errors import UserError, run_program
 from utils.evaluation.against_truth import Evaluation, Predict, evaluate, pooled_over_ranks
 from utils.evaluation.metrics import BOUNDARY_TOLERANCE, is_split
 from utils.evaluation.pictures import Tile, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
-from utils.files import make_writable_folder, write_atomically
+from utils.files import make_writable_folder, say_replaced, write_atomically
 from utils.freed_memory import keep_freed_memory
 from utils.label_values import NAMES
 from utils.process_group import PATIENCE, process_group
@@ -49,6 +50,8 @@ def main(options: EvaluateOptions) -> int:
         print(f"device: {predictor.name}; {options.checkpoint_path} at {predictor.size[1]}x{predictor.size[0]}")
         for line in table.lines():
             print(f"  {line}")
+        for path, reason in table.skipped.unreadable.items():
+            print(f"left out: {path}: {reason}", file=sys.stderr)
 
     photos = EvaluationPhotos(table, options.close_ups)
     indices = share.of(range(len(photos)))
@@ -70,13 +73,15 @@ def main(options: EvaluateOptions) -> int:
     if options.json:
         settings = {"checkpoint": options.checkpoint_path, "size": list(predictor.size), "close_ups": options.close_ups}
         figures = as_figures(result, names) | settings | {"postprocess": options.postprocess}
+        say_replaced([Path(options.json)])
         write_atomically(Path(options.json), json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
     if options.report_dir:
-        folder = Path(options.report_dir)
-        save_picture(confusion_picture(result.matrix.counts, names), folder / "confusion_matrix.png")
-        save_picture(best_and_worst(result, predict, photos, names), folder / "contact_sheet.png")
-        print(f"\npictures in {folder}")
-    return 1 if len(result.photos) < len(photos) else 0
+        confusion, sheet = (Path(options.report_dir, name) for name in ("confusion_matrix.png", "contact_sheet.png"))
+        say_replaced([confusion, sheet])
+        save_picture(confusion_picture(result.matrix.counts, names), confusion)
+        save_picture(best_and_worst(result, predict, photos, names), sheet)
+        print(f"\npictures in {options.report_dir}")
+    return 1 if table.skipped.unreadable or len(result.photos) < len(photos) else 0
 
 
 def as_figures(result: Evaluation, names: tuple[str, ...]) -> dict:

@@ -187,7 +187,10 @@ class PredictorOptions(NetworkOptions):
         "auto", "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs", ("auto", *ENGINES)
     )
     threads: int | None = option(
-        None, "CPU threads of the network; default: all cores, or the share of a torchrun process", at_least=1
+        None,
+        "CPU threads of the network; default: all cores, or the share of a torchrun process",
+        at_least=1,
+        at_most=1024,
     )
     flip: bool = option(False, "also predict the mirrored photo and use the mean: slightly better, twice the time")
 
@@ -261,6 +264,15 @@ def refuse_existing(output: str) -> None:
         raise UserError(f"{output} exists; remove it first, or choose another --output")
 
 
+def check_report_dir(report_dir: str | None, image_folder: str, inside: bool = False) -> None:
+    """Raise UserError where pictures would lie among the photos and count as such: in their folder, or, with
+    ``inside``, in one below."""
+    photos = Path(image_folder).resolve()
+    report = Path(report_dir).resolve() if report_dir else None
+    if report and (report == photos or (inside and photos in report.parents)):
+        raise UserError(f"--report_dir {report_dir} lies among the photos; choose another folder")
+
+
 def check_value(item: Field, value: object) -> None:
     """Raise UserError where an option's value is an empty text, not a finite number, or outside its limits."""
     for each in value if isinstance(value, list) else [value]:
@@ -330,8 +342,9 @@ def _plain(default: object) -> object:
 
 def _expanded(value: object) -> object:
     """A path below the home folder that begins with ~; shells leave it as it is in --option=~/path."""
+    # Unlike Path.expanduser it does not fail where there is no home.
     below_home = isinstance(value, str) and (value == "~" or value.startswith("~/"))
-    return str(Path(value).expanduser()) if below_home else value
+    return os.path.expanduser(value) if below_home else value  # noqa: PTH111
 
 
 def _shown_default(item: Field) -> str:
@@ -346,6 +359,6 @@ def _shown_default(item: Field) -> str:
 
 
 def _program() -> str:
-    """The program as it was called: the name of its file, or python -m and its package."""
+    """The program as it was called: the name of its file, or python -m and its module."""
     spec = sys.modules["__main__"].__spec__
-    return f"python -m {spec.parent}" if spec else Path(sys.argv[0]).name
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name

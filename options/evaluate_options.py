@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from options.base_options import PostprocessOptions, PredictorOptions, TableOptions, option
+from options.base_options import PostprocessOptions, PredictorOptions, TableOptions, check_report_dir, option
 from utils.errors import UserError
 
 
@@ -29,4 +29,5 @@ class EvaluateOptions(TableOptions, PostprocessOptions, PredictorOptions):
         inputs = [Path(each) for each in (self.df_path, self.class_map) if each]
         if self.json and Path(self.json).exists() and any(p.exists() and p.samefile(self.json) for p in inputs):
             raise UserError(f"--json {self.json} would replace a file that is read; give another name")
+        check_report_dir(self.report_dir, self.image_folder, inside=self.no_clothes)
         return self

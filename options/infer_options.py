@@ -50,7 +50,11 @@ class InferOptions(PostprocessOptions, PredictorOptions):
     )
     crop: bool = option(False, "crop the written pictures to the clothes of --category")
     crop_margin: float | None = option(
-        None, f"margin of the crop, as a share of its longer side; default: {CROP_MARGIN}", metavar="SHARE", at_least=0
+        None,
+        f"margin of the crop, as a share of its longer side; default: {CROP_MARGIN}",
+        metavar="SHARE",
+        at_least=0,
+        at_most=100,
     )
 
     preset: str | None = option(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from options.base_options import TableOptions, option
+from options.base_options import TableOptions, check_report_dir, option
 from utils.errors import UserError, run_program
 
 
@@ -22,6 +22,7 @@ class AuditOptions(TableOptions):
         super().resolve()
         if (self.against_image_folder is None) != (self.against_df_path is None):
             raise UserError("a second table needs both --against_image_folder and --against_df_path")
+        check_report_dir(self.report_dir, self.image_folder)
         return self
 
 
@@ -43,7 +44,7 @@ from data.photos.open import PhotoError, open_photo
 from data.training.datasets import EvaluationPhotos
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.pictures import Tile, contact_sheet, label_panel, photo_panel, save_picture
-from utils.files import make_writable_folder
+from utils.files import make_writable_folder, say_replaced
 from utils.label_values import NAMES, UNKNOWN
 
 SAMPLES = 24  # photos, or pairs, on a contact sheet
@@ -78,8 +79,11 @@ def main(options: AuditOptions) -> None:
         report = Path(options.report_dir)
         save_picture(labels_sheet(table, classes), report / "labels.png")
         pairs = [pair for pair in pairs if pair.first not in fingerprints.broken]
+        duplicates = report / "duplicates.png"
+        say_replaced([report / "labels.png", duplicates])
+        duplicates.unlink(missing_ok=True)  # an earlier one's pairs may be gone
         if pairs:
-            save_picture(pairs_sheet(pairs, files, len(table)), report / "duplicates.png")
+            save_picture(pairs_sheet(pairs, files, len(table)), duplicates)
         print(f"pictures in {report}")
 
 

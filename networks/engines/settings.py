@@ -30,7 +30,7 @@ class EngineSettings:
             value = getattr(self, name)
             if value not in ("auto", *choices):
                 raise UserError(f"{name} is {value!r}; use auto, {', '.join(choices[:-1])} or {choices[-1]}")
-        if not (isinstance(self.device, str) and re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device)):
+        if not (isinstance(self.device, str) and re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.device)):
             raise UserError(f"unknown device {self.device!r}; use auto, cpu, cuda, cuda:N or mps")
         if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
             raise UserError(f"threads is {self.threads!r}; it must be a whole number from 1 on")

@@ -1,6 +1,7 @@
 """evaluate.py: one figure for the same weights everywhere, what it writes, how it refuses."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -126,13 +127,16 @@ def test_contact_sheet_ranks_photographs_by_agreement(doll_photos, monkeypatch):
     assert all(caption.startswith("1.000") for caption in worst[2:] + median + best)
 
 
-def test_a_photo_that_breaks_when_decoded_is_left_out_and_a_table_of_such_is_an_error(tmp_path, tiny_checkpoint):
-    data = DataSet(*make_paper_dolls(tmp_path, photos=3))
+def test_photos_that_cannot_be_read_are_named_and_left_out_and_a_table_of_such_is_an_error(tmp_path, tiny_checkpoint):
+    data = DataSet(*make_paper_dolls(tmp_path, photos=5))
+    for name in ("doll003.jpg", "doll004.jpg"):
+        (data.image_folder / name).write_bytes(b"")
     broken = data.image_folder / "doll001.jpg"
     broken.write_bytes(broken.read_bytes()[:-900])  # its header, with the size, stays whole
     ended = run(data, tiny_checkpoint, "--json", tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text())["images"] == 2
-    assert "left out" in ended.stderr and ended.returncode == 1
+    named = re.findall(r"left out: .*/(doll\d+)\.jpg: \w+", ended.stderr)
+    assert sorted(named) == ["doll001", "doll003", "doll004"] and ended.returncode == 1
     for photo in data.image_folder.glob("doll00[02].jpg"):
         photo.write_bytes(photo.read_bytes()[:-900])
     none = run(data, tiny_checkpoint, "--json", tmp_path / "none.json")

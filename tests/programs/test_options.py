@@ -11,6 +11,7 @@ from options.evaluate_options import EvaluateOptions
 from options.infer_options import InferOptions
 from options.setup_options import SetupOptions
 from options.train_options import TrainOptions
+from scripts.audit_data import AuditOptions
 from tests.helpers import ROOT, run_script
 from utils.errors import UserError
 
@@ -91,6 +92,16 @@ def test_figures_do_not_replace_the_labels(tmp_path):
     (tmp_path / "x").mkdir()
     with pytest.raises(UserError, match="--json .* would replace a file that is read"):
         EvaluateOptions.parse(flags)
+
+
+@pytest.mark.parametrize(("parse", "report_dir"), [
+    (EvaluateOptions.parse, "photos/../photos"), (AuditOptions.parse, "photos"),
+    (lambda flags: EvaluateOptions.parse([*flags, "--no_clothes"]), "photos/report"),
+])  # fmt: skip
+def test_pictures_of_a_report_do_not_lie_among_the_photos(parse, report_dir):
+    with pytest.raises(UserError, match="--report_dir .* lies among the photos"):
+        parse(["--image_folder", "photos", "--df_path", "a.csv", "--report_dir", report_dir])
+    parse(["--image_folder", "photos", "--df_path", "a.csv", "--report_dir", "photographs"])
 
 
 def test_threads_wait_without_a_loop():
