@@ -20,7 +20,7 @@ from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 from data.training.datasets import EvaluationPhotos
 from networks.predictor import Predictor
-from utils.errors import UserError, run_program
+from utils.errors import UserError, escape_unprintable, run_program
 from utils.evaluation.against_truth import Evaluation, Predict, evaluate, pooled_over_ranks
 from utils.evaluation.metrics import BOUNDARY_TOLERANCE, is_split
 from utils.evaluation.pictures import Tile, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
@@ -51,7 +51,7 @@ def main(options: EvaluateOptions) -> int:
         for line in table.lines():
             print(f"  {line}")
         for path, reason in table.skipped.unreadable.items():
-            print(f"left out: {path}: {reason}", file=sys.stderr)
+            print(f"left out: {escape_unprintable(path)}: {reason}", file=sys.stderr)
 
     photos = EvaluationPhotos(table, options.close_ups)
     indices = share.of(range(len(photos)))

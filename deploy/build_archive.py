@@ -41,6 +41,7 @@ MODULES = (
     "deploy/request.py",
 )
 NEEDED = {"batchSize", "maxWorkers", "handler"}  # settings that the handler reads
+COUNTS = {"batchSize", "minWorkers", "maxWorkers", "instances"}
 SETTINGS = {"engine", "precision", "height", "width", "flip", "limits"}  # of the section handler
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
 
@@ -100,11 +101,14 @@ def _settings(path: Path) -> bytes:
     handler = settings["handler"]
     _check_names(handler, SETTINGS, "handler", path)
     _check_names(handler["limits"], {field.name for field in fields(Limits)}, "limits", path)
-    numbers = {name: settings[name] for name in ("batchSize", "maxWorkers")} | handler["limits"]
+    numbers = {name: settings[name] for name in COUNTS & settings.keys()} | handler["limits"]
     for name, value in numbers.items():
-        if type(value) not in (int, float) or not 0 < value < math.inf:
-            raise UserError(f"the settings {path}: {name} is {value!r}; it must be a number over 0")
+        if type(value) not in ((int,) if name in COUNTS else (int, float)) or not 0 < value < math.inf:
+            kind = "whole number" if name in COUNTS else "number"
+            raise UserError(f"the settings {path}: {name} is {value!r}; it must be a {kind} over 0")
     try:
+        if type(handler["flip"]) is not bool:
+            raise UserError(f"flip is {handler['flip']!r}; it must be true or false")
         EngineSettings(handler["engine"], precision=handler["precision"])
         CheckpointInfo().resized(handler["height"], handler["width"])
     except UserError as error:

@@ -264,12 +264,13 @@ def refuse_existing(output: str) -> None:
         raise UserError(f"{output} exists; remove it first, or choose another --output")
 
 
-def check_report_dir(report_dir: str | None, image_folder: str, inside: bool = False) -> None:
+def check_report_dir(report_dir: str | None, image_folder: str | None, inside: bool = False) -> None:
     """Raise UserError where pictures would lie among the photos and count as such: in their folder, or, with
     ``inside``, in one below."""
-    photos = Path(image_folder).resolve()
-    report = Path(report_dir).resolve() if report_dir else None
-    if report and (report == photos or (inside and photos in report.parents)):
+    if not (report_dir and image_folder):
+        return
+    photos, report = Path(image_folder).resolve(), Path(report_dir).resolve()
+    if report == photos or (inside and photos in report.parents):
         raise UserError(f"--report_dir {report_dir} lies among the photos; choose another folder")
 
 
@@ -342,9 +343,12 @@ def _plain(default: object) -> object:
 
 def _expanded(value: object) -> object:
     """A path below the home folder that begins with ~; shells leave it as it is in --option=~/path."""
-    # Unlike Path.expanduser it does not fail where there is no home.
-    below_home = isinstance(value, str) and (value == "~" or value.startswith("~/"))
-    return os.path.expanduser(value) if below_home else value  # noqa: PTH111
+    if not isinstance(value, str) or not (value == "~" or value.startswith("~/")):
+        return value
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise UserError(f"{value}: this user has no home folder; write the path in full") from None
 
 
 def _shown_default(item: Field) -> str:
@@ -359,6 +363,6 @@ def _shown_default(item: Field) -> str:
 
 
 def _program() -> str:
-    """The program as it was called: the name of its file, or python -m and its module."""
+    """The program: the name of its file, or python -m and its module."""
     spec = sys.modules["__main__"].__spec__
     return f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name

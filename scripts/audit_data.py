@@ -22,7 +22,8 @@ class AuditOptions(TableOptions):
         super().resolve()
         if (self.against_image_folder is None) != (self.against_df_path is None):
             raise UserError("a second table needs both --against_image_folder and --against_df_path")
-        check_report_dir(self.report_dir, self.image_folder)
+        for photos in (self.image_folder, self.against_image_folder):
+            check_report_dir(self.report_dir, photos, inside=True)
         return self
 
 
@@ -77,13 +78,12 @@ def main(options: AuditOptions) -> None:
 
     if options.report_dir:
         report = Path(options.report_dir)
-        save_picture(labels_sheet(table, classes), report / "labels.png")
-        pairs = [pair for pair in pairs if pair.first not in fingerprints.broken]
-        duplicates = report / "duplicates.png"
-        say_replaced([report / "labels.png", duplicates])
-        duplicates.unlink(missing_ok=True)  # an earlier one's pairs may be gone
-        if pairs:
-            save_picture(pairs_sheet(pairs, files, len(table)), duplicates)
+        pictures = {report / "labels.png": labels_sheet(table, classes)}
+        if pairs := [pair for pair in pairs if pair.first not in fingerprints.broken]:
+            pictures[report / "duplicates.png"] = pairs_sheet(pairs, files, len(table))
+        say_replaced(pictures)
+        for path, picture in pictures.items():
+            save_picture(picture, path)
         print(f"pictures in {report}")
 
 

@@ -76,7 +76,7 @@ def main(options: PreparePortraitsOptions) -> int:
         saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
         print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
         tables, left_out = {"portraits": [], "portraits_val": []}, Counter()
-        for photo, result in segmented(predictor, folder, photos, options.batchSize, left_out):
+        for photo, result in segmented(predictor, folder, photos, options.batchSize, left_out, keep_photos=True):
             face = find_face(result.photo)
             if not face:
                 left_out["no face found"] += 1

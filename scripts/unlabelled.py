@@ -29,15 +29,22 @@ MEAN, STD = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET
 
 
 def segmented(
-    predictor: Predictor, folder: Path, photos: Collection, batch_size: int, left_out: Counter, threads: int = 2
+    predictor: Predictor,
+    folder: Path,
+    photos: Collection,
+    batch_size: int,
+    left_out: Counter,
+    threads: int = 2,
+    keep_photos: bool = False,
 ) -> Iterator[tuple[Path | str, Segmentation]]:
     """(photo, what the network finds on it as it is stored) of ``photos``, paths below a folder.
 
-    One that cannot be read is named and counted in ``left_out``, as UNREADABLE. threads: that decode.
+    One that cannot be read is named and counted in ``left_out``, as UNREADABLE. threads: that decode. keep_photos: see
+    Predictor.predict_stream.
     """
     with ThreadPoolExecutor(threads) as pool:
         results = predictor.predict_stream(
-            photos, lambda photo: open_photo(folder / photo, upright=False), batch_size, pool
+            photos, lambda photo: open_photo(folder / photo, upright=False), batch_size, pool, keep_photos
         )
         for photo, result in tqdm(results, total=len(photos), unit="photo"):
             if isinstance(result, PhotoError):

@@ -79,6 +79,7 @@ def launched(monkeypatch):
         for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("MASTER_ADDR", "localhost")
+        monkeypatch.setenv("MASTER_PORT", "29500")
         for name, value in variables.items():
             monkeypatch.setenv(name, str(value))
 

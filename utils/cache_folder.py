@@ -23,7 +23,7 @@ def cache_folder() -> Path:
         else:
             base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
-        raise UserError("this user has no home folder to keep files in; set HOME or XDG_CACHE_HOME") from None
+        raise UserError("this user has no home folder to keep files in; set HOME") from None
     return base / "cloth-segmentation"
 
 

@@ -11,22 +11,24 @@ CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def is_launched() -> bool:
-    """Whether a launcher started this process: torchrun and others set these variables. Raises UserError where they
-    did so in part."""
+    """Whether a launcher started this process: torchrun and others set RANK, WORLD_SIZE and where the ranks meet.
+
+    Raises UserError where that is missing.
+    """
     if not (os.environ.get("RANK") and os.environ.get("WORLD_SIZE")):
         return False
-    if not os.environ.get("MASTER_ADDR"):
-        raise UserError("RANK and WORLD_SIZE are set, but MASTER_ADDR is not; start with torchrun, or unset them")
+    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]:
+        raise UserError(f"RANK and WORLD_SIZE are set, but not {' and '.join(missing)}; use torchrun, or unset them")
     return True
 
 
 def local_rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", 0)) if is_launched() else 0
+    return int(os.environ.get("LOCAL_RANK") or 0) if is_launched() else 0
 
 
 def local_world_size() -> int:
     """Number of processes of the run on this machine; old launchers do not tell, and it is taken to be all of them."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])) if is_launched() else 1
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ["WORLD_SIZE"]) if is_launched() else 1
 
 
 def share_of_cores(processes: int | None = None) -> int | None:

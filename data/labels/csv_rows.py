@@ -25,7 +25,8 @@ def read_rows(path: str, columns: list[str], kind: str) -> Iterator[tuple[list[s
     a column, or where a quote that is not closed swallows rows.
     """
     try:
-        with _open(path, kind) as file:
+        with Path(path).open("rb") as raw:  # once: a pipe is gone when it is closed
+            file = _text(raw, path, kind)
             header, separator = _header(file, path, columns, kind)
             places = [header.index(_folded(name)) for name in columns]
             rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
@@ -45,12 +46,10 @@ def _swallows_rows(cell: str, separator: str, columns: int, cells: int) -> bool:
     return len(lines) > 1 and (cells != columns or any(line.count(separator) >= columns - 1 for line in lines[1:]))
 
 
-def _open(path: str, kind: str) -> io.TextIOWrapper:
+def _text(file: io.BufferedReader, path: str, kind: str) -> io.TextIOWrapper:
     """A table's text, unpacked. Raises OSError and UserError."""
-    file = Path(path).open("rb")  # noqa: SIM115 (opened once: a pipe is gone when it is closed)
     start = file.peek(4)[:4]
     if start.startswith(ZIP):
-        file.close()
         raise UserError(f"{path} is an archive or a spreadsheet; unpack it, or save the {kind} as CSV")
     if start.startswith(GZIP):
         file = io.BufferedReader(gzip.GzipFile(fileobj=file))

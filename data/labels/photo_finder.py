@@ -105,7 +105,7 @@ class PhotoFinder:
         parts = [part for part in image_id.replace("\\", "/").split("/") if part not in ("", ".")]
         path = self._direct(image_id, parts) or self._direct("/".join(parts), parts)
         if not path:
-            found = self._search(parts) or self._search(image_id.split("/"))
+            found = self._search(parts)
             if len(found) > 1:
                 return FoundPhoto(
                     self.folder / found[0], fault="name of several photos", detail=f"{found[0]} and {found[1]}"
@@ -129,12 +129,17 @@ class PhotoFinder:
             return FoundPhoto(path, fault=UNREADABLE_PHOTO, detail=str(error))
 
     def _direct(self, name: str, parts: list[str]) -> Path | None:
-        """The file that a name gives as it is."""
+        """The file that a name gives as it is, or with the .jpg that iMaterialist's 2020 edition leaves out, unless
+        another photo has the same name but for its suffix."""
         if not parts or ".." in parts or Path(name).is_absolute():
             return None
-        path = self.folder / name
         # Unlike Path.is_file it takes names that no file can have.
-        return path if os.path.isfile(path) else None  # noqa: PTH113
+        if os.path.isfile(path := self.folder / name):  # noqa: PTH113
+            return path
+        if os.path.isfile(path := self.folder / f"{name}.jpg"):  # noqa: PTH113
+            alike = (photo.with_suffix("").parts for photo in self._index[1].get(_folded(parts[-1]), ()))
+            return path if list(alike).count(tuple(parts)) < 2 else None
+        return None
 
     def _expected(self, parts: list[str]) -> Path:
         path = self.folder.joinpath(*parts)

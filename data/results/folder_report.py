@@ -39,23 +39,26 @@ def _kept(path: Path) -> Path | None:
 
     Raises UserError.
     """
-    numbers = count(1)
-    while True:
-        copy = path.with_stem(f"{path.stem}.{next(numbers)}")
-        try:
-            with path.open("rb") as file, copy.open("xb") as target:
-                try:
-                    shutil.copyfileobj(file, target)
-                except OSError:
-                    copy.unlink()
-                    raise
-            return copy
-        except FileExistsError:
-            continue
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UserError(f"cannot keep {path} as {copy}: {error.strerror}") from None
+    if not path.exists():
+        return None
+    copy = next(copy for number in count(1) if _is_new(copy := path.with_stem(f"{path.stem}.{number}")))
+    try:
+        shutil.copyfile(path, copy)
+    except OSError as error:
+        copy.unlink()
+        raise UserError(f"cannot keep {path} as {copy}: {error.strerror}") from None
+    return copy
+
+
+def _is_new(path: Path) -> bool:
+    """Whether this call made a file of that name. Raises UserError."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    return True
 
 
 def write_report(path: Path, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ from data.labels.tags import TagTable
 from data.photos.open import PhotoError, open_photo
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
-from utils.errors import UserError
+from utils.errors import UserError, escape_unprintable
 from utils.label_values import UNKNOWN
 from utils.prefetch import prefetch
 
@@ -130,7 +130,7 @@ class EvaluationPhotos:
                 try:
                     photo, label = loaded.result()
                 except PhotoError as error:
-                    print(f"left out: {self.table.files[index]}: {error}", file=sys.stderr)
+                    print(f"left out: {escape_unprintable(self.table.files[index])}: {error}", file=sys.stderr)
                 else:
                     yield index, photo, label
 

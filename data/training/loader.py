@@ -57,7 +57,7 @@ class LoadedSource:
 
 @dataclass
 class TrainingData:
-    """Sources and how they are trained on. The rest: see options/train_options.py."""
+    """Sources and how they are trained on. The fields: see options/train_options.py."""
 
     sources: list[LoadedSource]
     classes: ClassTable

@@ -97,8 +97,11 @@ class ParseMaps:
         if values.max() >= len(names):
             raise UserError(f"{path} has the value {values.max()}, which {self.labels} has not; see --parse_labels")
         values = values.astype(np.uint8)
-        if fit:
-            values = np.asarray(fit(Image.fromarray(values), 0, Image.Resampling.NEAREST))
+        try:
+            if fit:
+                values = np.asarray(fit(Image.fromarray(values), 0, Image.Resampling.NEAREST))
+        except PhotoError as error:
+            raise UserError(f"the parse map {path}: {error}") from None
         if values.shape != size:
             raise UserError(f"the parse map {path} has another size than its photo")
         return values, names

@@ -95,7 +95,7 @@ def test_figures_do_not_replace_the_labels(tmp_path):
 
 
 @pytest.mark.parametrize(("parse", "report_dir"), [
-    (EvaluateOptions.parse, "photos/../photos"), (AuditOptions.parse, "photos"),
+    (EvaluateOptions.parse, "photos/../photos"), (AuditOptions.parse, "photos/report"),
     (lambda flags: EvaluateOptions.parse([*flags, "--no_clothes"]), "photos/report"),
 ])  # fmt: skip
 def test_pictures_of_a_report_do_not_lie_among_the_photos(parse, report_dir):

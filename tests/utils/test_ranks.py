@@ -26,9 +26,11 @@ def test_the_launcher_says_which_process_this_is(launched):
 def test_a_part_of_what_a_launcher_says(launched, monkeypatch):
     launched(RANK="", WORLD_SIZE="")
     assert not is_launched()
+    launched(RANK=0, WORLD_SIZE=2, LOCAL_RANK="", LOCAL_WORLD_SIZE="")
+    assert (local_rank(), local_world_size()) == (0, 2)
     launched(RANK=0, WORLD_SIZE=1)
     monkeypatch.delenv("MASTER_ADDR")
-    with pytest.raises(UserError, match="MASTER_ADDR is not; start with torchrun, or unset them"):
+    with pytest.raises(UserError, match="but not MASTER_ADDR; use torchrun, or unset them"):
         is_launched()
 
 

@@ -65,6 +65,16 @@ def test_a_photo_that_cannot_be_read_or_shares_its_name_is_a_fault_unless_its_fo
     assert finder.find("b.jpg").fault == UNREADABLE_PHOTO
 
 
+def test_a_name_without_suffix_is_first_of_all_that_of_a_jpg(tmp_path):
+    for name in ("dQw4.jpg", "DQw4.jpg", ".hidden/a.jpg", "b.png.jpg", "real/c.jpg"):
+        save_photo(tmp_path / name)
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    finder = PhotoFinder(str(tmp_path))
+    for name in ("dQw4", "DQw4", ".hidden/a", "b.png", "linked/c"):
+        assert finder.find(name).path == tmp_path / f"{name}.jpg"
+        assert not finder.find(name).fault
+
+
 def test_where_the_data_set_is_is_said_where_its_folder_is_missing(tmp_path):
     with pytest.raises(UserError, match=r"no folder of photos at .*kaggle\.com"):
         PhotoFinder(str(tmp_path / "imaterialist/train"))

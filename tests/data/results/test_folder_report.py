@@ -1,15 +1,13 @@
 """report.csv and coco.json: what stands in them, and that no earlier file is lost."""
 
 import csv
-import errno
 import json
-import shutil
-from unittest.mock import Mock
 
 import pycocotools.coco
 import pytest
 
 from data.results.folder_report import COCO, REPORT, write_coco, write_report, write_summary
+from tests.helpers import small_disk
 from utils.errors import UserError
 
 NAMES = ("background", "upper", "lower")
@@ -84,12 +82,12 @@ def test_an_earlier_file_with_other_content_is_kept_under_a_new_name(tmp_path, r
     assert path.read_text() == before
 
 
-def test_a_copy_that_a_full_disk_cuts_off_is_removed(tmp_path, results, monkeypatch):
-    (tmp_path / REPORT).write_text("corrected by hand")
-    monkeypatch.setattr(shutil, "copyfileobj", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
-    with pytest.raises(UserError, match="cannot keep .*report.csv as .*No space left"):
-        write_summary(tmp_path / REPORT, results, NAMES)
-    assert [path.name for path in tmp_path.glob("report*")] == [REPORT]
+def test_a_copy_that_a_full_disk_cuts_off_is_removed(tmp_path, results):
+    with small_disk(tmp_path / "disk", "16k") as disk:
+        (disk / REPORT).write_bytes(bytes(10_000))
+        with pytest.raises(UserError, match="cannot keep .*report.csv as .*No space left"):
+            write_summary(disk / REPORT, results, NAMES)
+        assert list(disk.iterdir()) == [disk / REPORT]
 
 
 def test_what_earlier_runs_kept_stays_where_the_file_cannot_be_read(tmp_path, results):

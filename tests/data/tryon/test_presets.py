@@ -188,6 +188,7 @@ def test_a_parse_map_takes_the_place_of_the_networks_labels(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "labels", "message"), [
+    (np.zeros((1, 5000), np.uint8), "atr", "the parse map .*a.png: 5000x1 is too narrow"),
     (None, "atr", "no parse map for a.jpg: .*no such file"), (b"no picture", "atr", "cannot be read"),
     (np.zeros((9, 9), np.uint8), "atr", "another size than its photo"),
     (np.full((HEIGHT, WIDTH, 3), (9, 8, 7), np.uint8), "atr", r"\(9, 8, 7\) at x 0, y 0"),
@@ -195,12 +196,13 @@ def test_a_parse_map_takes_the_place_of_the_networks_labels(tmp_path):
     (np.full((HEIGHT, WIDTH), 20, np.uint8), "lip", "value 20, which lip has not"),
 ])  # fmt: skip
 def test_parse_maps_that_do_not_fit(tmp_path, content, labels, message):
+    fit = Fit.parse("768x1024") if "narrow" in message else None
     if isinstance(content, bytes):
         (tmp_path / "a.png").write_bytes(content)
     elif content is not None:
         Image.fromarray(content).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=message):
-        ParseMaps(tmp_path, labels).read(Path("a.jpg"), None, (HEIGHT, WIDTH))
+        ParseMaps(tmp_path, labels).read(Path("a.jpg"), fit, (HEIGHT, WIDTH))
 
 
 @pytest.mark.parametrize("size", [(5000, 1), (1, 5000)])
