@@ -105,8 +105,8 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
 
     def answer_program(paths: list[str] | None, category: str, output: str) -> str:
         """The result of one photo, or a zip of several; an error where a photo cannot be used."""
-        if not paths:
-            raise gr.Error("no photos; give a list of them", print_exception=False)
+        if not (paths and category and output):
+            raise gr.Error("give a list of photos, a category and an output", print_exception=False)
         _, download, faults = write(look(paths), category, output, options.max_megapixels, folder)
         if faults:
             raise gr.Error("; ".join(faults), print_exception=False)
@@ -166,7 +166,8 @@ def take(paths: list[str], folder: Path, max_photos: int, max_megabytes: int) ->
         except OSError:  # the same photo, dropped on another page at the same time, has the same path
             photos[name] = "could not be read; drop it again"
     for path in paths:
-        Path(path).unlink(missing_ok=True)  # one that was dropped twice has one path
+        with suppress(OSError):  # one that was dropped twice has one path; the page's API may name a folder
+            Path(path).unlink()
     # gradio forgets an empty file for each photo. One with content is somebody's upload under way.
     for leftover in folder.iterdir():
         with suppress(FileNotFoundError):

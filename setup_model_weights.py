@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
 from pathlib import Path
 
-import gdown
 import torch
 
 from data.classes import load_class_table
@@ -62,6 +61,8 @@ def download(drive_id: str, target: Path) -> None:
     make_writable_folder(target.parent)
     temporary = target.with_name(f"{target.stem}.download.pth")
     try:
+        import gdown  # here, as other weights come without it
+
         gdown.download(url, str(temporary))
         read_weights(temporary)
         temporary.replace(target)

@@ -20,7 +20,6 @@ import ipaddress
 import json
 import math
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -39,6 +38,7 @@ ROUTE = "/predictions/cloth_seg"
 SECONDS = 120  # to wait for an answer
 PAUSES = (1, 3, 9)  # seconds before another try
 RETRYABLE = (429, 500, 502, 503, 504, 507)  # statuses after which another try may help
+MOST_BYTES = 100_000_000  # of a reply; a mask of MEGAPIXELS takes less
 MEGAPIXELS = 20  # the network sees far less; larger photographs only cost time on the way
 
 Send = Callable[[bytes], bytes]  # request body -> reply body
@@ -117,10 +117,15 @@ def plan(options: ClientOptions) -> dict[Path, Path]:
 def segment(path: Path, send: Send, options: ClientOptions) -> bytes:
     """The encoded result for one photograph, at its own size. Raises PhotoError, AnswerError, UserError."""
     photo = open_photo(path)
-    instance = {"instance_key": base64.b64encode(encode(path, photo, options.max_request_megabytes * 1e6)).decode()}
-    request = {"instances": [instance], "parameters": {"category": options.category}}
+    content = encode(path, photo, options.max_request_megabytes * 1e6)
+    request = {
+        "instances": [{"instance_key": base64.b64encode(content).decode()}],
+        "parameters": {"category": options.category},
+    }
     mask = mask_of(send_with_retries(send, json.dumps(request).encode()))
     if mask.size != photo.size:
+        if mask.size != open_photo(io.BytesIO(content)).size:
+            raise AnswerError(f"the reply is a mask of {mask.width}x{mask.height} pixels, not of the photo")
         mask = mask.resize(photo.size, Image.Resampling.NEAREST)
     labels = np.asarray(mask)
     numbers = tuple(map(str, range(int(labels.max()) + 1)))  # the reply does not name its classes
@@ -187,24 +192,37 @@ def torchserve(url: str) -> Send:
         url = urllib.parse.urlunsplit(parts._replace(path=ROUTE))
     # A proxy could not reach this machine, whether or not NO_PROXY says so.
     proxies = urllib.request.ProxyHandler({} if is_this_machine(host) else None)
-    opener = urllib.request.build_opener(proxies)
+    opener = urllib.request.build_opener(proxies, AnyStatus)
 
     def send(body: bytes) -> bytes:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         try:
             with opener.open(request, timeout=SECONDS) as reply:
-                return reply.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                reason = error_of(error.read()) or f"{error.code} {error.reason}"
-            raise AnswerError(reason, error.code in RETRYABLE) from None
+                # With a number http.client does not note that the rest is missing, where the server says the length.
+                short = reply.length is not None and reply.length <= MOST_BYTES
+                content = reply.read() if short else reply.read(MOST_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ConnectionRefusedError):
                 raise UserError(f"no server answers at {url}; start it as docs/deploy.md says") from None
             raise AnswerError(f"no answer from {url} ({_line(reason)})", True) from None
+        if len(content) > MOST_BYTES:
+            raise AnswerError(f"the reply is over {MOST_BYTES / 1e6:g} MB")
+        if 200 <= reply.status < 300:
+            return content
+        said = f"{reply.status} {reply.reason} {reply.headers.get('Location', '')}".strip()
+        raise AnswerError(error_of(content) or _line(said), reply.status in RETRYABLE)
 
     return send
+
+
+class AnyStatus(urllib.request.HTTPErrorProcessor):
+    """Hands over every reply as it is. A redirect would lose the photo, and let the server say whom to ask."""
+
+    def http_response(self, request, response):
+        return response
+
+    https_response = http_response
 
 
 def is_this_machine(host: str) -> bool:

@@ -56,9 +56,12 @@ class Predictor:
         """
         if type(flip) is not bool:
             raise UserError(f"flip is {flip!r}; it must be True or False")
-        if not isinstance(path, str | os.PathLike):
-            raise UserError(f"path is {path!r}; it must be the path of a weight file, or the name of published weights")
-        path = Path(path).absolute() if Path(path).exists() else path
+        try:
+            path = Path(path).absolute() if Path(path).exists() else path
+        except (OSError, ValueError, TypeError):  # not text, or text that no path can be
+            raise UserError(
+                f"path is {path!r}; it must be the path of a weight file, or the name of published weights"
+            ) from None
         settings = EngineSettings(engine, device, precision, threads, compiled)
         predictor = cls(*load_engine(path, settings, height, width), flip)
         predictor._origin = path, device, precision, height, width, flip, engine, threads, compiled
@@ -80,7 +83,7 @@ class Predictor:
         photos, bgr, upright: each as in take_photo. Raises PhotoError.
         """
         one = isinstance(photos, Image.Image | str | bytes | os.PathLike) or hasattr(photos, "read")
-        if one or (isinstance(photos, np.ndarray) and photos.ndim != 4):
+        if one or not isinstance(photos, Iterable) or (isinstance(photos, np.ndarray) and photos.ndim != 4):
             raise PhotoError("predict takes several photos, such as a list; call the predictor itself for one")
         photos = [take_photo(photo, bgr, upright) for photo in photos]
         if not photos:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from networks.engines.settings import ENGINES, PRECISIONS
+from networks.engines.settings import ENGINES, MAX_THREADS, PRECISIONS
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
 from utils.documents import read_document
 from utils.errors import UserError, configure_process, format_error
@@ -190,7 +190,7 @@ class PredictorOptions(NetworkOptions):
         None,
         "CPU threads of the network; default: all cores, or the share of a torchrun process",
         at_least=1,
-        at_most=1024,
+        at_most=MAX_THREADS,
     )
     flip: bool = option(False, "also predict the mirrored photo and use the mean: slightly better, twice the time")
 

@@ -24,13 +24,18 @@ def take_photo(source: Photo, bgr: bool = False, upright: bool = True) -> Image.
     if isinstance(source, str | os.PathLike):
         return open_photo(os.fspath(source), upright=upright)
     if isinstance(source, bytes | bytearray | memoryview):
-        return open_photo(io.BytesIO(source), upright=upright)
+        return open_photo(io.BytesIO(bytes(source)), upright=upright)
     if isinstance(source, np.ndarray):
         return _from_array(source, bgr)
     if isinstance(source, Image.Image):
         return _from_image(source, upright)
-    if hasattr(source, "read") and isinstance(content := source.read(), bytes):
-        return open_photo(io.BytesIO(content), upright=upright)
+    if hasattr(source, "read"):
+        try:
+            content = source.read()
+        except (OSError, ValueError) as error:  # closed, or only to be written to
+            raise PhotoError(f"the file cannot be read ({error})") from None
+        if isinstance(content, bytes):
+            return open_photo(io.BytesIO(content), upright=upright)
     raise PhotoError(f"cannot take {_described(source)} as a photo; {TAKES}")
 
 

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from utils.errors import UserError
+
 STRIP_BYTES = 16_000_000  # of full-size logits held at once, whatever the photo's size
 CONFIDENCE_ROWS = 400  # at least as many are looked at, of a photo that has them
 
@@ -81,9 +83,12 @@ class Segmentation:
         return result
 
     def probability_strips(self, category: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """The same from top to bottom in parts that take little memory: (rows, probability of those rows)."""
+        """The same from top to bottom in parts that take little memory: (rows, probability of those rows).
+
+        Raises UserError.
+        """
         for rows, odds in self._odds():
-            wanted = odds[1:].sum(0) if category == "any" else odds[self.class_names.index(category)]
+            wanted = odds[1:].sum(0) if category == "any" else odds[self._value(category)]
             yield rows, wanted / odds.sum(0)
 
     def _odds(self) -> Iterator[tuple[slice, np.ndarray]]:
@@ -119,13 +124,18 @@ class Segmentation:
         return result
 
     def only(self, category: str) -> "Segmentation":
-        """The same with every class but ``category`` made background; 'any' keeps them all."""
+        """The same with every class but ``category`` made background; 'any' keeps them all. Raises UserError."""
         if category == "any":
             return self
-        value = self.class_names.index(category)
+        value = self._value(category)
         result = self.with_labels(np.where(self.labels == value, self.labels, np.uint8(0)))
         result.category = category
         return result
+
+    def _value(self, category: str) -> int:
+        if category not in self.class_names:
+            raise UserError(f"unknown class {category!r}; this network knows any, {', '.join(self.class_names[1:])}")
+        return self.class_names.index(category)
 
     def cropped(self, box: tuple[int, int, int, int]) -> "Segmentation":
         """The part inside ``box``, [left, top, right, bottom) in pixels of the whole photo, of one not yet cropped."""

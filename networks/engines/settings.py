@@ -8,6 +8,7 @@ from utils.errors import UserError
 
 ENGINES = ("torch", "openvino", "onnxruntime")
 PRECISIONS = ("fp32", "bf16", "fp16")
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ class EngineSettings:
                 raise UserError(f"{name} is {value!r}; use auto, {', '.join(choices[:-1])} or {choices[-1]}")
         if not (isinstance(self.device, str) and re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.device)):
             raise UserError(f"unknown device {self.device!r}; use auto, cpu, cuda, cuda:N or mps")
-        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
-            raise UserError(f"threads is {self.threads!r}; it must be a whole number from 1 on")
+        if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= MAX_THREADS):
+            raise UserError(f"threads is {self.threads!r}; it must be a whole number from 1 to {MAX_THREADS}")
+        if type(self.compiled) is not bool:
+            raise UserError(f"compiled is {self.compiled!r}; it must be True or False")
         if self.compiled and self.engine not in ("auto", "torch"):
             raise UserError(f"compiled is for PyTorch; leave it out with the engine {self.engine}")
 

@@ -20,7 +20,7 @@ from deploy.reply import answer
 from deploy.request import Limits
 from options.deploy_options import ClientOptions
 from tests.deploy.half_upper import HalfUpper
-from tests.helpers import b64, encoded_photo, run_script
+from tests.helpers import b64, encoded, encoded_photo, run_script
 from utils.errors import UserError
 
 VERTEX = ["--project", "p", "--location", "l", "--project_number", "7", "--endpoint_id", "9"]
@@ -150,11 +150,34 @@ def test_this_machine_is_told_from_others():
     assert not any(map(client.is_this_machine, ("example.com", "192.168.1.7", "localhost.example.com")))
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short"])
+@pytest.mark.parametrize("answer", [
+    b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short", b"HTTP/1.1 400 No\r\nContent-Length: 50\r\n\r\ncut",
+    b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ncut",
+])  # fmt: skip
 def test_an_answer_that_breaks_off_may_be_asked_for_again(answer):
     with pytest.raises(client.AnswerError, match="no answer from") as error:
         client.torchserve(one_answer(answer))(b"question")
     assert error.value.retryable
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    *((b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % place, "302 Found http://")
+      for place in (b"http://[bad/", b"http://localhost/")),
+    (b"HTTP/1.1 200 OK\r\n\r\n" + bytes(2000), "the reply is over 0.001 MB"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + bytes(2000), "the reply is over 0.001 MB"),
+])  # fmt: skip
+def test_redirects_are_not_followed_and_replies_have_a_limit(answer, words, monkeypatch):
+    monkeypatch.setattr(client, "MOST_BYTES", 1000)
+    with pytest.raises(client.AnswerError, match=words) as error:
+        client.torchserve(one_answer(answer))(b"question")
+    assert not error.value.retryable
+
+
+def test_a_mask_of_another_photo_is_refused(tmp_path):
+    photo = write_photo(tmp_path / "a.png")
+    reply = json.dumps({"predictions": [{"body": b64(encoded(Image.new("P", (1, 1))))}]}).encode()
+    with pytest.raises(client.AnswerError, match="a mask of 1x1 pixels, not of the photo"):
+        client.segment(photo, lambda body: reply, options("--input", photo, "--output", tmp_path, *VERTEX))
 
 
 def test_an_output_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path):

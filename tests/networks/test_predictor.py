@@ -44,7 +44,9 @@ def test_photos_in_any_form_are_taken_one_by_one_or_as_a_list_or_generator(tiny,
     assert tiny.predict([]) == []
 
 
-@pytest.mark.parametrize("photos", ["a.jpg", b"bytes", Path("a.jpg"), Image.new("RGB", (8, 8)), np.zeros((8, 8, 3))])
+@pytest.mark.parametrize(
+    "photos", [None, "a.jpg", b"bytes", Path("a.jpg"), Image.new("RGB", (8, 8)), np.zeros((8, 8, 3))]
+)
 def test_one_photo_is_not_taken_for_several(photos, tiny):
     with pytest.raises(PhotoError, match="predict takes several photos, such as a list"):
         tiny.predict(photos)

@@ -76,6 +76,7 @@ def test_bytes_files_and_paths_are_opened(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "a.png").open("rb") as file:
         forms = ["a.png", Path("a.png"), content, bytearray(content), memoryview(content), io.BytesIO(content), file]
+        forms.append(memoryview(bytes(byte for pair in zip(content, content, strict=True) for byte in pair))[::2])
         for form in forms:
             assert np.array_equal(take_photo(form), RGB), form
 
@@ -93,11 +94,15 @@ def test_anything_else_is_refused_with_the_types_that_are_taken(source, describe
     assert str(caught.value) == f"cannot take {described} as a photo; {TAKES}"
 
 
+CLOSED = io.BytesIO()
+CLOSED.close()
+
+
 @pytest.mark.parametrize(("source", "bgr", "words"), [
     (b"no image", False, "not an image in a format"), ("absent.jpg", False, "no such file"),
     (Image.open(io.BytesIO(encoded(RGB)[:300])), False, "broken image"),
     (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
-    (GREY, True, "bgr is for arrays of H x W x 3"),
+    (GREY, True, "bgr is for arrays of H x W x 3"), (CLOSED, False, "the file cannot be read .*closed file"),
 ])  # fmt: skip
 def test_what_cannot_be_opened_says_why(source, bgr, words):
     with pytest.raises(PhotoError, match=words):

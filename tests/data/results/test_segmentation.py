@@ -13,6 +13,7 @@ from PIL import Image
 from data.results import segmentation
 from data.results.segmentation import Segmentation
 from tests.helpers import ROOT
+from utils.errors import UserError
 
 NAMES = ("background", "upper", "lower", "full")
 
@@ -61,6 +62,9 @@ def test_only_one_class_keeps_the_photo_and_the_probabilities_and_known_labels_n
     known = Segmentation.from_labels(np.array([[0, 1], [2, 3]], np.uint8), NAMES)
     assert known.labels.tolist() == [[0, 1], [2, 3]]
     assert known.only("lower").labels.tolist() == [[0, 0], [2, 0]]
+    for ask in (found.only, found.probability):
+        with pytest.raises(UserError, match="unknown class 'hat'; this network knows any, upper"):
+            ask("hat")
 
 
 PROGRAM = """
