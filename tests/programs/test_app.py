@@ -103,7 +103,7 @@ def test_several_give_a_zip(ask, predictor):
 
 
 @pytest.mark.parametrize(("photos", "category", "words"), [
-    ({}, "any", "no photos"), ({"b.jpg": SHIRT.read_bytes()[:2000]}, "any", "b.jpg: broken image"),
+    ({}, "any", "give a list of photos"), ({"b.jpg": SHIRT.read_bytes()[:2000]}, "any", "b.jpg: broken image"),
     ({f"{i}.png": encoded_photo(30, 40 + i) for i in range(4)}, "any", "3.png: left out: the limit is 3 photos"),
     ({"a.png": encoded_photo()}, "hat", "hat"),
 ])  # fmt: skip
