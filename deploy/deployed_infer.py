@@ -198,7 +198,7 @@ def torchserve(url: str) -> Send:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         try:
             with opener.open(request, timeout=SECONDS) as reply:
-                # With a number http.client does not note that the rest is missing, where the server says the length.
+                # Where the server says the length, only read() without a number notices that a part is missing.
                 short = reply.length is not None and reply.length <= MOST_BYTES
                 content = reply.read() if short else reply.read(MOST_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:

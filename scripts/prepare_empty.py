@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
-from utils.errors import run_program
+from utils.errors import escape_unprintable, run_program
 from utils.files import whole_folder
 
 LEAST_SIDE = 96  # pixels: smaller pictures are icons
@@ -74,7 +74,7 @@ def make_small(paths: list[Path], side: int, output: Path, random: Random) -> tu
             picture = open_photo(path)
         except PhotoError as error:
             failed += 1
-            tqdm.write(f"skipped {path}: {error}", file=sys.stderr)
+            tqdm.write(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)
             continue
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         tiny = np.asarray(picture.convert("L").resize((8, 8)), np.float32)

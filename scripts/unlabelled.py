@@ -22,7 +22,7 @@ from networks.weights.info import CheckpointInfo
 from networks.weights.surgery import initialise
 from options.base_options import NetworkOptions
 from utils.devices import resolve_device, resolve_precision
-from utils.errors import UserError
+from utils.errors import UserError, escape_unprintable
 
 UNREADABLE = "cannot be read"
 MEAN, STD = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
@@ -49,7 +49,7 @@ def segmented(
         for photo, result in tqdm(results, total=len(photos), unit="photo"):
             if isinstance(result, PhotoError):
                 left_out[UNREADABLE] += 1
-                tqdm.write(f"skipped {folder / photo}: {result}", file=sys.stderr)
+                tqdm.write(f"skipped {escape_unprintable(folder / photo)}: {result}", file=sys.stderr)
             else:
                 yield photo, result
 

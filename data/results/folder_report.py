@@ -41,7 +41,7 @@ def _kept(path: Path) -> Path | None:
     """
     if not path.exists():
         return None
-    copy = next(copy for number in count(1) if _is_new(copy := path.with_stem(f"{path.stem}.{number}")))
+    copy = next(copy for number in count(1) if _reserved(copy := path.with_stem(f"{path.stem}.{number}")))
     try:
         shutil.copyfile(path, copy)
     except OSError as error:
@@ -50,8 +50,8 @@ def _kept(path: Path) -> Path | None:
     return copy
 
 
-def _is_new(path: Path) -> bool:
-    """Whether this call made a file of that name. Raises UserError."""
+def _reserved(path: Path) -> bool:
+    """Take a name by an empty file; False where there is a file already. Raises UserError."""
     try:
         path.touch(exist_ok=False)
     except FileExistsError:

@@ -24,7 +24,7 @@ from scripts.render_people.body import Assets
 from scripts.render_people.encode import jpeg, label_map
 from scripts.render_people.output_folder import is_done, write, write_table
 from scripts.render_people.plan import plan
-from utils.errors import UserError, run_program
+from utils.errors import UserError, escape_unprintable, run_program
 from utils.ranks import Shard
 
 
@@ -81,7 +81,7 @@ def usable(paths: list[Path]) -> list[Path]:
             open_photo(path, min_size=(64, 64))
             readable.append(path)
         except PhotoError as error:
-            tqdm.write(f"skipped {path}: {error}", file=sys.stderr)
+            tqdm.write(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)
     if not readable:
         raise UserError(f"none of the {len(paths)} photos of --backgrounds can be read")
     return readable
