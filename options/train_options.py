@@ -45,7 +45,7 @@ class TrainOptions(TableOptions, NetworkOptions):
     mean: float = option(MEAN, "subtracted from pixel values in 0..1")
     std: float = option(STD, "pixel values are divided by it", at_least=1e-6)
     augment: str = option(
-        "none", "none: the published recipe; full: random crop, flip, colour jitter", ("none", "full")
+        "none", "none: the published recipe; full: random crop, flip, colour jitter, black and white", ("none", "full")
     )
     min_crop_area: float = option(0.35, "share of the photo that a random crop has at least", at_least=0.01, at_most=1)
     close_ups: float = option(

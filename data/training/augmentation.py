@@ -25,6 +25,7 @@ TILT, TILT_OF_PASTED = (-15, 15), (-25, 25)  # degrees
 LEAST_CLOTHES = 0.08  # of the photo's height: lower clothes have no head and shoulders
 EMPTY_DISTANCE = 0.04  # of the photo's longer side: between a crop without clothes and the clothes
 EMPTY_TRIES = 256  # crops of which the largest without clothes is taken
+BLACK_AND_WHITE = 0.05  # share of the samples
 
 
 Labelled = tuple[Image.Image, np.ndarray, tuple[int, int]]  # photo, label map, and the size (H, W) of the photo's file
@@ -54,7 +55,11 @@ class TrainTransform:
             small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, least), ratio=(0.5, 2.0))
             self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - close_ups, close_ups])
         self.jitter = v2.Compose(
-            [v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03)]
+            [
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03),
+                v2.RandomGrayscale(BLACK_AND_WHITE),
+            ]
         )
 
     def working_size(self, stored: tuple[int, int]) -> tuple[int, int]:

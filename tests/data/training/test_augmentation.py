@@ -39,6 +39,10 @@ def seen_shares(draws: int = 60, **shares) -> list[float]:
     return [len(label.unique()) / 256 for label in labels]
 
 
+def is_grey(image: torch.Tensor) -> bool:
+    return torch.equal(image[0], image[1]) and torch.equal(image[1], image[2])
+
+
 def test_no_augmentation_is_the_photo_normalised_and_its_label():
     photo, label = own_colours(64, 64)
     image, seen = transform(augment="none", pastes=1, turns=1)[1](photo, label)
@@ -54,9 +58,17 @@ def test_augmentation_keeps_photo_and_label_in_register():
     for _ in range(20):
         image, seen = sample(photo, label)
         assert image.shape == (3, 64, 64) and seen.shape == (64, 64)
+        if is_grey(image):
+            continue
         bright = (image[:2] * 0.5 + 0.5) > 0.15  # red, green
         agreement.append((torch.where(bright[0], 1, torch.where(bright[1], 2, 0)) == seen).float().mean())
     assert min(agreement) > 0.9
+
+
+def test_a_few_samples_are_black_and_white():
+    photo, label = own_colours(32, 32)
+    sample = transform((16, 16), min_crop_area=0.9)[1]
+    assert 0.02 < np.mean([is_grey(sample(photo, label)[0]) for _ in range(400)]) < 0.09
 
 
 def test_labels_are_sampled_nearest_and_unknown_pixels_stay_unknown():
