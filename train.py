@@ -16,9 +16,8 @@ from data.classes import ClassTable, load_class_table
 from data.photos.preprocessing import denormalise
 from data.training.datasets import EvaluationPhotos
 from data.training.loader import LoadedSource, TrainingData, load_table
-from networks.distillation import Teacher
 from networks.engines.torch_engine import TorchEngine
-from networks.losses import LossWeights, TrainingLoss
+from networks.losses import Teacher, TrainingLoss
 from networks.predictor import Predictor
 from networks.u2net import build_network
 from networks.weights.checkpoint import save_checkpoint
@@ -110,10 +109,9 @@ def claim_folder(options: TrainOptions, device: torch.device) -> RunFolder:
 def training_loss(options: TrainOptions, info: CheckpointInfo, device: torch.device, precision: str) -> TrainingLoss:
     teacher = Teacher(options.teacher, info, device, precision) if options.teacher else None
     of_classes = torch.tensor(options.loss_weights(len(info.class_names)), device=device)
-    weights = LossWeights(
-        of_classes, options.fused_weight, options.side_weight, options.iou_weight, options.teacher_weight
+    return TrainingLoss(
+        of_classes, options.fused_weight, options.side_weight, options.iou_weight, options.teacher_weight, teacher
     )
-    return TrainingLoss(weights, teacher)
 
 
 def training_data(options: TrainOptions, classes: ClassTable, info: CheckpointInfo) -> TrainingData:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from networks.engines.forks import check_not_forked
+from networks.engines.hardware import check_not_forked
 from networks.engines.settings import EngineSettings
 from networks.folding import fold
 from networks.weights.checkpoint import load_network
