@@ -29,7 +29,7 @@ from utils.evaluation.against_truth import validate_all
 from utils.explain_errors import explain_errors
 from utils.freed_memory import keep_freed_memory
 from utils.process_group import any_rank, average_gradients, log, process_group, rank, share_buffers, world_size
-from utils.ranks import local_rank, local_world_size, share_of_cores
+from utils.ranks import share_of_cores
 from utils.training.interruption import Interruption, kill_workers_at_end
 from utils.training.run_folder import RunFolder, newest_record
 from utils.training.state import TrainingState, build_state
@@ -41,7 +41,7 @@ def main(options: TrainOptions) -> int:
     keep_freed_memory()
     if (threads := share_of_cores()) and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads)
-    device = resolve_device(options.device, local_rank(), local_world_size())
+    device = resolve_device(options.device)
     with explain_errors(options.batchSize, options.size, options.nThreads), process_group(device, options.distributed):
         return train(options, device)
 

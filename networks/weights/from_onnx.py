@@ -43,15 +43,13 @@ def read_onnx(path: Path) -> tuple[StateDict, dict]:
 def _weights(graph: GraphProto, path: Path, prepares_input: bool) -> StateDict:
     """Weights by their published names. Raises UserError, and IndexError or ValueError on a malformed node."""
     constants = _constants(graph)
-    names = convolution_names()
-    convolutions, norms = _match(graph, constants, names, path, prepares_input)
     state: StateDict = {}
-    for name in names.values():
-        weight, *bias = (_tensor(constants, value, path) for value in convolutions[name].input[1:])
+    for name, (convolution, norm) in _match(graph, constants, path, prepares_input).items():
+        weight, *bias = (_tensor(constants, value, path) for value in convolution.input[1:])
         state |= {f"{name}.weight": weight, f"{name}.bias": bias[0] if bias else torch.zeros(len(weight))}
         if name.endswith("conv_s1"):
-            norm = _batch_norm(norms[name], constants, path) if name in norms else identity_norm(len(weight))
-            state |= {f"{name.removesuffix('conv_s1')}bn_s1.{key}": value for key, value in norm.items()}
+            values = identity_norm(len(weight)) if norm is None else _batch_norm(norm, constants, path)
+            state |= {f"{name.removesuffix('conv_s1')}bn_s1.{key}": value for key, value in values.items()}
     return state
 
 
@@ -87,16 +85,13 @@ class FeatureMap(NamedTuple):
 
 
 def _match(
-    graph: GraphProto,
-    constants: dict[str, TensorProto],
-    names: dict[frozenset[str], str],
-    path: Path,
-    prepares_input: bool,
-) -> tuple[dict[str, NodeProto], dict[str, NodeProto]]:
-    """(convolution, batch norm after it where there is one) by the convolution's published name. Raises UserError.
+    graph: GraphProto, constants: dict[str, TensorProto], path: Path, prepares_input: bool
+) -> dict[str, tuple[NodeProto, NodeProto | None]]:
+    """(convolution, batch norm after it or None) by the convolution's published name, in that order. Raises UserError.
 
-    names: see convolution_names. prepares_input: whether the graph may change the image before the first convolution.
+    prepares_input: whether the graph may change the image before the first convolution.
     """
+    names = convolution_names()
     convolutions: dict[str, NodeProto] = {}
     norms: dict[str, NodeProto] = {}
     maps: dict[str, FeatureMap] = {}
@@ -126,7 +121,7 @@ def _match(
         maps[node.output[0]] = FeatureMap(sources, producer, foreign)
     if len(convolutions) < len(names):
         raise UserError(f"{path} is not a U2NET export ({len(convolutions)} convolutions, U2NET has {len(names)})")
-    return convolutions, norms
+    return {name: (convolutions[name], norms.get(name)) for name in names.values()}
 
 
 def convolution_names() -> dict[frozenset[str], str]:
