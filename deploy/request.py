@@ -76,9 +76,8 @@ def parse(parameters: dict, headers: dict[str, str], class_names: tuple[str, ...
         content = parameters.get("body", b"")
         if isinstance(content, str):
             content = content.encode("utf-8", "replace")
-        is_text = isinstance(content, bytes | bytearray) and content.lstrip(BEFORE_JSON)[:1] in (b"{", b"[")
-        if is_text:  # no image file begins like that
-            content = _json(content)
+        if isinstance(content, bytes | bytearray) and content.lstrip(BEFORE_JSON)[:1] in (b"{", b"["):
+            content = _json(content)  # no image file begins like that
         if not isinstance(content, bytes | bytearray):
             return _envelope(content, class_names, limits)
         asked = {name: headers[HEADER_PREFIX + name] for name in DEFAULTS if HEADER_PREFIX + name in headers}
