@@ -16,9 +16,8 @@ from data.classes import ClassTable, load_class_table
 from data.photos.preprocessing import denormalise
 from data.training.datasets import EvaluationPhotos
 from data.training.loader import LoadedSource, TrainingData, load_table
-from networks.distillation import Teacher
 from networks.engines.torch_engine import TorchEngine
-from networks.losses import LossWeights, TrainingLoss
+from networks.losses import Teacher, TrainingLoss
 from networks.predictor import Predictor
 from networks.u2net import build_network
 from networks.weights.checkpoint import save_checkpoint
@@ -30,7 +29,7 @@ from utils.evaluation.against_truth import validate_all
 from utils.explain_errors import explain_errors
 from utils.freed_memory import keep_freed_memory
 from utils.process_group import any_rank, average_gradients, log, process_group, rank, share_buffers, world_size
-from utils.ranks import local_rank, local_world_size, share_of_cores
+from utils.ranks import share_of_cores
 from utils.training.interruption import Interruption, kill_workers_at_end
 from utils.training.run_folder import RunFolder, newest_record
 from utils.training.state import TrainingState, build_state
@@ -42,7 +41,7 @@ def main(options: TrainOptions) -> int:
     keep_freed_memory()
     if (threads := share_of_cores()) and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads)
-    device = resolve_device(options.device, local_rank(), local_world_size())
+    device = resolve_device(options.device)
     with explain_errors(options.batchSize, options.size, options.nThreads), process_group(device, options.distributed):
         return train(options, device)
 
@@ -110,10 +109,9 @@ def claim_folder(options: TrainOptions, device: torch.device) -> RunFolder:
 def training_loss(options: TrainOptions, info: CheckpointInfo, device: torch.device, precision: str) -> TrainingLoss:
     teacher = Teacher(options.teacher, info, device, precision) if options.teacher else None
     of_classes = torch.tensor(options.loss_weights(len(info.class_names)), device=device)
-    weights = LossWeights(
-        of_classes, options.fused_weight, options.side_weight, options.iou_weight, options.teacher_weight
+    return TrainingLoss(
+        of_classes, options.fused_weight, options.side_weight, options.iou_weight, options.teacher_weight, teacher
     )
-    return TrainingLoss(weights, teacher)
 
 
 def training_data(options: TrainOptions, classes: ClassTable, info: CheckpointInfo) -> TrainingData:

@@ -44,7 +44,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.harness import compare, print_table, report_call
-from networks.losses import LossWeights, TrainingLoss
+from networks.losses import TrainingLoss
 from networks.u2net import build_network
 from options.train_options import TrainOptions
 from utils.devices import describe, resolve_device, resolve_precision
@@ -111,7 +111,7 @@ def our_step(network, images, label, device, precision="auto", accumulate=1, cha
     present = torch.ones(len(images), 4, dtype=torch.bool, device=device)
     trust = torch.ones(len(images), device=device)
     batches = [(images, label, trust, present, trust)] * accumulate
-    criterion = TrainingLoss(LossWeights(torch.tensor(CLASS_WEIGHTS, device=device)))
+    criterion = TrainingLoss(torch.tensor(CLASS_WEIGHTS, device=device))
 
     def step() -> None:
         train_step(state, forward, batches, criterion, 0.001, 5)

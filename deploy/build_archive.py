@@ -35,7 +35,7 @@ MODULES = (
     *(f"data/{name}.py" for name in ("__init__", "classes", "constants")),
     *(f"networks/{name}.py" for name in ("__init__", "folding", "onnx_graph", "predictor", "u2net")),
     *(f"utils/{name}.py" for name in ("__init__", "cache_folder", "devices", "documents", "errors", "files")),
-    *(f"utils/{name}.py" for name in ("freed_memory", "label_values", "once_per_launch", "prefetch")),
+    *(f"utils/{name}.py" for name in ("freed_memory", "label_values", "prefetch")),
     *(f"utils/{name}.py" for name in ("ranks", "serialization")),
     "deploy/reply.py",
     "deploy/request.py",

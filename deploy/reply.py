@@ -30,20 +30,17 @@ def answer(
     requests go through the network together, ``batch_size`` at a time, and no more than that are decoded at once.
     """
     requests = [_parsed(parameters, headers, predictor, limits) for parameters, headers in batch]
-    # Of each request's photographs; None until one is segmented or refused. A refused request has no photographs.
-    results: list[list[Result | None]] = [
-        [photo if isinstance(photo, RequestError) else None for photo in getattr(request, "photos", ())]
-        for request in requests
-    ]
+    # Each request's photographs, which become their results. A refused request has no photographs.
+    results: list[list[Result]] = [list(getattr(request, "photos", ())) for request in requests]
     sizes: Counter[int] = Counter()  # bytes of the results so far, by number of the request
-    waiting = [(number, i) for number, own in enumerate(results) for i, result in enumerate(own) if result is None]
+    waiting = [(number, i) for number, own in enumerate(results) for i, each in enumerate(own) if type(each) is bytes]
     for start in range(0, len(waiting), batch_size):
         decoded = []
         for number, i in waiting[start : start + batch_size]:
             if sizes[number] > limits.reply_megabytes * MEGABYTE:
                 continue  # the reply is refused, whatever comes
             try:
-                content = io.BytesIO(requests[number].photos[i])
+                content = io.BytesIO(results[number][i])
                 decoded.append((number, i, open_photo(content, max_megapixels=limits.photo_megapixels)))
             except PhotoError as error:
                 results[number][i] = RequestError(str(error))
@@ -52,7 +49,7 @@ def answer(
             encoded = FORMATS[requests[number].format].encode(segmentation.only(requests[number].category))
             results[number][i] = encoded
             sizes[number] += len(encoded)
-    return [_reply(request, own, limits) for request, own in zip(requests, results, strict=True)]
+    return [_reply(requests[number], own, sizes[number], limits) for number, own in enumerate(results)]
 
 
 def _parsed(parameters: dict, headers: dict, predictor: Predictor, limits: Limits) -> Request | RequestError:
@@ -62,28 +59,29 @@ def _parsed(parameters: dict, headers: dict, predictor: Predictor, limits: Limit
         return refusal
 
 
-def _reply(request: Request | RequestError, results: list[Result | None], limits: Limits) -> Reply:
-    if isinstance(request, RequestError):
-        return _refused(request)
-    size = sum(len(result) for result in results if isinstance(result, bytes))
-    if size > limits.reply_megabytes * MEGABYTE:
-        return _refused(_too_large(size, limits))
-    refusals = [result for result in results if isinstance(result, RequestError)]
-    if len(refusals) == len(results):
-        return _refused(refusals[0] if len(refusals) == 1 else _joined(refusals))
-    if not request.enveloped:
-        return Reply(200, FORMATS[request.format].content_type, results[0])
-    # Entries are JSON already; a photograph that is refused has its reason in its place.
-    body = b'{"predictions": [' + b", ".join(_entry(result, request.format) for result in results) + b"]}"
-    if len(body) > limits.reply_megabytes * MEGABYTE:
-        return _refused(_too_large(len(body), limits))
-    return Reply(200, "application/json", body)
+def _reply(request: Request | RequestError, results: list[Result], size: int, limits: Limits) -> Reply:
+    """size: bytes of the results; where it is over the limit, some of them were not computed."""
+    try:
+        if isinstance(request, RequestError):
+            raise request
+        _check_size(size, limits)
+        refusals = [result for result in results if isinstance(result, RequestError)]
+        if len(refusals) == len(results):
+            raise refusals[0] if len(refusals) == 1 else _joined(refusals)
+        if not request.enveloped:
+            return Reply(200, FORMATS[request.format].content_type, results[0])
+        # Entries are JSON already; a photograph that is refused has its reason in its place.
+        body = b'{"predictions": [' + b", ".join(_entry(result, request.format) for result in results) + b"]}"
+        _check_size(len(body), limits)
+        return Reply(200, "application/json", body)
+    except RequestError as refusal:
+        return Reply(refusal.status, "application/json", refusal.body)
 
 
 def _entry(result: Result, format: str) -> bytes:
     """A photograph's entry of the predictions: the report itself, or an image in base64 with its content type."""
     if isinstance(result, RequestError):
-        return _error(result)
+        return result.body
     if format == "json":
         return result
     image = {"body": base64.b64encode(result).decode("ascii"), "content_type": FORMATS[format].content_type}
@@ -95,17 +93,10 @@ def _joined(refusals: list[RequestError]) -> RequestError:
     return RequestError(reasons, max(refusal.status for refusal in refusals))
 
 
-def _too_large(size: int, limits: Limits) -> RequestError:
-    return RequestError(
-        f"the reply ({size / MEGABYTE:.1f} MB or more) is over the limit of {limits.reply_megabytes:g} MB; "
-        "send fewer or smaller photos, or ask for the format mask",
-        413,
-    )
-
-
-def _refused(refusal: RequestError) -> Reply:
-    return Reply(refusal.status, "application/json", _error(refusal))
-
-
-def _error(refusal: RequestError) -> bytes:
-    return json.dumps({"error": str(refusal)}).encode()
+def _check_size(size: int, limits: Limits) -> None:
+    if size > limits.reply_megabytes * MEGABYTE:
+        raise RequestError(
+            f"the reply ({size / MEGABYTE:.1f} MB or more) is over the limit of {limits.reply_megabytes:g} MB; "
+            "send fewer or smaller photos, or ask for the format mask",
+            413,
+        )

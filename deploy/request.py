@@ -32,6 +32,7 @@ class RequestError(ValueError):
     def __init__(self, reason: str, status: int = 400):
         super().__init__(reason)
         self.status = status
+        self.body = json.dumps({"error": reason}).encode()
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,21 @@ def parse(parameters: dict, headers: dict[str, str], class_names: tuple[str, ...
         raise RequestError(
             "the body was declared a web form; send its own type, such as Content-Type: image/jpeg, or use curl -T"
         )
-    if not set(parameters) <= {"body"}:
-        return _form(parameters, class_names, limits)
-    body = parameters.get("body", b"")
-    if isinstance(body, str):
-        body = body.encode("utf-8", "replace")
-    if not isinstance(body, bytes | bytearray):
-        return _envelope(body, class_names, limits)
-    if body.lstrip(BEFORE_JSON)[:1] in (b"{", b"["):  # no image file begins like that
-        return _envelope(_json(body), class_names, limits)
-    asked = {name: headers[HEADER_PREFIX + name] for name in DEFAULTS if HEADER_PREFIX + name in headers}
-    return _one_photo(body, asked, class_names, limits)
+    if set(parameters) <= {"body"}:
+        content = parameters.get("body", b"")
+        if isinstance(content, str):
+            content = content.encode("utf-8", "replace")
+        if isinstance(content, bytes | bytearray) and content.lstrip(BEFORE_JSON)[:1] in (b"{", b"["):
+            content = _json(content)  # no image file begins like that
+        if not isinstance(content, bytes | bytearray):
+            return _envelope(content, class_names, limits)
+        asked = {name: headers[HEADER_PREFIX + name] for name in DEFAULTS if HEADER_PREFIX + name in headers}
+    else:
+        content, asked = _form(parameters)
+    if not content:
+        raise RequestError("the request is empty; send a photo, or JSON with instances")
+    _check_size(len(content), limits)
+    return Request((bytes(content),), False, **_choices(asked, class_names))
 
 
 def _json(text: bytes) -> object:
@@ -91,14 +96,8 @@ def _json(text: bytes) -> object:
         raise RequestError(f"the body is not valid JSON ({error})") from None
 
 
-def _one_photo(content: bytes, asked: dict, class_names: tuple[str, ...], limits: Limits) -> Request:
-    if not content:
-        raise RequestError("the request is empty; send a photo, or JSON with instances")
-    _check_size(len(content), limits)
-    return Request((bytes(content),), False, **_choices(asked, class_names))
-
-
-def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request:
+def _form(fields: dict) -> tuple[bytes, dict]:
+    """(the photo, what is asked for) of a form. Raises RequestError."""
     files = [name for name in fields if name not in DEFAULTS]
     if len(files) != 1:
         raise RequestError(
@@ -110,7 +109,7 @@ def _form(fields: dict, class_names: tuple[str, ...], limits: Limits) -> Request
         raise RequestError(f"the form's part {reprlib.repr(files[0])} is text, not a photo")
     asked = {name: fields[name] for name in DEFAULTS if name in fields}
     asked |= {name: value.decode("utf-8", "replace") for name, value in asked.items() if hasattr(value, "decode")}
-    return _one_photo(content, asked, class_names, limits)
+    return content, asked
 
 
 def _envelope(body: object, class_names: tuple[str, ...], limits: Limits) -> Request:

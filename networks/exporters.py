@@ -1,5 +1,6 @@
 """Write a network in other forms, by the suffix of the file, and open them again to compare."""
 
+import copy
 import io
 import json
 import warnings
@@ -17,7 +18,7 @@ from networks.engines.onnxruntime_engine import OnnxRuntimeEngine
 from networks.engines.openvino_engine import OpenVinoEngine, openvino_core
 from networks.engines.settings import EngineSettings, check_installed, is_installed
 from networks.engines.torch_engine import TorchEngine
-from networks.onnx_graph import Fused, onnx_for_engines, onnx_model
+from networks.onnx_graph import Fused, onnx_model
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.info import METADATA_KEY, CheckpointInfo
 from utils.cache_folder import digest
@@ -28,12 +29,17 @@ HALF_MAX = torch.finfo(torch.float16).max
 REMBG_SIZE = 768  # height and width of the input that rembg feeds
 
 
-def export_half(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
-    """A checkpoint with float16 weights. Raises UserError where they do not fit into half precision."""
+def halved(network: nn.Module) -> nn.Module:
+    """A copy with float16 weights. Raises UserError where they do not fit into half precision."""
     for key, tensor in network.state_dict().items():
         if tensor.is_floating_point() and bool((tensor.abs() > HALF_MAX).any()):
             raise UserError(f"{key} has values that half precision cannot hold (over {HALF_MAX:g})")
-    save_checkpoint(target, network, info, half=True)
+    return copy.deepcopy(network).half()
+
+
+def export_half(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
+    """A checkpoint with float16 weights. Raises UserError."""
+    save_checkpoint(target, halved(network), info)
 
 
 def export_safetensors(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
@@ -42,10 +48,7 @@ def export_safetensors(network: nn.Module, info: CheckpointInfo, target: Path) -
         from safetensors.torch import save
     except ImportError:
         raise UserError("writing .safetensors needs the package safetensors: pip install safetensors") from None
-    state = {
-        key: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for key, tensor in network.state_dict().items()
-    }
+    state = {key: tensor.contiguous() for key, tensor in halved(network).state_dict().items()}
     # One key: safetensors writes several in random order, and the same weights would give other bytes.
     write_atomically(target, save(state, {METADATA_KEY: json.dumps(asdict(info))}))
 
@@ -70,7 +73,7 @@ def export_openvino(network: nn.Module, info: CheckpointInfo, target: Path) -> N
     check_installed("openvino")
     import openvino
 
-    openvino.save_model(openvino_core().read_model(onnx_for_engines(network, info)), target, compress_to_fp16=False)
+    openvino.save_model(openvino_core().read_model(onnx_model(Fused(network), info)), target, compress_to_fp16=False)
 
 
 def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None:
@@ -99,14 +102,14 @@ EXPORTERS: dict[str, Callable[[nn.Module, CheckpointInfo, Path], None]] = {
 
 def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     """An engine that runs a file that an exporter wrote. Raises UserError where none is installed that can."""
-    size = info.height, info.width
+    size, settings = (info.height, info.width), EngineSettings(device="cpu", precision="fp32")
     if path.suffix == ".xml":
-        return OpenVinoEngine(lambda: path, digest(path, path.with_suffix(".bin")), size, "fp32")
+        return OpenVinoEngine(lambda: path, digest(path, path.with_suffix(".bin")), size, settings)
     if path.suffix == ".onnx":
         if is_installed("onnxruntime"):
-            return OnnxRuntimeEngine(path.read_bytes(), EngineSettings(device="cpu"))
+            return OnnxRuntimeEngine(path.read_bytes(), settings)
         if is_installed("openvino"):
-            return OpenVinoEngine(path.read_bytes, digest(path), size, "fp32")
+            return OpenVinoEngine(path.read_bytes, digest(path), size, settings)
         raise UserError("checking an .onnx file needs an engine that runs it: pip install onnxruntime")
     if path.suffix == ".pt":
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The training loss."""
+"""The training loss, and a trained network to learn from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,65 +8,77 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.training.datasets import Sample
-from networks.distillation import Teacher
+from networks.folding import fold
+from networks.weights.checkpoint import load_network
+from networks.weights.info import CheckpointInfo
+from utils.devices import autocast
 from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """How much each part of the loss counts.
+class Teacher:
+    """Weights whose predictions a network in training learns to give as well."""
 
-    classes: C floats, of the cross-entropy. fused, side: of the maps d0 and d1..d6. iou, teacher: of the soft IoU loss
-    and the distillation loss, in each map.
-    """
+    def __init__(self, path: str, student: CheckpointInfo, device: torch.device, precision: str):
+        """student: what is trained; it must have the classes and the normalisation of the file. Raises UserError."""
+        network, info = load_network(path)
+        info.check_like(student, f"--teacher {path}")
+        fold(network)
+        self.network = network.to(device, memory_format=torch.channels_last).requires_grad_(False)
+        self.precision = precision
 
-    classes: Tensor
-    fused: float = 1.5
-    side: float = 1.0
-    iou: float = 0.0
-    teacher: float = 1.0
+    @torch.no_grad()
+    def __call__(self, images: Tensor, trust: Tensor) -> Tensor:
+        """Logits of the fused map, N x C x h x w float32; 0 for samples of trust 0, which are not computed.
 
-
-def deep_supervision_loss(
-    outputs: Sequence[Tensor], sample: Sample, weights: LossWeights, teacher_logits: Tensor | None = None
-) -> tuple[Tensor, list[Tensor]]:
-    """Weighted loss of every output map: weights.fused * d0 + weights.side * (d1 + ... + d6).
-
-    A map's loss is its cross-entropy, plus the absent-class loss, plus the soft IoU loss and the distillation loss by
-    their weights.
-    outputs: d0..d6, each N x C x H x W logits. sample: a batch. teacher_logits: N x C x H x W.
-    Returns the total (scalar) and the seven losses before they are weighted. With every pixel known, every sample
-    trusted and no teacher it is the published loss: deep supervision as in Qin et al. 2020, sec. 3.3, with the weights
-    of the published clothes training.
-    """
-    _, label, trust, present, teacher_trust = sample
-    restricted = not bool(present.all())  # else the absent-class loss is 0 everywhere
-    clothes = present & (torch.arange(present.shape[1], device=present.device) > 0)  # the candidates of SOME_CLOTHES
-    candidates = clothes if bool((label == SOME_CLOTHES).any()) else None
-    losses = []
-    for output in outputs:
-        logits = output.float()
-        loss = cross_entropy(logits, label, trust, weights.classes, candidates)
-        if restricted:
-            loss = loss + absent_class_loss(logits, label, trust, present)
-        if weights.iou:
-            loss = loss + weights.iou * soft_iou_loss(logits, label, trust)
-        if teacher_logits is not None:
-            loss = loss + weights.teacher * distillation_loss(logits, teacher_logits, teacher_trust)
-        losses.append(loss)
-    return weights.fused * losses[0] + weights.side * sum(losses[1:]), losses
+        images: N x 3 x h x w, normalised. trust: N floats.
+        """
+        chosen = trust > 0
+        logits = images.new_zeros(len(images), self.network.outconv.out_channels, *images.shape[2:])
+        if chosen.any():
+            with autocast(images.device, self.precision):
+                logits[chosen] = self.network.fused(images[chosen]).float()
+        return logits
 
 
 @dataclass(frozen=True)
 class TrainingLoss:
-    """deep_supervision_loss of a batch, with the predictions of the run's teacher if it has one."""
+    """Weighted loss of every output map: fused * d0 + side * (d1 + ... + d6).
 
-    weights: LossWeights
+    A map's loss is its cross-entropy, plus the absent-class loss, plus iou * the soft IoU loss, plus distillation * the
+    distillation loss where there is a teacher. class_weights: C floats, of the cross-entropy.
+    With every pixel known, every sample trusted and no teacher it is the published loss: deep supervision as in
+    Qin et al. 2020, sec. 3.3, with the weights of the published clothes training.
+    """
+
+    class_weights: Tensor
+    fused: float = 1.5
+    side: float = 1.0
+    iou: float = 0.0
+    distillation: float = 1.0
     teacher: Teacher | None = None
 
     def __call__(self, outputs: Sequence[Tensor], sample: Sample) -> tuple[Tensor, list[Tensor]]:
-        teacher_logits = self.teacher(sample.image, sample.teacher_trust) if self.teacher else None
-        return deep_supervision_loss(outputs, sample, self.weights, teacher_logits)
+        """The total (scalar) and the seven losses before they are weighted.
+
+        outputs: d0..d6, each N x C x H x W logits. sample: a batch.
+        """
+        image, label, trust, present, teacher_trust = sample
+        teacher_logits = self.teacher(image, teacher_trust) if self.teacher else None
+        restricted = not bool(present.all())  # else the absent-class loss is 0 everywhere
+        clothes = present & (torch.arange(present.shape[1], device=present.device) > 0)  # candidates of SOME_CLOTHES
+        candidates = clothes if bool((label == SOME_CLOTHES).any()) else None
+        losses = []
+        for output in outputs:
+            logits = output.float()
+            loss = cross_entropy(logits, label, trust, self.class_weights, candidates)
+            if restricted:
+                loss = loss + absent_class_loss(logits, label, trust, present)
+            if self.iou:
+                loss = loss + self.iou * soft_iou_loss(logits, label, trust)
+            if teacher_logits is not None:
+                loss = loss + self.distillation * distillation_loss(logits, teacher_logits, teacher_trust)
+            losses.append(loss)
+        return self.fused * losses[0] + self.side * sum(losses[1:]), losses
 
 
 def cross_entropy(

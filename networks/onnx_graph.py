@@ -11,11 +11,6 @@ from torch import Tensor, nn
 from networks.weights.info import METADATA_KEY, CheckpointInfo
 
 
-def onnx_for_engines(network: nn.Module, info: CheckpointInfo) -> bytes:
-    """ONNX of the fused map in its cheaper form (``fused``)."""
-    return onnx_model(Fused(network), info)
-
-
 def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | None = None) -> bytes:
     """ONNX (opset 17) of a module from images N x 3 x h x w to logits N x C x h x w, description inside.
 

@@ -20,6 +20,7 @@ from utils.errors import UserError
 from utils.prefetch import prefetch
 
 Item = TypeVar("Item")
+Prepared = tuple[np.ndarray, tuple[int, int], Image.Image | None]  # network's input, (H, W) of the photo, the photo
 
 
 class Predictor:
@@ -85,12 +86,8 @@ class Predictor:
         one = isinstance(photos, Image.Image | str | bytes | os.PathLike) or hasattr(photos, "read")
         if one or not isinstance(photos, Iterable) or (isinstance(photos, np.ndarray) and photos.ndim != 4):
             raise PhotoError("predict takes several photos, such as a list; call the predictor itself for one")
-        photos = [take_photo(photo, bgr, upright) for photo in photos]
-        if not photos:
-            return []
-        inputs = [self.prepare(photo) for photo in photos]
-        sizes = [photo.size[::-1] for photo in photos]
-        return self._segment(inputs, sizes, photos)
+        photos = (take_photo(photo, bgr, upright) for photo in photos)
+        return self._segment([(self.prepare(photo), photo.size[::-1], photo) for photo in photos])
 
     def predict_stream(
         self,
@@ -106,11 +103,11 @@ class Predictor:
         works on those before. keep_photos: whether the segmentations carry their photographs.
         """
 
-        def prepare_item(item: Item) -> tuple[np.ndarray, tuple[int, int], Image.Image | None]:
+        def prepare_item(item: Item) -> Prepared:
             photo = load(item)
             return self.prepare(photo), photo.size[::-1], photo if keep_photos else None
 
-        batch: list[tuple[Item, tuple | PhotoError]] = []
+        batch: list[tuple[Item, Prepared | PhotoError]] = []
         for item, prepared in prefetch(pool, prepare_item, items, 2 * batch_size):
             try:
                 batch.append((item, prepared.result()))
@@ -121,9 +118,8 @@ class Predictor:
                 batch = []
         yield from self._segment_batch(batch)
 
-    def _segment_batch(self, batch: list[tuple[Item, tuple | PhotoError]]):
-        usable = [prepared for _, prepared in batch if not isinstance(prepared, PhotoError)]
-        results = iter(self._segment(*zip(*usable, strict=True)) if usable else ())
+    def _segment_batch(self, batch: list[tuple[Item, Prepared | PhotoError]]):
+        results = iter(self._segment([prepared for _, prepared in batch if not isinstance(prepared, PhotoError)]))
         for item, prepared in batch:
             yield item, prepared if isinstance(prepared, PhotoError) else next(results)
 
@@ -131,16 +127,15 @@ class Predictor:
         """The network's input, 3 x h x w float32."""
         return prepare(photo, self.size, self.mean, self.std)
 
-    def _segment(
-        self, inputs: Iterable[np.ndarray], sizes: Iterable[tuple[int, int]], photos: Iterable[Image.Image | None]
-    ) -> list[Segmentation]:
-        """inputs: normalised images, each 3 x h x w. sizes: (H, W) of the photographs."""
-        images = np.stack(list(inputs))
+    def _segment(self, batch: list[Prepared]) -> list[Segmentation]:
+        if not batch:
+            return []
+        images = np.stack([image for image, _, _ in batch])
         logits = self.engine(images)
         if self.flip:
             mirrored = self.engine(np.ascontiguousarray(images[..., ::-1]))
             logits = (logits + mirrored[..., ::-1]) / 2
         return [
             Segmentation(item, size, self.class_names, photo)
-            for item, size, photo in zip(logits, sizes, photos, strict=True)
+            for item, (_, size, photo) in zip(logits, batch, strict=True)
         ]

@@ -16,9 +16,8 @@ import yaml
 from networks.engines.settings import ENGINES, MAX_THREADS, PRECISIONS
 from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
 from utils.documents import read_document
-from utils.errors import UserError, configure_process, format_error
+from utils.errors import UserError, configure_process, first_to_say, format_error
 from utils.files import write_atomically
-from utils.once_per_launch import first_to_say
 
 ROOT = Path(__file__).parents[1]
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}  # what --help shows for a value

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from utils.errors import UserError
@@ -27,14 +28,16 @@ def cache_folder() -> Path:
     return base / "cloth-segmentation"
 
 
-def digest(*contents: bytes | Path) -> str:
-    """SHA-256 of bytes and of files' contents, one after the other, as text."""
-    result = hashlib.sha256()
-    for content in contents:
-        if isinstance(content, bytes):
-            result.update(content)
-            continue
-        with content.open("rb") as file:
+def digest(*files: Path, method: str = "sha256") -> str:
+    """Hash of the contents of files, one after the other, as text; they are read again where one of them changes."""
+    return _digest(files, method, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache
+def _digest(files: tuple[Path, ...], method: str, _stamps: tuple[tuple[int, int], ...]) -> str:
+    result = hashlib.new(method)
+    for path in files:
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 result.update(block)
     return result.hexdigest()

@@ -5,16 +5,16 @@ import re
 import torch
 
 from utils.errors import UserError
+from utils.ranks import local_rank, local_world_size
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_device(name: str, local_rank: int = 0, local_world_size: int = 1) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """'auto' (CUDA, else MPS, else CPU), 'cpu', 'mps', 'cuda' or 'cuda:N' -> device.
 
-    local_rank, local_world_size: which of the run's processes on this machine this one is, and how many there are.
-    Each has a GPU of its own. Raises UserError when the device that was asked for is not there: never a silent
-    fallback.
+    Each of a launcher's processes on this machine has a GPU of its own. Raises UserError when the device that was asked
+    for is not there: never a silent fallback.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -22,12 +22,12 @@ def resolve_device(name: str, local_rank: int = 0, local_world_size: int = 1) ->
         raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)
     if device.type == "cuda":
-        index = local_rank if device.index is None else device.index
+        index = local_rank() if device.index is None else device.index
         if not torch.cuda.is_available():
             raise UserError(f"device {name}: PyTorch finds no CUDA here; use cpu, or install a CUDA driver that works")
-        if device.index is not None and local_world_size > 1:
+        if device.index is not None and (processes := local_world_size()) > 1:
             raise UserError(
-                f"device {name} puts all {local_world_size} processes on one GPU; use cuda, which gives each its own"
+                f"device {name} puts all {processes} processes on one GPU; use cuda, which gives each its own"
             )
         if index >= torch.cuda.device_count():
             raise UserError(

@@ -1,15 +1,18 @@
 """Errors that a user can fix, and how a program ends with one."""
 
+import hashlib
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
-from utils.once_per_launch import first_to_say
+SECONDS = 1.0  # for the first process to speak: torchrun ends it when one that says nothing has ended
 
 
 class UserError(Exception):
@@ -51,6 +54,26 @@ def format_error(error: Exception) -> str:
 def one_line(error: object) -> str:
     """What an error says, or else its kind, as one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_to_say(text: str) -> bool:
+    """Whether no other process that the same torchrun started on this machine has asked this of the same text.
+
+    Where another one has, it returns after that one has had time to speak. True where no torchrun started this
+    process. torchrun gives each process a folder, for the time of the run, inside one that they share.
+    """
+    own_file = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", ""))  # FOLDER/attempt_N/LOCAL_RANK/error.json
+    if own_file.name != "error.json":
+        return True
+    mark = own_file.parents[1] / f"said_{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(SECONDS)
+        return False
+    except OSError:  # nothing that can be shared
+        pass
+    return True
 
 
 def configure_process() -> None:

@@ -6,11 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from networks.engines.forks import check_not_forked
-from networks.engines.hardware import cpu_has_bf16, may_have_gpu
+from networks.engines.hardware import check_not_forked, cpu_has_bf16, may_have_gpu
 from networks.engines.onnx_cache import CachedWeights
 from networks.engines.onnxruntime_engine import OnnxRuntimeEngine
-from networks.engines.openvino_engine import OpenVinoEngine, openvino_precision
+from networks.engines.openvino_engine import OpenVinoEngine
 from networks.engines.settings import EngineSettings, check_installed, is_installed
 from networks.weights.info import CheckpointInfo
 from utils.errors import UserError
@@ -53,8 +52,7 @@ def load_engine(
     info = weights.info.resized(height, width)
     if engine == "onnxruntime":
         return OnnxRuntimeEngine(weights.model(), settings), info
-    precision = openvino_precision(settings)
-    return OpenVinoEngine(weights.model, weights.key, (info.height, info.width), precision, settings.threads), info
+    return OpenVinoEngine(weights.model, weights.key, (info.height, info.width), settings), info
 
 
 def choose_engine(settings: EngineSettings) -> str:

@@ -4,7 +4,7 @@ import json
 import mmap
 import os
 from dataclasses import asdict
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from networks.engines.openvino_engine import read_openvino_info
@@ -19,13 +19,12 @@ VERSION = 1  # of the conversion: raise it when the converted file changes
 class CachedWeights:
     """A weight file whose description and ONNX model are made once and kept in the cache. Raises UserError.
 
-    key: text that belongs to its content, and to that of the files that it keeps its weights in. is_openvino: whether
-    it is a model that export.py wrote for OpenVINO, which alone runs it.
+    key: text that belongs to its content, and to that of the files that it keeps its weights in.
     """
 
     def __init__(self, path: str | Path):
         self.path = local_weights(path)
-        self.is_openvino = self.path.suffix.lower() == ".xml"
+        self._is_openvino = self.path.suffix.lower() == ".xml"  # export.py wrote it, and OpenVINO alone runs it
         self.key = f"{_digest(self.path)}.{VERSION}"
 
     @cached_property
@@ -33,9 +32,9 @@ class CachedWeights:
         """What the file says of itself."""
 
         def read() -> bytes:
-            if self.is_openvino:
+            if self._is_openvino:
                 return json.dumps(asdict(read_openvino_info(self.path))).encode()
-            from networks.weights.checkpoint import read_info
+            from networks.weights.checkpoint import read_info  # imports PyTorch
 
             return json.dumps(asdict(read_info(self.path))).encode()
 
@@ -43,14 +42,15 @@ class CachedWeights:
 
     def model(self) -> bytes | Path:
         """ONNX, or OpenVINO's .xml as it is: normalised images N x 3 x h x w in, fused logits out."""
-        if self.is_openvino:
+        if self._is_openvino:
             return self.path
 
         def convert() -> bytes:
-            from networks.onnx_graph import onnx_for_engines
+            from networks.onnx_graph import Fused, onnx_model
             from networks.weights.checkpoint import load_network
 
-            return onnx_for_engines(*load_network(self.path))
+            network, info = load_network(self.path)
+            return onnx_model(Fused(network), info)
 
         return cached(f"{self.key}.onnx", convert)
 
@@ -58,19 +58,12 @@ class CachedWeights:
 def _digest(path: Path) -> str:
     """Of a weight file, and of the files that an ONNX graph or an OpenVINO model keeps its weights in."""
     try:
-        files = path, *_external_files(path)
-        return _digest_of(files, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+        return digest(path, *_external_files(path))
     except OSError:
         from networks.weights.foreign import kind_of
 
         kind_of(path)  # says what is wrong with it
         raise
-
-
-@lru_cache
-def _digest_of(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
-    """stamps: size and time of each file: as long as they stay, a file is read once in a process."""
-    return digest(*files)
 
 
 def _external_files(path: Path) -> list[Path]:

@@ -5,8 +5,7 @@ import warnings
 
 import numpy as np
 
-from networks.engines.forks import check_not_forked
-from networks.engines.hardware import may_have_gpu
+from networks.engines.hardware import check_not_forked, may_have_gpu
 from networks.engines.settings import EngineSettings
 from utils.errors import UserError
 from utils.ranks import local_rank, local_world_size

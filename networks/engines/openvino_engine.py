@@ -1,5 +1,6 @@
 """OpenVINO as an engine, on the CPU."""
 
+import hashlib
 import importlib.metadata
 import io
 import sys
@@ -10,10 +11,10 @@ from threading import Lock
 
 import numpy as np
 
-from networks.engines.forks import check_not_forked
+from networks.engines.hardware import check_not_forked
 from networks.engines.settings import EngineSettings, check_installed
 from networks.weights.info import METADATA_KEY, CheckpointInfo, description_of
-from utils.cache_folder import cached, digest
+from utils.cache_folder import cached
 from utils.errors import UserError
 from utils.ranks import cores
 
@@ -28,45 +29,39 @@ class OpenVinoEngine:
     one image after the other, and takes more memory.
     """
 
-    def __init__(
-        self,
-        read: Callable[[], bytes | Path],
-        key: str,
-        size: tuple[int, int],
-        precision: str,
-        threads: int | None = None,
-    ):
+    def __init__(self, read: Callable[[], bytes | Path], key: str, size: tuple[int, int], settings: EngineSettings):
         """read: gives the model, ONNX or the path of an OpenVINO .xml; called where the cache has it not compiled.
 
-        key: text that belongs to the model's content. size: (h, w). precision: fp32 or bf16.
+        key: text that belongs to the model's content. size: (h, w). Raises UserError.
         """
+        precision = openvino_precision(settings)
         import openvino
 
         core = openvino_core()
-        settings = {
+        hints = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
             "ENABLE_CPU_PINNING": False,  # a pinned thread waits where another program has its core
         }
-        if threads:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        if settings.threads:
+            hints["INFERENCE_NUM_THREADS"] = settings.threads
         version = importlib.metadata.version("openvino")
-        machine = digest(core.get_property("CPU", "FULL_DEVICE_NAME").encode())[:8]
+        machine = hashlib.sha256(core.get_property("CPU", "FULL_DEVICE_NAME").encode()).hexdigest()[:8]
         # Not OpenVINO's own CACHE_DIR: that loads damaged files without a word, and gives wrong masks.
         name = f"{key}.{size[0]}x{size[1]}.{precision}.openvino-{version}.{machine}.blob"
 
         def compile_model() -> bytes:
             network = core.read_model(read())
             network.reshape([1, 3, *size])
-            return core.compile_model(network, "CPU", settings).export_model().getvalue()
+            return core.compile_model(network, "CPU", hints).export_model().getvalue()
 
         def queue(at_a_time: int):
             hint = {"NUM_STREAMS": at_a_time} if at_a_time > 1 else {"PERFORMANCE_HINT": "LATENCY"}
-            network = core.import_model(io.BytesIO(cached(name, compile_model)), "CPU", settings | hint)
+            network = core.import_model(io.BytesIO(cached(name, compile_model)), "CPU", hints | hint)
             return openvino.AsyncInferQueue(network, at_a_time)
 
         # Made when they are needed. Kept are the one for single images and the one for the largest batch.
         self._queue = lru_cache(2)(queue)
-        self._cores, self._at_a_time = threads or cores(), 1
+        self._cores, self._at_a_time = settings.threads or cores(), 1
         self._in_use = Lock()  # a queue serves one caller at a time
         self.name = f"cpu, {precision}, OpenVINO"
 

@@ -6,13 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from networks.engines.forks import check_not_forked
+from networks.engines.hardware import check_not_forked
 from networks.engines.settings import EngineSettings
 from networks.folding import fold
 from networks.weights.checkpoint import load_network
 from networks.weights.info import CheckpointInfo
 from utils.devices import autocast, describe, resolve_device, resolve_precision
-from utils.ranks import local_rank, local_world_size
 
 
 class TorchEngine:
@@ -41,7 +40,7 @@ class TorchEngine:
 
 def load_torch_engine(path: str | Path, settings: EngineSettings) -> tuple[TorchEngine, CheckpointInfo]:
     """Engine of a weight file, and what the file says of itself. Raises UserError."""
-    device = resolve_device(settings.device, local_rank(), local_world_size())
+    device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     if settings.threads:
         torch.set_num_threads(settings.threads)

@@ -22,8 +22,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
     Raises UserError for anything else, and for saliency weights.
     """
     state, info = read_weights(path)
-    _refuse_saliency(state, path)
-    network = build_network(architecture_of(state, path), len(state["outconv.bias"]))
+    network = build_network(_architecture(state, path), len(state["outconv.bias"]))
     check_keys(state, network, path)
     network.load_state_dict(state)
     return network.eval(), info
@@ -32,7 +31,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
 def read_info(path: str | Path) -> CheckpointInfo:
     """What a weight file says of itself, without reading the weights where the format allows that. Raises UserError."""
     state, info = read_weights(path, mmap=True)
-    _refuse_saliency(state, path)
+    _architecture(state, path)
     return info
 
 
@@ -71,24 +70,20 @@ def _check_tensor(key: str, tensor: Tensor, path: Path, values: bool) -> None:
         raise UserError(f"{path}: {key} has values that are not finite; the weights are broken, take an earlier file")
 
 
-def _refuse_saliency(state: StateDict, path: str | Path) -> None:
-    architecture = architecture_of(state, path)
-    if len(state["outconv.bias"]) == 1:
+def _architecture(state: StateDict, path: str | Path) -> str:
+    """'u2net' or 'u2netp', told apart by the width of the first block. Raises UserError on others, and on saliency."""
+    first, last = state.get("stage1.rebnconv1.conv_s1.weight"), state.get("outconv.bias")
+    known = first is not None and first.ndim == 4 and last is not None and last.ndim == 1
+    architecture = architecture_of_width(first.shape[0]) if known else None
+    if architecture is None:
+        raise UserError(f"{path} holds neither U2NET nor U2NETP weights (first keys: {', '.join(list(state)[:3])})")
+    if len(last) == 1:
         raise UserError(
             f"{path} holds saliency weights (one output channel), which cannot tell clothes apart; fit them with a "
             f"clothes head (python setup_model_weights.py --model {architecture} --weights {path}), then train that "
             "with train.py"
         )
-
-
-def architecture_of(state: StateDict, path: str | Path) -> str:
-    """'u2net' or 'u2netp', told apart by the width of the first block. Raises UserError."""
-    first, last = state.get("stage1.rebnconv1.conv_s1.weight"), state.get("outconv.bias")
-    if first is not None and first.ndim == 4 and last is not None and last.ndim == 1:
-        architecture = architecture_of_width(first.shape[0])
-        if architecture:
-            return architecture
-    raise UserError(f"{path} holds neither U2NET nor U2NETP weights (first keys: {', '.join(list(state)[:3])})")
+    return architecture
 
 
 def check_keys(
@@ -110,9 +105,7 @@ def check_keys(
         raise UserError(f"{path} does not fit the network: {'; '.join(listed)}")
 
 
-def save_checkpoint(path: Path, network: nn.Module, info: CheckpointInfo, half: bool = False) -> None:
-    """Write weights and description to a file that is whole or absent. half: float16 weights."""
+def save_checkpoint(path: Path, network: nn.Module, info: CheckpointInfo) -> None:
+    """Write weights and description to a file that is whole or absent."""
     state = {k: v.detach().cpu() for k, v in network.state_dict().items()}
-    if half:
-        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     save_atomically({"state_dict": state, **asdict(info)}, path)

@@ -14,8 +14,11 @@ MAX_DEPTH = 4  # of dicts in dicts that are searched for weights
 
 ARCHIVES = (b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # first bytes: gzip to zstd
 WEB_PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<script", b"<!--")
-PARTS = re.compile(r"stage[1-6]|stage[1-5]d|side[1-6]|outconv")  # of the network, first in its published names
-WRAPPERS = {"_orig_mod", "module", "model", "net", "network", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+# A key of the network: what stands before its published name, and that name.
+KEY = re.compile(r"((?:[^.]*\.)*?)((?:stage[1-6]|stage[1-5]d|side[1-6]|outconv)\..*)", re.DOTALL)
+WRAPPER = re.compile(
+    r"(?<![^.])(_orig_mod|module|model|net|network|_fsdp_wrapped_module|_checkpoint_wrapped_module)(\.|\Z)"
+)
 COUNTERS = ("n_averaged", "total_ops", "total_params")  # of averages, and of a tool that counts operations
 # Where files keep their weights, the best ones first: averaged ones are those to predict with.
 USUAL_KEYS = (
@@ -125,7 +128,7 @@ def _search(content: object, path: Path, depth: int) -> StateDict | None:
     tensors = {
         key: value.detach() for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
     }
-    if any(_split(key) for key in tensors):
+    if any(map(KEY.fullmatch, tensors)):
         return published_names(tensors, path)
     inside = {str(key): _search(value, path, depth + 1) for key, value in content.items()}
     inside = {key: state for key, state in inside.items() if state is not None}
@@ -141,45 +144,34 @@ def published_names(tensors: StateDict, path: Path) -> StateDict:
     Other tensors behind the network's prefix stay, and check_keys reports them; those behind another prefix, such as
     a loss's, are left out.
     """
-    networks: dict[tuple[str, ...], StateDict] = {}  # by the prefix without wrappers
-    beginnings: dict[tuple[str, ...], set[str]] = {}  # the same prefixes as the file spells them
+    networks: dict[str, StateDict] = {}  # by the prefix without wrappers
+    beginnings: dict[str, set[str]] = {}  # the same prefixes as the file spells them
     others: StateDict = {}
     for key, tensor in tensors.items():
         if key.rpartition(".")[2] in COUNTERS:
             continue
-        parts = _split(key)
+        parts = KEY.fullmatch(key)
         if parts is None:
             others[key] = tensor
             continue
-        prefix, name = _unwrapped(parts[0]), ".".join(_unwrapped(parts[1]))
+        prefix, name = (WRAPPER.sub("", part) for part in parts.groups())
         state = networks.setdefault(prefix, {})
         if name in state:
             raise UserError(f"{path} holds {name} twice, behind different prefixes; save one network alone")
         state[name] = tensor
-        beginnings.setdefault(prefix, set()).add("".join(f"{part}." for part in parts[0]))
+        beginnings.setdefault(prefix, set()).add(parts[1])
     chosen = _choose_network(list(networks), path)
     own = tuple(beginnings[chosen])
     return networks[chosen] | {key: tensor for key, tensor in others.items() if key.startswith(own)}
 
 
-def _choose_network(prefixes: list[tuple[str, ...]], path: Path) -> tuple[str, ...]:
+def _choose_network(prefixes: list[str], path: Path) -> str:
     """The prefix of the network to predict with: the averaged one, else the only one. Raises UserError."""
-    averaged = [prefix for prefix in prefixes if any("ema" in part.lower() for part in prefix)]
+    averaged = [prefix for prefix in prefixes if "ema" in prefix.lower()]
     for candidates in (averaged, [prefix for prefix in prefixes if not prefix], prefixes):
         if len(candidates) == 1:
             return candidates[0]
-    raise _several(path, [".".join(prefix) for prefix in prefixes])
-
-
-def _split(key: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """(prefix, name) of a key, each in parts; None where no part of it is the network's."""
-    parts = tuple(key.split("."))
-    first = next((i for i, part in enumerate(parts) if PARTS.fullmatch(part)), None)
-    return None if first is None or first == len(parts) - 1 else (parts[:first], parts[first:])
-
-
-def _unwrapped(parts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(part for part in parts if part not in WRAPPERS)
+    raise _several(path, [prefix.removesuffix(".") for prefix in prefixes])
 
 
 def _several(path: Path, names: list[str]) -> UserError:

@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import torch
 from onnx import GraphProto, NodeProto, TensorProto, external_data_helper, numpy_helper
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 from networks.folding import identity_norm
-from networks.u2net import U2NET_STAGES, Stage
+from networks.u2net import U2NETP
 from networks.weights.info import MAX_BYTES, StateDict, description_of
 from utils.errors import UserError
 
@@ -43,14 +43,13 @@ def read_onnx(path: Path) -> tuple[StateDict, dict]:
 def _weights(graph: GraphProto, path: Path, prepares_input: bool) -> StateDict:
     """Weights by their published names. Raises UserError, and IndexError or ValueError on a malformed node."""
     constants = _constants(graph)
-    convolutions, norms = _match(graph, constants, path, prepares_input)
     state: StateDict = {}
-    for name in convolution_names().values():
-        weight, *bias = (_tensor(constants, value, path) for value in convolutions[name].input[1:])
+    for name, (convolution, norm) in _match(graph, constants, path, prepares_input).items():
+        weight, *bias = (_tensor(constants, value, path) for value in convolution.input[1:])
         state |= {f"{name}.weight": weight, f"{name}.bias": bias[0] if bias else torch.zeros(len(weight))}
         if name.endswith("conv_s1"):
-            norm = _batch_norm(norms[name], constants, path) if name in norms else identity_norm(len(weight))
-            state |= {f"{name.removesuffix('conv_s1')}bn_s1.{key}": value for key, value in norm.items()}
+            values = identity_norm(len(weight)) if norm is None else _batch_norm(norm, constants, path)
+            state |= {f"{name.removesuffix('conv_s1')}bn_s1.{key}": value for key, value in values.items()}
     return state
 
 
@@ -87,8 +86,8 @@ class FeatureMap(NamedTuple):
 
 def _match(
     graph: GraphProto, constants: dict[str, TensorProto], path: Path, prepares_input: bool
-) -> tuple[dict[str, NodeProto], dict[str, NodeProto]]:
-    """(convolution, batch norm after it where there is one) by the convolution's published name. Raises UserError.
+) -> dict[str, tuple[NodeProto, NodeProto | None]]:
+    """(convolution, batch norm after it or None) by the convolution's published name, in that order. Raises UserError.
 
     prepares_input: whether the graph may change the image before the first convolution.
     """
@@ -122,7 +121,7 @@ def _match(
         maps[node.output[0]] = FeatureMap(sources, producer, foreign)
     if len(convolutions) < len(names):
         raise UserError(f"{path} is not a U2NET export ({len(convolutions)} convolutions, U2NET has {len(names)})")
-    return convolutions, norms
+    return {name: (convolutions[name], norms.get(name)) for name in names.values()}
 
 
 def convolution_names() -> dict[frozenset[str], str]:
@@ -130,33 +129,16 @@ def convolution_names() -> dict[frozenset[str], str]:
 
     Those sets are all different, and the same for U2NET and U2NETP. The names are in their published order.
     """
+    with torch.device("meta"):  # the weights are of no interest here
+        traced = fx.symbolic_trace(U2NETP())
     names: dict[frozenset[str], str] = {}
-
-    def convolution(name: str, before: frozenset[str]) -> frozenset[str]:
-        names[before] = name
-        return frozenset([name])
-
-    def stage(stage: Stage, x: frozenset[str]) -> frozenset[str]:
-        """As RSU.forward."""
-        residual = convolution(f"{stage.name}.rebnconvin.conv_s1", x)
-        features, h = [], residual
-        for level in range(1, stage.height):
-            h = convolution(f"{stage.name}.rebnconv{level}.conv_s1", h)
-            features.append(h)
-        h = convolution(f"{stage.name}.rebnconv{stage.height}.conv_s1", h)
-        for level in range(stage.height - 1, 0, -1):
-            h = convolution(f"{stage.name}.rebnconv{level}d.conv_s1", h | features.pop())
-        return h | residual
-
-    features, h = [], frozenset()
-    for encoder in U2NET_STAGES[:6]:
-        h = stage(encoder, h)
-        features.append(h)
-    decoded = [features.pop()]
-    for decoder in U2NET_STAGES[6:]:
-        decoded.append(stage(decoder, decoded[-1] | features.pop()))
-    sides = [convolution(f"side{level}", h) for level, h in enumerate(reversed(decoded), 1)]
-    convolution("outconv", frozenset().union(*sides))
+    sources: dict[fx.Node, frozenset[str]] = {}
+    for node in traced.graph.nodes:
+        before = frozenset().union(*(sources[each] for each in node.all_input_nodes))
+        if node.op == "call_module" and isinstance(traced.get_submodule(node.target), nn.Conv2d):
+            names[before] = node.target
+            before = frozenset([node.target])
+        sources[node] = before
     return names
 
 

@@ -3,12 +3,12 @@
 import os
 import shutil
 import warnings
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from networks.weights.info import MAX_BYTES
-from utils.cache_folder import cache_folder
+from utils.cache_folder import cache_folder, digest
 from utils.errors import UserError, one_line
 from utils.files import FullDiskError, is_disk_full, make_writable_folder
 
@@ -52,16 +52,13 @@ def local_weights(path: str | Path) -> Path:
 
 def download(name: str) -> Path:
     """The checked file of published weights in the cache folder. Raises UserError."""
-    import pooch
-
     file, md5 = f"{name}.onnx", PUBLISHED[name].md5
     folder = cache_folder() / "weights"
     address = f"{(os.environ.get(MIRROR) or RELEASE).rstrip('/')}/{file}"
     by_hand = f"download {address} in a browser and save it as {folder / file}"
-    if (kept := folder / file).is_file():
-        written = kept.stat()
-        if _md5(kept, (written.st_size, written.st_mtime_ns)) == md5:
-            return kept
+    if (kept := folder / file).is_file() and digest(kept, method="md5") == md5:
+        return kept
+    import pooch
     import requests
     from filelock import FileLock
 
@@ -86,14 +83,6 @@ def download(name: str) -> Path:
             raise FullDiskError(f"no space left in {folder} for {file}; free some and try again") from None
         reason = one_line(error)
     raise UserError(f"cannot download the weights {name} ({reason}); {by_hand}")
-
-
-@lru_cache
-def _md5(file: Path, _stamp: tuple[int, int]) -> str:
-    """_stamp: size and time of the file: as long as they stay, it is read once in a process."""
-    import pooch
-
-    return pooch.file_hash(str(file), "md5")
 
 
 def _download(url: str, target: str, _store: object, part: Path) -> None:

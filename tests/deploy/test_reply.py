@@ -52,17 +52,16 @@ def test_category_and_format_are_answered_as_asked():
 
 
 @pytest.mark.parametrize(
-    ("content", "status", "words"),
+    ("content", "words"),
     [
-        (b"hello", 400, "not an image"),
-        (encoded_photo(99, 99, noise=True)[:9000], 400, "broken image"),
-        (encoded_photo(1001, 1000), 400, "megapixels are over the limit of 1"),
-        (encoded_photo(700, 700, noise=True), 413, "over the limit of 1 MB"),
+        (b"hello", "not an image"),
+        (encoded_photo(99, 99, noise=True)[:9000], "broken image"),
+        (encoded_photo(1001, 1000), "megapixels are over the limit of 1"),
     ],
 )
-def test_bad_photos_are_told_why(content, status, words):
+def test_bad_photos_are_told_why(content, words):
     reply = ask({"body": bytearray(content)})
-    assert reply.status == status
+    assert reply.status == 400
     assert words in error(reply) and len(error(reply)) < 200
 
 

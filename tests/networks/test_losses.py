@@ -1,13 +1,19 @@
-"""The training loss: published where everything is known, and what it makes of labels that say less than a class."""
+"""The training loss: published where everything is known, and what it makes of labels that say less than a class.
+
+A teacher answers as it predicts, for the samples that trust it, and only what the student can learn.
+"""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.classes import CLOTHES
 from data.training.datasets import Sample
-from networks import losses
-from networks.losses import LossWeights, absent_class_loss, cross_entropy, distillation_loss, soft_iou_loss
+from networks.losses import Teacher, TrainingLoss, absent_class_loss, cross_entropy, distillation_loss, soft_iou_loss
+from networks.weights.checkpoint import load_network, save_checkpoint
+from networks.weights.info import CheckpointInfo
+from utils.errors import UserError
 from utils.label_values import SOME_CLOTHES, UNKNOWN
 
 CLASS_WEIGHTS = torch.tensor([1, 1.5, 1.5, 1.5])
@@ -28,7 +34,8 @@ def loss(
 ) -> tuple[Tensor, Tensor]:
     """(total, losses of the maps)."""
     sample = Sample(torch.empty(0), label, trust, present, TRUSTED)
-    total, parts = losses.deep_supervision_loss(outputs, sample, LossWeights(classes, **weights), teacher_logits)
+    teacher = None if teacher_logits is None else lambda images, trust: teacher_logits
+    total, parts = TrainingLoss(classes, teacher=teacher, **weights)(outputs, sample)
     return total, torch.stack(parts)
 
 
@@ -47,7 +54,7 @@ def test_soft_iou_and_teacher_are_added_to_every_map_by_their_weights(label):
     torch.testing.assert_close(loss(label, iou=0.5)[1] - plain, 0.5 * iou)
     teacher = torch.randn(2, 4, 8, 8)
     divergence = torch.stack([distillation_loss(output, teacher, TRUSTED) for output in OUTPUTS])
-    torch.testing.assert_close(loss(label, teacher_logits=teacher, teacher=0.5)[1] - plain, 0.5 * divergence)
+    torch.testing.assert_close(loss(label, teacher_logits=teacher, distillation=0.5)[1] - plain, 0.5 * divergence)
     unlabelled = torch.full_like(label, UNKNOWN)  # a teacher is followed there too
     torch.testing.assert_close(loss(unlabelled, teacher_logits=teacher)[1], divergence)
 
@@ -138,3 +145,23 @@ def test_half_precision_outputs_are_computed_in_full_precision(label):
     total, _ = loss(label, rounded, iou=1.0)
     assert total.dtype == torch.float32
     torch.testing.assert_close(total, loss(label, [output.float() for output in rounded], iou=1.0)[0])
+
+
+def test_a_teacher_gives_its_fused_logits_to_the_samples_that_trust_it(tiny_checkpoint):
+    images = torch.randn(3, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    teacher = Teacher(str(tiny_checkpoint), CheckpointInfo(CLOTHES.names), torch.device("cpu"), "fp32")
+    logits = teacher(images, torch.tensor([1, 0, 0.5]))
+    with torch.no_grad():
+        expected = load_network(tiny_checkpoint)[0](images)[0]
+    torch.testing.assert_close(logits[[0, 2]], expected[[0, 2]], atol=1e-4, rtol=1e-4)
+    assert not logits[1].any() and expected[1].any() and not logits.requires_grad
+    teacher.network.fused = None  # where no sample trusts it, it is not asked
+    assert not teacher(images, torch.zeros(3)).any()
+
+
+@pytest.mark.parametrize("other", [{"class_names": ("background", "a", "b", "c")}, {"mean": 0.4}, {"std": 0.2}])
+def test_a_teacher_of_other_classes_or_other_images_is_refused(other, tiny_checkpoint, tmp_path):
+    path = tmp_path / "other.pth"
+    save_checkpoint(path, load_network(tiny_checkpoint)[0], CheckpointInfo(**{"class_names": CLOTHES.names} | other))
+    with pytest.raises(UserError, match=f"--teacher {path} has {next(iter(other))}"):
+        Teacher(str(path), CheckpointInfo(CLOTHES.names), torch.device("cpu"), "fp32")

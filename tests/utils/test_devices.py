@@ -14,21 +14,23 @@ def test_cuda_without_cuda_is_an_error_never_a_fallback():
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("name", "local_rank", "expected"),
     [
-        (("auto", 1, 2), 1), (("cuda", 1, 2), 1),  # each process has its own
-        (("cuda", 2, 3), "GPU 2 does not exist.*there are 2"), (("cuda:1",), 1), (("meta",), "unknown device"),
-        (("cuda:0", 1, 2), "device cuda:0 puts all 2 processes on one GPU; use cuda"), (("gpu",), "unknown device"),
+        ("auto", 1, 1), ("cuda", 1, 1),  # each process has its own
+        ("cuda", 2, "GPU 2 does not exist.*there are 2"), ("cuda:1", None, 1), ("meta", None, "unknown device"),
+        ("cuda:0", 1, "device cuda:0 puts all 3 processes on one GPU; use cuda"), ("gpu", None, "unknown device"),
     ],
 )  # fmt: skip
-def test_the_gpu_of_a_process_or_why_it_has_none(asked, expected, monkeypatch):
+def test_the_gpu_of_a_process_or_why_it_has_none(name, local_rank, expected, launched, monkeypatch):
+    if local_rank is not None:
+        launched(RANK=local_rank, WORLD_SIZE=3, LOCAL_RANK=local_rank, LOCAL_WORLD_SIZE=3)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     if isinstance(expected, int):
-        assert resolve_device(*asked) == torch.device("cuda", expected)
+        assert resolve_device(name) == torch.device("cuda", expected)
     else:
         with pytest.raises(UserError, match=expected):
-            resolve_device(*asked)
+            resolve_device(name)
 
 
 @pytest.mark.parametrize(

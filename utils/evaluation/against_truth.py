@@ -70,11 +70,9 @@ def evaluate(
 
 def pooled_over_ranks(result: Evaluation) -> Evaluation:
     """The evaluation of all ranks' photographs together, each of which took its share of them."""
-    scores = [(result.matrix, "pixels")]
-    if result.boundary:
-        scores += [(result.boundary, "hits"), (result.boundary, "pixels")]
-    for score, name in scores:
-        setattr(score, name, sum_over_ranks(getattr(score, name), torch.device("cpu")))
+    for score in filter(None, (result.matrix, result.boundary)):
+        for name, counts in vars(score).items():
+            setattr(score, name, sum_over_ranks(counts, torch.device("cpu")))
     photos = gather(result.photos)
     result.photos = dict(sorted(item for share in photos for item in share.items()))
     return result

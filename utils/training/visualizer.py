@@ -43,10 +43,9 @@ class Visualizer:
             make_folder(Path(logs_dir))
             begun_before = has_events(logs_dir)
             self.writer = EventsWriter(str(Path(logs_dir) / "events"))
-            if begun_before:
-                self._write(Event(step=iteration + 1, file_version="brain.Event:2"))
-                self._write(Event(step=iteration + 1, session_log=SessionLog(status=SessionLog.START)))
-            self.writer.flush()
+        version = Event(step=iteration + 1, file_version="brain.Event:2")
+        start = Event(step=iteration + 1, session_log=SessionLog(status=SessionLog.START))
+        self._write(*(version, start) if begun_before else ())
 
     def losses(self, result: StepResult, skipped: int, state: TrainingState) -> None:
         """Losses of a step, learning rate, skipped steps, and images per second since the last call."""
@@ -61,11 +60,8 @@ class Visualizer:
 
     def scalars(self, values: dict[str, float], iteration: int) -> None:
         if self.writer:
-            with self._writing():
-                for name, value in values.items():
-                    if not math.isnan(value):  # such as the IoU of a class that is not there
-                        self._write(Event(step=iteration, summary=scalar(name, value)))
-                self.writer.flush()
+            known = {name: value for name, value in values.items() if not math.isnan(value)}  # an IoU may be undefined
+            self._write(*(Event(step=iteration, summary=scalar(name, value)) for name, value in known.items()))
 
     def pictures(self, photos: np.ndarray, labels: Tensor, logits: Tensor, iteration: int) -> None:
         """The first photographs of a batch.
@@ -80,13 +76,14 @@ class Visualizer:
             for photo, label, prediction in zip(photos[:SHOWN], labels[:SHOWN], predicted[:SHOWN], strict=True)
         ]
         grid = image("photo_label_prediction", np.concatenate(rows, 1), dataformats="CHW")
-        with self._writing():
-            self._write(Event(step=iteration, summary=grid))
-            self.writer.flush()
+        self._write(Event(step=iteration, summary=grid))
 
-    def _write(self, event: Event) -> None:
-        event.wall_time = time.time()
-        self.writer.write_event(event)
+    def _write(self, *events: Event) -> None:
+        with self._writing():
+            for event in events:
+                event.wall_time = time.time()
+                self.writer.write_event(event)
+            self.writer.flush()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
