@@ -33,7 +33,6 @@ ASSETS: dict[str, int | tuple[int, ...]] = {
     "female_casualsuit02": (SHORTS, SHORTS, TOP),
     "female_elegantsuit01": (SKIRT, SHIRT),
     "female_sportsuit01": (TOP, PANTS),
-    "female_top_01": TOP,
     "male_casualsuit01": (SHIRT, PANTS),  # one mesh, see SPLIT
     "male_casualsuit02": (PANTS, TOP),
     "male_casualsuit03": (SHIRT, PANTS),
@@ -153,7 +152,7 @@ def tailored(name: str, rnd: Random, layer: int = 0) -> Garment:
             cut.ease, cut.flare = rnd.uniform(0.1, 0.3), rnd.uniform(0.0, 0.09)
             cut.opening = rnd.choice([None, (0.012, 0.0)])
         case "overalls":
-            cut = Cut(rnd.choice([-7.3, -7.0, rnd.uniform(-4.0, -1.5)]), top=2.0, legs=True, bib=True, ease=0.2)
+            cut = Cut(rnd.choice([-7.3, -7.0, rnd.uniform(-4.0, -1.5)]), top=2.0, legs=True, bib=True)
             cut.ease, cut.flare = rnd.uniform(0.18, 0.3), rnd.uniform(0.0, 0.08)
         case "stockings":
             cut = Cut(-7.9, top=1.0, legs=True, ease=0.03)

@@ -1,7 +1,7 @@
 """What a picture shows, drawn from its seed and number alone: people, clothes, poses, view, place, light, camera."""
 
 from colorsys import hsv_to_rgb
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from scripts.render_people import poses
@@ -58,8 +58,8 @@ class Plan:
     place: str
     camera: dict
     light: dict
-    backdrop: dict = field(default_factory=dict)
-    effects: dict = field(default_factory=dict)
+    backdrop: dict
+    effects: dict
 
     @property
     def name(self) -> str:
@@ -191,8 +191,7 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
     for person in people[1:]:  # the second stands at the right, the third at the left
         aside, back = rnd.uniform(0.5, 0.95), rnd.uniform(-0.3, 0.9)
         person.place = (aside if person is people[1] else -rnd.uniform(0.5, 0.95), back)
-    places = {k: n if k != "photo" or with_photos else 0 for k, n in PLACES.items()}
-    place = weighted(rnd, places)
+    place = weighted(rnd, PLACES if with_photos else PLACES | {"photo": 0})
     if view == "garment":
         place = rnd.choice(["lying", "lying", "hanging", "hanging", "plain"])
     half_group = rnd.choice(["whole", "whole", "half"]) == "half" and view == "group"
