@@ -50,8 +50,7 @@ Random = np.random.Generator
 
 def main(options: PrepareEmptyOptions) -> int:
     output, random = Path(options.output_dir), np.random.default_rng(options.seed)
-    folders = list(map(Path, options.pictures or ()))
-    paths = [folder / path for folder in folders for path in find_photos(folder, leave_out=output)]
+    paths = [Path(of, path) for of in options.pictures or () for path in find_photos(Path(of), leave_out=output)]
     with whole_folder(options.output_dir) as folder:
         draw_patterns(options, folder, random)
         taken, failed = make_small(paths, options.side, folder, random)

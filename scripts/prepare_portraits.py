@@ -69,10 +69,9 @@ Box = tuple[int, int, int, int]  # left, top, width, height
 def main(options: PreparePortraitsOptions) -> int:
     keep_freed_memory()
     folder = Path(options.portraits)
-    photos = find_photos(folder)
+    photos = [photo.as_posix() for photo in find_photos(folder)]
     find_face = face_finder()
-    names = [photo.as_posix() for photo in photos]
-    kept = named_photos("--validation", options.validation, names) if options.validation else set()
+    kept = named_photos("--validation", options.validation, photos)
     with whole_folder(options.output_dir) as output:
         saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
         print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
@@ -88,8 +87,8 @@ def main(options: PreparePortraitsOptions) -> int:
             if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
                 left_out["network and rule do not agree"] += 1
                 continue
-            rows = label_rows(photo.as_posix(), {JACKET: clothes, "unknown": unknown})
-            tables["portraits_val" if photo.as_posix() in kept else "portraits"] += rows
+            rows = label_rows(photo, {JACKET: clothes, "unknown": unknown})
+            tables["portraits_val" if photo in kept else "portraits"] += rows
         write_tables(output, tables, folder, left_out)
     count, count_kept = (len({row[0] for row in rows}) for rows in tables.values())
     print(f"wrote {options.output_dir}: {count} photographs to train on, {count_kept} for validation")

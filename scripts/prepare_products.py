@@ -78,15 +78,13 @@ def main(options: PrepareProductsOptions) -> int:
     keep_freed_memory()
     clone = Path(options.products)
     labels = read_labels(clone)
-    if options.leave_out:
-        kept = named_photos("--leave_out", options.leave_out, list(labels))
-        labels = {name: label for name, label in labels.items() if name not in kept}
-    labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
+    unwanted = named_photos("--leave_out", options.leave_out, list(labels))
+    used = [name for name in labels if name not in unwanted][: int(min(options.max_dataset_size, len(labels)))]
     with whole_folder(options.output_dir) as output:
         network = SaliencyNetwork(options, options.size)
-        print(f"device: {network.name}; {len(labels)} photographs with a label that is known here")
+        print(f"device: {network.name}; {len(used)} photographs with a label that is known here")
         tables, tags, left_out = {f"products{kind}": [] for kind in ("", "_full", "_others", "_val")}, [], Counter()
-        for name, result in segmented(network, clone / "images", labels, options.batchSize, left_out):
+        for name, result in segmented(network, clone / "images", used, options.batchSize, left_out):
             label, probability = labels[name], salience(result)
             mask, unsure = find_garment(probability)
             if reason := doubt(mask, probability):

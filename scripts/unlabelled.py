@@ -80,11 +80,13 @@ def salience(result: Segmentation) -> np.ndarray:
     return cv2.resize(1 / (1 + np.exp(-result.logits[0].clip(-30, 30))), result.size[::-1])
 
 
-def named_photos(option: str, table: str, photos: list[str]) -> set[str]:
-    """Those of the photos (paths in their folder) that a table names, by path or file name. Raises UserError.
+def named_photos(option: str, table: str | None, photos: list[str]) -> set[str]:
+    """Those of the photos (paths in their folder) that a table names, by path or file name; without a table none.
 
-    option: that gives the table.
+    option: that gives the table. Raises UserError where it names none.
     """
+    if not table:
+        return set()
     names = {cells[0] for cells, _ in read_rows(table, ["ImageId"], "table of photographs")}
     found = {photo for photo in photos if names & {photo, photo.rpartition("/")[2]}}
     if not found:

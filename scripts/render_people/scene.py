@@ -15,12 +15,11 @@ from PIL import Image
 
 from scripts.render_people.body import Assets, Mesh, pieces, posed
 from scripts.render_people.encode import cropped_backdrop
-from scripts.render_people.garments import BAG, GLASSES, HAT, SCARF, SPLIT, Garment
+from scripts.render_people.garments import ACCESSORIES, HAT, SPLIT, Garment
 from scripts.render_people.materials import code_material, connect, eyeball, new_node, surface, woven
 from scripts.render_people.plan import Person, Plan
 from scripts.render_people.tailoring import Tailor, accessory
 
-ACCESSORY_CATEGORY = {"glasses": GLASSES, "scarf": SCARF, "beanie": HAT, "cap": HAT, "hat": HAT}
 METRE = 0.1  # of a decimetre
 HDRI_FOLDER = Path(bpy.utils.resource_path("LOCAL")) / "datafiles/studiolights/world"
 
@@ -98,8 +97,7 @@ class Studio:
                 rnd = Random(seed)
                 mesh = posed(accessory(kind, self.assets, body, rnd), transforms)
                 material = woven(plan.backdrop["surfaces"][rnd.randrange(8)], rnd)
-                code = (ACCESSORY_CATEGORY.get(kind, BAG), 0)
-                self._add(kind, mesh, place, material, code, subdivide=kind != "glasses")
+                self._add(kind, mesh, place, material, (ACCESSORIES[kind][0], 0), subdivide=kind != "glasses")
         bones = [bone.startswith(("pelvis", "upperleg01")) for bone in self.assets.bones]
         hips = np.flatnonzero(self.assets.weights[: self.assets.skin_points, bones].sum(1) > 0.6)
         return {
@@ -152,7 +150,7 @@ class Studio:
         for side in ("l", "r"):
             eye = posed(self.assets.part(f"helper-{side}-eye", body), transforms)
             self._add("eye", eye, place, eyeball(person.iris, self.assets.joint(f"{side}-eye", self.assets.base)), None)
-        hat = any(kind in ("beanie", "cap", "hat") for kind, _ in person.accessories)
+        hat = any(ACCESSORIES[kind][0] == HAT for kind, _ in person.accessories)
         if person.hair and not (hat and person.hair == "afro01"):
             mesh = posed(self.assets.fitted("hair", person.hair, body), transforms)
             saturation, value = person.hair_colour
@@ -210,12 +208,8 @@ class Studio:
         distance, tilt = height * view["lens"] / 24, math.radians(view["tilt"])
         where = target + distance * np.array([0, -math.cos(tilt), math.sin(tilt)])
         where[2] = max(where[2], 0.05)
-        thing = bpy.data.objects.new("camera", camera)
-        thing.location = where.tolist()
-        thing.rotation_euler = _towards(target - where)
-        thing.rotation_euler.rotate_axis("Z", math.radians(view["roll"]))
-        bpy.context.collection.objects.link(thing)
-        scene.camera = thing
+        scene.camera = _aimed(camera, where, target)
+        scene.camera.rotation_euler.rotate_axis("Z", math.radians(view["roll"]))
         return {"target": target, "back": high[1]}
 
     def _surroundings(self, plan: Plan, people: list[dict], camera: dict) -> None:
@@ -275,10 +269,7 @@ class Studio:
         for lamp in light["lamps"]:
             data = bpy.data.lights.new("lamp", "AREA")
             data.energy, data.size = lamp["energy"], lamp["size"]
-            thing = bpy.data.objects.new("lamp", data)
-            where = np.array([target[0], target[1], 0]) + lamp["at"]
-            thing.location, thing.rotation_euler = where.tolist(), _towards(target - where)
-            bpy.context.collection.objects.link(thing)
+            _aimed(data, np.array([target[0], target[1], 0]) + lamp["at"], target)
 
     def _on_backdrop(self, photo: np.ndarray, plan: Plan) -> np.ndarray:
         height, width = photo.shape[:2]
@@ -306,8 +297,13 @@ class Studio:
         scene.world.node_tree.nodes["Background"].inputs[1].default_value = 0
 
 
-def _towards(way: np.ndarray):
-    return mathutils.Vector(way.tolist()).to_track_quat("-Z", "Y").to_euler()
+def _aimed(data, where: np.ndarray, target: np.ndarray):
+    """A camera or lamp in the scene, which looks from one place at another."""
+    thing = bpy.data.objects.new(data.name, data)
+    thing.location = where.tolist()
+    thing.rotation_euler = mathutils.Vector((target - where).tolist()).to_track_quat("-Z", "Y").to_euler()
+    bpy.context.collection.objects.link(thing)
+    return thing
 
 
 @contextmanager
