@@ -37,9 +37,9 @@ class Studio:
         self.things: list[tuple[bpy.types.Object, tuple[int, int] | None, Path | None]] = []  # with code and texture
         self.garments = 0
         people = [self._person(person, plan) for person in plan.people]
-        camera = self._camera(scene, plan, people)
-        self._surroundings(plan, people, camera)
-        self._light(scene, plan, camera["target"])
+        target, back = self._camera(scene, plan, people)
+        self._surroundings(plan, people, back)
+        self._light(scene, plan, target)
         with tempfile.TemporaryDirectory() as folder:
             photo = self._rendered(scene, Path(folder, "photo.png"))
             if plan.place in ("plain", "gradient", "photo"):
@@ -164,7 +164,7 @@ class Studio:
         if mesh.uv_faces:
             corners = np.array([uv for face in mesh.uv_faces for uv in face])
             data.uv_layers.new().data.foreach_set("uv", mesh.uv[corners].astype(np.float32).ravel())
-        data.polygons.foreach_set("use_smooth", [True] * len(data.polygons))
+        data.shade_smooth()
         thing = bpy.data.objects.new(name, data)
         bpy.context.collection.objects.link(thing)
         if subdivide:
@@ -184,7 +184,8 @@ class Studio:
 
     # ---- place, light, camera
 
-    def _camera(self, scene, plan: Plan, people: list[dict]) -> dict:
+    def _camera(self, scene, plan: Plan, people: list[dict]) -> tuple[np.ndarray, float]:
+        """Set up the camera; (where it looks, how far back the people reach)."""
         view, first = plan.camera, people[0]
         low, high = np.min([p["low"] for p in people], 0), np.max([p["high"] for p in people], 0)
         width = max(high[0] - low[0], 0.1)
@@ -210,9 +211,9 @@ class Studio:
         where[2] = max(where[2], 0.05)
         scene.camera = _aimed(camera, where, target)
         scene.camera.rotation_euler.rotate_axis("Z", math.radians(view["roll"]))
-        return {"target": target, "back": high[1]}
+        return target, high[1]
 
-    def _surroundings(self, plan: Plan, people: list[dict], camera: dict) -> None:
+    def _surroundings(self, plan: Plan, people: list[dict], back: float) -> None:
         surfaces = [woven(cloth, Random(cloth["seed"])) for cloth in plan.backdrop["surfaces"]]
         for person in people:
             if person["pose"] == "sitting":
@@ -221,16 +222,16 @@ class Studio:
         if plan.place in ("room", "hanging"):
             self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
             wall = plan.backdrop["wall"] if plan.place == "room" else 0.05
-            self._box((0, camera["back"] + wall + 0.05, 4), (60, 0.1, 12), surfaces[2])
+            self._box((0, back + wall + 0.05, 4), (60, 0.1, 12), surfaces[2])
         elif plan.place == "lying":  # seen from above: the floor stands behind the garment
-            self._box((0, camera["back"] + 0.06, 0), (60, 0.1, 60), surfaces[1])
+            self._box((0, back + 0.06, 0), (60, 0.1, 60), surfaces[1])
         elif plan.place == "hdri" and plan.view != "head" and plan.backdrop["flip"]:
             self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
         for thing in plan.backdrop["clutter"]:
             rnd = Random(thing["seed"])
             x, y = thing["at"]
-            y = camera["back"] + 0.3 + y * plan.backdrop["wall"] / 2.3
-            self._clutter(thing["shape"], (x, y), thing["size"], surfaces[rnd.randrange(3, 8)], rnd)
+            at = (x, back + 0.3 + y * plan.backdrop["wall"] / 2.3)
+            self._clutter(thing["shape"], at, thing["size"], surfaces[rnd.randrange(3, 8)], rnd)
 
     def _box(self, at, size, material) -> None:
         bpy.ops.mesh.primitive_cube_add(size=1, location=at)
