@@ -8,7 +8,7 @@ import numpy as np
 from scripts.render_people.body import Assets, Mesh
 from scripts.render_people.garments import Cut
 
-WAIST, CROTCH, NECK = 1.8, -0.6, 5.95
+WAIST, NECK = 1.8, 5.95
 ARM = ("upperarm", "lowerarm", "wrist", "metacarpal", "finger")
 ROUND, TUBE = 28, 8  # points around the vertical, and around a tube
 
@@ -46,6 +46,11 @@ def joined(parts: list[Mesh]) -> Mesh:
     return Mesh(*arrays, faces)
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N x 3) at length 1; those of no length stay as they are."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
 def normals(mesh: Mesh) -> np.ndarray:
     """Unit normal of each point."""
     result = np.zeros_like(mesh.points)
@@ -56,7 +61,7 @@ def normals(mesh: Mesh) -> np.ndarray:
             across = np.cross(p[:, 2] - p[:, 0], p[:, -1] - p[:, 1])
             for corner in faces.T:
                 np.add.at(result, corner, across)
-    return result / np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-9)
+    return unit(result)
 
 
 def smoothed(mesh: Mesh, rounds: int) -> Mesh:
@@ -121,19 +126,16 @@ class Tailor:
         tights = self._helper("tights", body, 2 + round(shape.ease * 25))
         tights.points = tights.points + normals(tights) * self._width(shape, tights, shape.legs)[:, None]
         keep = self.keep(shape, tights.neutral, tights.weights)
-        if shape.legs:
-            parts = [cut(tights, keep)]
-        else:
-            # The trunk ends below the waist, over the skirt's upper edge: a seam.
+        skirted = not shape.legs and shape.hem < 0.6
+        if skirted:  # the trunk ends below the waist, over the skirt's upper edge: a seam
             above = np.where(self.along_arm(tights.neutral, tights.weights) > 0, 9, tights.neutral[:, 1])
-            end = 1.4 if shape.hem < 0.6 else -9
-            parts = [cut(tights, np.minimum(keep, above - end))] if shape.top > 1.9 else []
-            if shape.hem < 0.6:
-                skirt = self._helper("skirt", body, 1)
-                around = (skirt.points - [0, 0, 0.2]) * [1, 0, 1]
-                around /= np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-9)
-                skirt.points = skirt.points + around * (self._width(shape, skirt, True) - 0.03)[:, None]
-                parts.append(cut(skirt, self.keep(shape, skirt.neutral, skirt.weights)))
+            keep = np.minimum(keep, above - 1.4)
+        parts = [cut(tights, keep)] if shape.legs or shape.top > 1.9 else []
+        if skirted:
+            skirt = self._helper("skirt", body, 1)
+            around = unit((skirt.points - [0, 0, 0.2]) * [1, 0, 1])
+            skirt.points = skirt.points + around * (self._width(shape, skirt, True) - 0.03)[:, None]
+            parts.append(cut(skirt, self.keep(shape, skirt.neutral, skirt.weights)))
         mesh = joined(parts)
         wide_open = shape.opening is not None and max(shape.opening) > 0.05
         mesh.hidden = self.keep(shape, self.assets.base, self.assets.weights, wide_open) > 0.15
@@ -178,10 +180,8 @@ def ring_faces(rings: int, corners: int, closed: bool = False) -> list[list[int]
 
 def tube(path: np.ndarray, radius: float, flat: float = 1.0, closed: bool = False):
     """Points and faces of a tube along a path; ``flat`` scales its height."""
-    way = np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0)
-    way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
-    side = np.cross(way, [0.1, 1, 0.05])
-    side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9)
+    way = unit(np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0))
+    side = unit(np.cross(way, [0.1, 1, 0.05]))
     up = np.cross(side, way)
     angles = np.arange(TUBE) * 2 * np.pi / TUBE
     ring = np.cos(angles)[None, :, None] * side[:, None] + flat * np.sin(angles)[None, :, None] * up[:, None]
