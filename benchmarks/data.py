@@ -23,6 +23,7 @@ if __name__ == "__main__":
     options = DataOptions.from_command_line()
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,18 +56,13 @@ def main(options: DataOptions) -> None:
             height, width = Fit.parse(size).size
             table = make_data(Path(folder), Path(options.photo), width, height)
             rows = pd.read_csv(table)
-            ours = TrainingPhotos(
-                read_labels(str(table), folder, CLOTHES),
-                TrainTransform((SIZE, SIZE), MEAN, STD, Augmentation()),
-                len(CLOTHES.names),
-            )
-            seconds = interleaved_medians(
-                {
-                    "published": lambda rows=rows, folder=folder: published_sample(Path(folder), rows),
-                    "this project": lambda ours=ours: ours[Draw(0, 0, 0)],
-                },
-                options.repeats,
-            )
+            transform = TrainTransform((SIZE, SIZE), MEAN, STD, Augmentation())
+            ours = TrainingPhotos(read_labels(str(table), folder, CLOTHES), transform, len(CLOTHES.names))
+            ways = {
+                "published": partial(published_sample, Path(folder), rows),
+                "this project": partial(ours.__getitem__, Draw(0, 0, 0)),
+            }
+            seconds = interleaved_medians(ways, options.repeats)
         ratio = seconds["published"] / seconds["this project"]
         shown = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in seconds.items())
         print(f"{size}: {shown}: {ratio:.1f} times as fast")

@@ -42,7 +42,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import untrained_weights
+from benchmarks.harness import interleaved_medians, untrained_weights
 from data.photos.folder import find_photos
 from data.photos.open import open_photo
 from infer import find_jobs, segment
@@ -77,9 +77,8 @@ def measure(options: InferOptions, rounds: int) -> None:
     keep_freed_memory()
     sample = [job.photo for job in jobs[:SAMPLE]]
     inputs = np.stack([predictor.prepare(open_photo(path)) for path in sample])
-    batches = [
-        inputs[np.arange(i, i + options.batchSize) % len(sample)] for i in range(0, len(jobs), options.batchSize)
-    ]
+    starts = range(0, len(jobs), options.batchSize)
+    batches = [inputs[np.arange(i, i + options.batchSize) % len(sample)] for i in starts]
 
     def whole(jobs=jobs) -> None:
         with contextlib.redirect_stderr(io.StringIO()):  # the progress bar and warnings
@@ -91,15 +90,9 @@ def measure(options: InferOptions, rounds: int) -> None:
 
     whole(jobs[:FIRST])
     peaks = [peak_megabytes()]
-    whole()
+    seconds = interleaved_medians({"whole": whole, "engine": engine_alone}, rounds)
     peaks.append(peak_megabytes())
-    rates: dict[Callable, list[float]] = {whole: [], engine_alone: []}
-    for _ in range(rounds):
-        for way, measured in rates.items():
-            start = time.perf_counter()
-            way()
-            measured.append(len(jobs) / (time.perf_counter() - start))
-    folder, engine = (statistics.median(measured) for measured in rates.values())
+    folder, engine = (len(jobs) / median for median in seconds.values())
     print(
         f"device: {predictor.name}; {len(jobs)} photographs, batches of {options.batchSize}, {options.nThreads} threads"
     )
@@ -115,19 +108,18 @@ def processor_time(sample: list[Path], predictor: Predictor, options: InferOptio
     """Median seconds of this thread for a photograph, by what they are spent on."""
     spent: dict[str, list[float]] = {"decoding": [], "resizing": [], "labels": [], "encoding": []}
 
-    def timed(name: str, call: Callable[[], object]):
+    def timed(name: str, call: Callable, *arguments):
         start = time.thread_time()
-        result = call()
+        result = call(*arguments)
         spent[name].append(time.thread_time() - start)
         return result
 
     for path in sample:
-        photo = timed("decoding", lambda path=path: open_photo(path))
-        timed("resizing", lambda photo=photo: predictor.prepare(photo))
+        photo = timed("decoding", open_photo, path)
+        timed("resizing", predictor.prepare, photo)
         result = predictor(photo)
-        timed("labels", lambda result=result: result.labels)
-        encode = options.layout.encoder(result, Path(photo))
-        timed("encoding", lambda encode=encode: encode("mask", "any"))
+        timed("labels", getattr, result, "labels")
+        timed("encoding", options.layout.encoder(result, path), "mask", "any")
     return {name: statistics.median(seconds) for name, seconds in spent.items()}
 
 

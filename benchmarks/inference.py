@@ -32,7 +32,7 @@ if __name__ == "__main__":
         os.environ.pop("OMP_WAIT_POLICY")  # these leave it as it is
 
 import tempfile
-import time
+import timeit
 from pathlib import Path
 
 import numpy as np
@@ -81,11 +81,7 @@ def matrix_rate() -> dict[str, float]:
     rates = {}
     for name, dtype in precisions.items():
         a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
-        seconds = []
-        for _ in range(6):
-            start = time.perf_counter()
-            a @ b
-            seconds.append(time.perf_counter() - start)
+        seconds = timeit.repeat(lambda a=a, b=b: a @ b, number=1, repeat=6)
         rates[name] = 2 * 2048**3 / min(seconds[1:]) / 1e9
     return rates
 
@@ -111,10 +107,11 @@ def main(options: InferenceOptions) -> None:
         arguments = ["--checkpoint", checkpoint, "--size", options.size, "--repeats", options.repeats]
         results = compare("benchmarks.inference", WAYS, arguments, options.rounds)
     work = gigaflops(options.model, options.size)
-    print(f"{options.model}, one image of {options.size}x{options.size}: {work:.0f} GFLOP")
+    title = f"{options.model}, one image of {options.size}x{options.size}"
+    print(f"{title}: {work:.0f} GFLOP")
     print_table(results)
     if options.picture:
-        draw(results, f"{options.model}, one image of {options.size}x{options.size}", Path(options.picture))
+        draw(results, title, Path(options.picture))
     for precision, rate in matrix_rate().items():
         floor = work / rate
         print(f"\nmatrix products in {precision}: {rate:.0f} GFLOP/s, floor {floor:.3f} s; share of that rate:")

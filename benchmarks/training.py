@@ -72,11 +72,9 @@ def run_way(way: str, options: TrainingOptions, device: torch.device) -> None:
     network = build_network(options.model, 4).to(device).train()
     images = torch.randn(options.batch, 3, options.size, options.size, device=device)
     label = torch.randint(0, 4, (options.batch, options.size, options.size), device=device)
-    if way == "published":
-        report_call(published_step(network, images, label, device), options.repeats)
-    else:
-        batches = WAYS[way].get("accumulate", 1)
-        report_call(our_step(network, images, label, device, **WAYS[way]), options.repeats, batches)
+    make_step = published_step if way == "published" else our_step
+    step = make_step(network, images, label, device, **WAYS[way])
+    report_call(step, options.repeats, WAYS[way].get("accumulate", 1))
 
 
 def synchronise(device: torch.device) -> None:

@@ -30,6 +30,7 @@ if __name__ == "__main__":
 
 from itertools import product
 
+import numpy as np
 from PIL import Image
 
 from data.photos.folder import find_photos
@@ -52,11 +53,9 @@ def main(options: ShapesOptions) -> None:
         result, person = predictor(photo), Person(find_joints(photo) if find_joints else None)
         masks = (agnostic_mask(result, category, shape, margin, person) for shape in SHAPES)
         panels = [photo, *(greyed(photo, Image.fromarray(mask)) for mask in masks)]
-        width = round(photo.width * options.height / photo.height)
-        row = Image.new("RGB", (len(panels) * width, options.height))
-        for column, panel in enumerate(panels):
-            row.paste(panel.resize((width, options.height), Image.Resampling.LANCZOS), (column * width, 0))
-        rows.append(row)
+        size = (round(photo.width * options.height / photo.height), options.height)
+        row = np.hstack([panel.resize(size, Image.Resampling.LANCZOS) for panel in panels])
+        rows.append(Image.fromarray(row))
     sheet = Image.new("RGB", (max(row.width for row in rows), len(rows) * options.height), "white")
     for number, row in enumerate(rows):
         sheet.paste(row, (0, number * options.height))

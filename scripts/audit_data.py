@@ -70,10 +70,11 @@ def main(options: AuditOptions) -> None:
         against = read_labels(options.against_df_path, options.against_image_folder, classes, progress=True)
         tables.append(against)
         print(f"against {options.against_df_path} with {options.against_image_folder}: {len(against)} photos")
-    files = [path for each in tables for path in each.files]
+    photos = [(each, index) for each in tables for index in range(len(each))]
+    files = [each.files[index] for each, index in photos]
     fingerprints = read_fingerprints(files)
     pairs = find_pairs(fingerprints)
-    labels = [compare_labels(pair, tables, len(classes.names)) for pair in pairs]
+    labels = [compare_labels(photos[pair.first], photos[pair.second], len(classes.names)) for pair in pairs]
     print(duplicates_as_text(pairs, labels, fingerprints, files, len(table)))
 
     if options.report_dir:
@@ -134,15 +135,11 @@ def classes_as_text(counts: ClassCounts, table: LabelTable, classes: ClassTable)
     return "\n".join([*lines, ""])
 
 
-def compare_labels(pair: Pair, tables: list[LabelTable], classes: int) -> ConfusionMatrix:
-    """The labels of a pair against each other; the second's at the first's size."""
-
-    def labels(row: int, size: tuple[int, int] | None = None) -> np.ndarray:
-        table, index = (tables[0], row) if row < len(tables[0]) else (tables[1], row - len(tables[0]))
-        return table.label_map(index, size)
-
-    first = labels(pair.first)
-    second = labels(pair.second, first.shape)
+def compare_labels(one: tuple[LabelTable, int], other: tuple[LabelTable, int], classes: int) -> ConfusionMatrix:
+    """The labels of two photos, each a row of a table, against each other; the second's at the first's size."""
+    (table, index), (other_table, other_index) = one, other
+    first = table.label_map(index)
+    second = other_table.label_map(other_index, first.shape)
     matrix = ConfusionMatrix(classes)
     matrix.update(np.where(second < classes, first, UNKNOWN), np.where(second < classes, second, 0))
     return matrix

@@ -7,16 +7,11 @@ The data set is Yang, Luo and Lin, CVPR 2014, at https://github.com/bearpaw/clot
     val/     val.csv      110 photographs, likewise
     tagged/  tagged.csv   1,093 photographs with their tags
 
-and copies the photographs unchanged. The recipe was made with tables that came without their rules; the rules below
-reproduce those tables byte for byte. The report says for each part whether table and photographs are the recipe's
-(`RECIPE`).
+and copies the photographs unchanged. The report says for each part whether table and photographs are those that the
+recipe was made with, byte for byte (`RECIPE`).
 
 - File names and split follow from the photograph's number alone (`file_name`, `split`). The 110 photographs that come
-  first in the order of the split belong to no part, and are not written.
-- Photograph 1083 is left out because the tables leave it out.
-- Categories (`CATEGORIES`) follow from the order of a photograph's rows, which is that of its labels, and where the
-  order leaves a choice, from published statistics of the data set's masks. Clogs, intimate, panties and swimwear have
-  no mask anywhere: they were assigned by their meaning.
+  first in the order of the split, and photograph 1083, belong to no part and are not written.
 - A bodysuit is a top beside trousers, shorts or a skirt, else a jumpsuit (`categories`).
 """
 
@@ -41,15 +36,17 @@ if __name__ == "__main__":
     options = PrepareCcpOptions.from_command_line()  # before the imports that take seconds
 
 import hashlib
+import itertools
 import shutil
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from data.labels.imaterialist import COLUMNS
 from data.labels.rle import encode_rle
 from utils.errors import UserError, run_program
-from utils.files import whole_folder
+from utils.files import whole_folder, write_csv
 
 REPOSITORY = "https://github.com/bearpaw/clothing-co-parsing"
 PIXEL_LABELS = range(1, 1005)  # photographs with a label map
@@ -57,54 +54,27 @@ TAGS = range(1005, 2099)  # photographs with tags
 PART_SIZE = 110  # photographs in val, and left out
 NOT_TAGGED = 1083
 
-LABEL_HEADER = "ImageId,EncodedPixels,Height,Width,ClassId"
-
 # Labels of Clothing Co-Parsing by iMaterialist category.
 CATEGORIES = {
-    0: ("blouse", "shirt"),
-    1: ("bra", "hoodie", "sweatshirt", "t-shirt", "top"),
-    2: ("jumper", "sweater"),
-    3: ("cardigan",),
-    4: ("blazer", "jacket", "suit"),
-    5: ("vest",),
-    6: ("jeans", "leggings", "pants"),
-    7: ("shorts",),
-    8: ("skirt",),
-    9: ("coat",),
-    10: ("dress",),
-    11: ("bodysuit", "romper"),
-    12: ("cape",),
-    13: ("glasses", "sunglasses"),
-    14: ("hat",),
-    16: ("tie",),
-    17: ("gloves",),
-    18: ("watch",),
-    19: ("belt",),
-    21: ("stockings", "tights"),
-    22: ("socks",),
-    23: ("boots", "clogs", "flats", "heels", "loafers", "pumps", "sandals", "shoes", "sneakers", "wedges"),
-    24: ("bag", "purse", "wallet"),
-    25: ("scarf",),
-}
-CATEGORY_OF = {name: category for category, names in CATEGORIES.items() for name in names}
-WITHOUT_CATEGORY = {"null", "skin", "hair"} | {"accessories", "bracelet", "earrings", "necklace", "ring"}
+    0: "blouse shirt", 1: "bra hoodie sweatshirt t-shirt top", 2: "jumper sweater", 3: "cardigan",
+    4: "blazer jacket suit", 5: "vest", 6: "jeans leggings pants", 7: "shorts", 8: "skirt", 9: "coat", 10: "dress",
+    11: "bodysuit romper", 12: "cape", 13: "glasses sunglasses", 14: "hat", 16: "tie", 17: "gloves", 18: "watch",
+    19: "belt", 21: "stockings tights", 22: "socks",
+    23: "boots clogs flats heels loafers pumps sandals shoes sneakers wedges", 24: "bag purse wallet", 25: "scarf",
+}  # fmt: skip
+CATEGORY_OF = {name: category for category, names in CATEGORIES.items() for name in names.split()}
+WITHOUT_CATEGORY = {"null", "skin", "hair", "accessories", "bracelet", "earrings", "necklace", "ring"}
 WITHOUT_CATEGORY |= {"intimate", "panties", "swimwear"}
 TOP, LOWER = 1, {6, 7, 8}  # a bodysuit under trousers, shorts or a skirt looks like a top
 
 # sha256 of each table, and of its photographs one after the other by file name, as the recipe was made with.
 RECIPE = {
-    "train": (
-        "3edfd5d5b3188ec18185841f9dd79a9eb80b4c01249c1d24c4b4c5d70cb8d398",
-        "d746a65f40897c3d13eef021b3937a5de7c5ed5d9b5f3d3805c283f3a10f05aa",
-    ),
-    "val": (
-        "970ead507c0dfd3252c8f3716a5503e2f3c1b4b85a2b602bb246d3eb86144016",
-        "56256123e95be93488059558116038149c6a2284c4fe7ec14303cc9e9f5ee56a",
-    ),
-    "tagged": (
-        "b0d1fb099281c9b249580cb372930674cef4b1a2b47cb991982a68e06b69e281",
-        "8a55f6734f2e88a249f58bfea92654b07d27fbee4d9d045d03a885dd8d169129",
-    ),
+    "train.csv": "3edfd5d5b3188ec18185841f9dd79a9eb80b4c01249c1d24c4b4c5d70cb8d398",
+    "train": "d746a65f40897c3d13eef021b3937a5de7c5ed5d9b5f3d3805c283f3a10f05aa",
+    "val.csv": "970ead507c0dfd3252c8f3716a5503e2f3c1b4b85a2b602bb246d3eb86144016",
+    "val": "56256123e95be93488059558116038149c6a2284c4fe7ec14303cc9e9f5ee56a",
+    "tagged.csv": "b0d1fb099281c9b249580cb372930674cef4b1a2b47cb991982a68e06b69e281",
+    "tagged": "8a55f6734f2e88a249f58bfea92654b07d27fbee4d9d045d03a885dd8d169129",
 }
 
 
@@ -137,8 +107,8 @@ def check_clone(clone: Path, parts: dict[str, list[int]]) -> None:
     if not (clone / "photos").is_dir() or not (clone / "annotations").is_dir():
         raise UserError(f"{clone} is not a clone of Clothing Co-Parsing: run git clone {REPOSITORY} and pass its path")
     needed = [clone / "label_list.mat"]
-    for part, numbers in parts.items():
-        needed += [path for number in numbers for path in (photo(clone, number), annotation(clone, part, number))]
+    for number in itertools.chain(*parts.values()):
+        needed += [photo(clone, number), annotation(clone, number)]
     missing = [path for path in needed if not path.is_file()]
     if missing:
         raise UserError(
@@ -151,8 +121,8 @@ def photo(clone: Path, number: int) -> Path:
     return clone / f"photos/{number:04d}.jpg"
 
 
-def annotation(clone: Path, part: str, number: int) -> Path:
-    level = "image-level" if part == "tagged" else "pixel-level"
+def annotation(clone: Path, number: int) -> Path:
+    level = "image-level" if number in TAGS else "pixel-level"
     return clone / f"annotations/{level}/{number:04d}.mat"
 
 
@@ -179,22 +149,22 @@ def read_labels(clone: Path) -> list[str]:
 
 def write_part(clone: Path, folder: Path, part: str, numbers: list[int], labels: list[str]) -> str:
     """Write the table and the photographs of a part; return its counts as one line."""
-    header, lines_of = ("ImageId,Tags", tag_lines) if part == "tagged" else (LABEL_HEADER, label_lines)
+    header, rows_of = (("ImageId", "Tags"), tag_rows) if part == "tagged" else (COLUMNS, label_rows)
     (folder / part).mkdir()
     table, empty = [header], 0
     for number in tqdm(numbers, part, leave=False):
-        lines = lines_of(clone, part, number, labels)
-        table += lines
-        empty += not lines
+        rows = rows_of(clone, number, labels)
+        table += rows
+        empty += not rows
         shutil.copyfile(photo(clone, number), folder / part / file_name(number))
-    (folder / f"{part}.csv").write_bytes("".join(f"{line}\n" for line in table).encode())
+    write_csv(folder / f"{part}.csv", table)
     without = f" ({empty} without a row)" if empty else ""
     return f"{part}: {len(numbers)} photographs{without}, {len(table) - 1} rows; {comparison(folder, part)}"
 
 
-def label_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[str]:
+def label_rows(clone: Path, number: int, labels: list[str]) -> list[tuple]:
     """Table rows of a photograph with a label map, one for each label that has a category. Raises UserError."""
-    path = annotation(clone, part, number)
+    path = annotation(clone, number)
     label_map = read_variable(path, "groundtruth")  # H x W
     with Image.open(photo(clone, number)) as image:
         size = image.size[::-1]
@@ -204,9 +174,8 @@ def label_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[
     if values[-1] >= len(labels):
         raise UserError(f"{path} has the label {values[-1]}, beyond label_list.mat: restore it with git checkout")
     value_of = {labels[value]: value for value in values}
-    height, width = size
     return [
-        f"{file_name(number)},{encode_rle(label_map == value_of[name])},{height},{width},{category}"
+        (file_name(number), encode_rle(label_map == value_of[name]), *size, category)
         for name, category in categories(list(value_of))
     ]
 
@@ -219,24 +188,24 @@ def categories(names: list[str]) -> list[tuple[str, int]]:
     return rows
 
 
-def tag_lines(clone: Path, part: str, number: int, labels: list[str]) -> list[str]:
-    """The table row of a tagged photograph."""
-    path = annotation(clone, part, number)
+def tag_rows(clone: Path, number: int, labels: list[str]) -> list[tuple]:
+    """The table row of a tagged photograph. Raises UserError."""
+    path = annotation(clone, number)
     tags = np.unique(read_variable(path, "tags")).astype(int)
     if len(tags) and (tags[0] < 0 or tags[-1] >= len(labels)):
         raise UserError(f"{path} has tags beyond label_list.mat: restore it with git checkout")
-    names = [labels[tag] for tag in tags]
-    return [f"{file_name(number)},{' '.join(name for name in names if name != 'null')}"]
+    return [(file_name(number), " ".join(labels[tag] for tag in tags if labels[tag] != "null"))]
 
 
 def comparison(folder: Path, part: str) -> str:
     """Whether table and photographs are those that the recipe was made with."""
-    table = hashlib.sha256((folder / f"{part}.csv").read_bytes())
-    photographs = hashlib.sha256()
-    for path in sorted((folder / part).iterdir()):
-        photographs.update(path.read_bytes())
-    found = zip(("table", "photographs"), (table, photographs), RECIPE[part], strict=True)
-    different = [name for name, digest, expected in found if digest.hexdigest() != expected]
+    different = []
+    for what, name in (("table", f"{part}.csv"), ("photographs", part)):
+        digest = hashlib.sha256()
+        for path in sorted((folder / name).iterdir()) if what == "photographs" else [folder / name]:
+            digest.update(path.read_bytes())
+        if digest.hexdigest() != RECIPE[name]:
+            different.append(what)
     return f"not the recipe's: {' and '.join(different)}" if different else "table and photographs are the recipe's"
 
 

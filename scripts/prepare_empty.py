@@ -50,8 +50,8 @@ Random = np.random.Generator
 
 def main(options: PrepareEmptyOptions) -> int:
     output, random = Path(options.output_dir), np.random.default_rng(options.seed)
-    folders = list(map(Path, options.pictures or ()))
-    paths = [folder / path for folder in folders for path in find_photos(folder, leave_out=output)]
+    folders = map(Path, options.pictures or ())
+    paths = [pictures / path for pictures in folders for path in find_photos(pictures, leave_out=output)]
     with whole_folder(options.output_dir) as folder:
         draw_patterns(options, folder, random)
         taken, failed = make_small(paths, options.side, folder, random)

@@ -44,13 +44,20 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.labels.imaterialist import COLUMNS
-from data.labels.rle import encode_rle
 from data.photos.folder import find_photos
 from networks.predictor import Predictor
-from scripts.unlabelled import UNREADABLE, SaliencyNetwork, listed, named_photos, salience, segmented
+from scripts.unlabelled import (
+    UNREADABLE,
+    SaliencyNetwork,
+    label_rows,
+    listed,
+    named_photos,
+    salience,
+    segmented,
+    write_tables,
+)
 from utils.errors import UserError, run_program
-from utils.files import whole_folder, write_csv
+from utils.files import whole_folder
 from utils.freed_memory import keep_freed_memory
 
 JACKET = "4"  # the category of all clothes
@@ -68,10 +75,9 @@ Box = tuple[int, int, int, int]  # left, top, width, height
 def main(options: PreparePortraitsOptions) -> int:
     keep_freed_memory()
     folder = Path(options.portraits)
-    photos = find_photos(folder)
+    photos = [photo.as_posix() for photo in find_photos(folder)]
     find_face = face_finder()
-    names = [photo.as_posix() for photo in photos]
-    kept = named_photos("--validation", options.validation, names) if options.validation else set()
+    kept = named_photos("--validation", options.validation, photos)
     with whole_folder(options.output_dir) as output:
         saliency, predictor = SaliencyNetwork(options, SALIENCY_SIZE), Predictor.load(**options.predictor)
         print(f"networks: {saliency.name}; {predictor.name}; {len(photos)} photographs")
@@ -87,15 +93,9 @@ def main(options: PreparePortraitsOptions) -> int:
             if clothes.sum() < LEAST_AGREEMENT * (clothes | unknown).sum():
                 left_out["network and rule do not agree"] += 1
                 continue
-            tables["portraits_val" if photo.as_posix() in kept else "portraits"] += [
-                (photo.as_posix(), encode_rle(mask), *mask.shape, category)
-                for mask, category in ((clothes, JACKET), (unknown, "unknown"))
-                if mask.any()
-            ]
-        if not any(tables.values()):
-            raise UserError(f"no photograph of {folder} can be used: {listed(left_out)}")
-        for name, rows in tables.items():
-            write_csv(output / f"{name}.csv", [COLUMNS, *rows])
+            rows = label_rows(photo, {JACKET: clothes, "unknown": unknown})
+            tables["portraits_val" if photo in kept else "portraits"] += rows
+        write_tables(output, tables, folder, left_out)
     count, count_kept = (len({row[0] for row in rows}) for rows in tables.values())
     print(f"wrote {options.output_dir}: {count} photographs to train on, {count_kept} for validation")
     print(f"left out: {listed(left_out) or 'none'}")

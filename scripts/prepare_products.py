@@ -47,9 +47,16 @@ import cv2
 import numpy as np
 
 from data.labels.csv_rows import read_rows
-from data.labels.imaterialist import COLUMNS
-from data.labels.rle import encode_rle
-from scripts.unlabelled import UNREADABLE, SaliencyNetwork, listed, named_photos, salience, segmented
+from scripts.unlabelled import (
+    UNREADABLE,
+    SaliencyNetwork,
+    label_rows,
+    listed,
+    named_photos,
+    salience,
+    segmented,
+    write_tables,
+)
 from utils.errors import UserError, run_program
 from utils.files import whole_folder, write_csv
 from utils.freed_memory import keep_freed_memory
@@ -57,24 +64,10 @@ from utils.freed_memory import keep_freed_memory
 REPOSITORY = "https://github.com/alexeygrigorev/clothing-dataset"
 # ClassId of each label: the iMaterialist category that is nearest, or a word.
 CATEGORIES = {
-    "Shirt": "0",
-    "Blouse": "0",
-    "T-Shirt": "1",
-    "Longsleeve": "1",
-    "Polo": "1",
-    "Undershirt": "1",
-    "Top": "1",
-    "Hoodie": "1",
-    "Blazer": "4",
-    "Pants": "6",
-    "Shorts": "7",
-    "Skirt": "8",
-    "Dress": "10",
-    "Body": "11",
-    "Outwear": "clothes",
-    "Hat": "14",
-    "Shoes": "23",
-}
+    "Shirt": "0", "Blouse": "0", "T-Shirt": "1", "Longsleeve": "1", "Polo": "1", "Undershirt": "1", "Top": "1",
+    "Hoodie": "1", "Blazer": "4", "Pants": "6", "Shorts": "7", "Skirt": "8", "Dress": "10", "Body": "11",
+    "Outwear": "clothes", "Hat": "14", "Shoes": "23",
+}  # fmt: skip
 FULL_BODY = ("Dress", "Body")
 BACKGROUND = ("Hat", "Shoes")
 
@@ -91,15 +84,13 @@ def main(options: PrepareProductsOptions) -> int:
     keep_freed_memory()
     clone = Path(options.products)
     labels = read_labels(clone)
-    if options.leave_out:
-        kept = named_photos("--leave_out", options.leave_out, list(labels))
-        labels = {name: label for name, label in labels.items() if name not in kept}
-    labels = dict(list(labels.items())[: int(min(options.max_dataset_size, len(labels)))])
+    unwanted = named_photos("--leave_out", options.leave_out, list(labels))
+    used = [name for name in labels if name not in unwanted][: int(min(options.max_dataset_size, len(labels)))]
     with whole_folder(options.output_dir) as output:
         network = SaliencyNetwork(options, options.size)
-        print(f"device: {network.name}; {len(labels)} photographs with a label that is known here")
-        tables, tags, left_out = {kind: [] for kind in ("", "_full", "_others", "_val")}, [], Counter()
-        for name, result in segmented(network, clone / "images", labels, options.batchSize, left_out):
+        print(f"device: {network.name}; {len(used)} photographs with a label that is known here")
+        tables, tags, left_out = {f"products{kind}": [] for kind in ("", "_full", "_others", "_val")}, [], Counter()
+        for name, result in segmented(network, clone / "images", used, options.batchSize, left_out):
             label, probability = labels[name], salience(result)
             mask, unsure = find_garment(probability)
             if reason := doubt(mask, probability):
@@ -110,14 +101,11 @@ def main(options: PrepareProductsOptions) -> int:
                 tags.append((name, label))
             elif for_validation(name):
                 kind = "_val"
-            tables[kind] += rows_of(name, label, mask, unsure)
-        if not any(tables.values()):
-            raise UserError(f"no photograph of {clone / 'images'} can be used: {listed(left_out)}")
-        for kind, rows in tables.items():
-            write_csv(output / f"products{kind}.csv", [COLUMNS, *rows])
+            tables[f"products{kind}"] += rows_of(name, label, mask, unsure)
+        write_tables(output, tables, clone / "images", left_out)
         write_csv(output / "products_tags.csv", [("ImageId", "Tags"), *tags])
     found = Counter(labels[name] for rows in tables.values() for name in dict.fromkeys(row[0] for row in rows))
-    kept = len({row[0] for row in tables["_val"]})
+    kept = len({row[0] for row in tables["products_val"]})
     print(f"wrote {options.output_dir}: {found.total()} photographs ({listed(found)}), {kept} of them for validation")
     print(f"left out: {listed(left_out) or 'none'}")
     return 1 if left_out[UNREADABLE] else 0
@@ -179,11 +167,8 @@ def doubt(mask: np.ndarray, probability: np.ndarray) -> str | None:
 
 def rows_of(name: str, label: str, mask: np.ndarray, unsure: np.ndarray) -> list[tuple]:
     """Rows of a photo. Around what is background anyway, nothing needs to be unknown."""
-    height, width = mask.shape
-    texts = {CATEGORIES[label]: encode_rle(mask & ~unsure)}
-    if label not in BACKGROUND:
-        texts["unknown"] = encode_rle(unsure)
-    return [(name, text, height, width, category) for category, text in texts.items() if text]
+    unknown = {} if label in BACKGROUND else {"unknown": unsure}
+    return label_rows(name, {CATEGORIES[label]: mask & ~unsure} | unknown)
 
 
 if __name__ == "__main__":

@@ -48,11 +48,10 @@ import numpy as np
 
 from data.classes import ClassTable, check_classes, load_class_table
 from data.labels.imaterialist import COLUMNS, WORDS
-from data.labels.rle import encode_rle
 from data.labels.tags import read_tags
 from data.photos.folder import find_photos
 from networks.predictor import Predictor
-from scripts.unlabelled import segmented
+from scripts.unlabelled import label_rows, segmented
 from utils.errors import run_program
 from utils.files import make_writable_folder, write_csv
 from utils.freed_memory import keep_freed_memory
@@ -113,11 +112,8 @@ def table_rows(image_id: str, labels: np.ndarray, classes: ClassTable) -> list[t
     """
     category = {value: str(ids[0]) for value, ids in enumerate(classes.ids, 1)}
     category |= {-number: word for word, number in WORDS.items()}
-    height, width = labels.shape
-    found = {value: labels == value for value in np.unique(labels).tolist() if value}
-    if not found:
-        return [(image_id, "", height, width, "")]
-    return [(image_id, encode_rle(mask), height, width, category[value]) for value, mask in found.items()]
+    found = {category[value]: labels == value for value in np.unique(labels).tolist() if value}
+    return label_rows(image_id, found) or [(image_id, "", *labels.shape, "")]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from data.constants import IMAGENET_MEAN, IMAGENET_STD
 from data.labels.csv_rows import read_rows
+from data.labels.imaterialist import COLUMNS
+from data.labels.rle import encode_rle
 from data.photos.open import PhotoError, open_photo
 from data.results.segmentation import Segmentation
 from networks.engines.torch_engine import TorchEngine
@@ -23,6 +25,7 @@ from networks.weights.surgery import initialise
 from options.base_options import NetworkOptions
 from utils.devices import resolve_device, resolve_precision
 from utils.errors import UserError, escape_unprintable
+from utils.files import write_csv
 
 UNREADABLE = "cannot be read"
 MEAN, STD = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
@@ -77,16 +80,31 @@ def salience(result: Segmentation) -> np.ndarray:
     return cv2.resize(1 / (1 + np.exp(-result.logits[0].clip(-30, 30))), result.size[::-1])
 
 
-def named_photos(option: str, table: str, photos: list[str]) -> set[str]:
-    """Those of the photos (paths in their folder) that a table names, by path or file name. Raises UserError.
+def named_photos(option: str, table: str | None, photos: list[str]) -> set[str]:
+    """Those of the photos (paths in their folder) that a table names, by path or file name; without a table none.
 
-    option: that gives the table.
+    option: that gives the table. Raises UserError where it names none.
     """
+    if not table:
+        return set()
     names = {cells[0] for cells, _ in read_rows(table, ["ImageId"], "table of photographs")}
     found = {photo for photo in photos if names & {photo, photo.rpartition("/")[2]}}
     if not found:
         raise UserError(f"{option} {table} names none of the photographs, which are called like {photos[0]}")
     return found
+
+
+def label_rows(name: str, masks: dict[str, np.ndarray]) -> list[tuple]:
+    """Rows (of COLUMNS) of a photo: of each mask (H x W bool), by ClassId, that is not empty."""
+    return [(name, encode_rle(mask), *mask.shape, category) for category, mask in masks.items() if mask.any()]
+
+
+def write_tables(folder: Path, tables: dict[str, list[tuple]], photos: Path, left_out: Counter) -> None:
+    """Write label tables by name. Raises UserError where none has a row. photos: their folder."""
+    if not any(tables.values()):
+        raise UserError(f"no photograph of {photos} can be used: {listed(left_out)}")
+    for name, rows in tables.items():
+        write_csv(folder / f"{name}.csv", [COLUMNS, *rows])
 
 
 def listed(counts: Counter) -> str:

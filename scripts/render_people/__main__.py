@@ -65,9 +65,8 @@ def main(options: RenderOptions) -> None:
     settings = {name: getattr(options, name) for name in ("height", "samples", "held_out")}
     settings |= {"backgrounds": len(photos), "classes": classes}
     made_with = ", ".join(f"{name} {value}" for name, value in settings.items())
-    for each in tqdm(
-        [each for each in plans if not is_done(folder, each.name, made_with)], "rendering", unit="picture"
-    ):
+    waiting = [each for each in plans if not is_done(folder, each.name, made_with)]
+    for each in tqdm(waiting, "rendering", unit="picture"):
         photo, codes = studio.render(each)
         write(folder, each.name, jpeg(photo, each.effects), label_map(codes, by_category), each.row(), made_with)
     print(f"{folder / 'rendered.csv'}: {write_table(folder)} pictures")

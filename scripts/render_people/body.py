@@ -5,6 +5,7 @@ Coordinates are those of MakeHuman: decimetres, x to the person's left, y up, z 
 
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import cos, radians, sin
@@ -32,6 +33,11 @@ class Mesh:
     uv_faces: list[list[int]] | None = None
     texture: Path | None = None
     hidden: np.ndarray | None = None  # of each vertex of the body, whether this garment hides it
+
+    def with_faces(self, numbers: Sequence[int]) -> "Mesh":
+        """The mesh with some of its faces alone."""
+        uv_faces = [self.uv_faces[i] for i in numbers] if self.uv_faces else None
+        return replace(self, faces=[self.faces[i] for i in numbers], uv_faces=uv_faces)
 
 
 def rotation(axis: str, degrees: float) -> np.ndarray:
@@ -92,23 +98,24 @@ class Assets:
                     moves[int(vertex)] = [float(x) for x in move[:3]]
         return moves
 
-    def _proxy(self, kind: str, name: str) -> dict:
-        """A garment or hair as the files say it: each point is a weighted mean of three base points and an offset."""
+    def _proxy(self, kind: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
+        """A garment or hair as the files say it: (corners N x 3, shares N x 3, offsets N x 3, what else a Mesh has).
+
+        Each point is the mean of three base points, its corners, weighted by their shares, and an offset.
+        """
         folder = self._existing(f"makehuman/proxies/{kind}/{name}")
         content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         faces, uv_faces = _faces(content["faces"])
         texture = content["materials"][0].get("mapDiffuse")
         removed = content["metadata"].get("deleteVerts") or []
-        return {
-            "corners": np.array(content["ref_vIdxs"]),
-            "shares": np.array(content["weights"]),
-            "offsets": np.array(content["offsets"]),
+        surface = {
             "faces": faces,
             "uv": np.array(content["uvs"][0]).reshape(-1, 2),
             "uv_faces": uv_faces,
             "texture": folder / texture if texture else None,
             "hidden": np.array(removed, bool) if removed else np.zeros(len(self.base), bool),
         }
+        return *(np.array(content[name]) for name in ("ref_vIdxs", "weights", "offsets")), surface
 
     def skin(self, age: str, race: str, sex: str) -> Path | None:
         return min(self.folder.glob(f"makehuman/skins/{age}_{race}_{sex}/textures/*diffuse*.png"), default=None)
@@ -120,18 +127,16 @@ class Assets:
 
     def fitted(self, kind: str, name: str, body: np.ndarray) -> Mesh:
         """Asset garment or hair on a body in the rest pose."""
-        proxy = self.proxy(kind, name)
-        corners, shares = proxy["corners"], proxy["shares"]
+        corners, shares, offsets, surface = self.proxy(kind, name)
 
         def placed(points: np.ndarray) -> np.ndarray:
             pairs = ((5399, 11998, 0, 1.434), (791, 881, 1, 2.41), (962, 5320, 2, 2.0))  # as the files' makers measure
             scale = [abs(points[a, axis] - points[b, axis]) / length for a, b, axis, length in pairs]
-            return (points[corners] * shares[..., None]).sum(1) + proxy["offsets"] * scale
+            return (points[corners] * shares[..., None]).sum(1) + offsets * scale
 
         weights = (self.weights[corners] * np.clip(shares, 0, None)[..., None]).sum(1)
         weights /= np.maximum(weights.sum(1, keepdims=True), 1e-9)
-        rest = {key: proxy[key] for key in ("faces", "uv", "uv_faces", "texture", "hidden")}
-        return Mesh(placed(body), placed(self.base), weights, **rest)
+        return Mesh(placed(body), placed(self.base), weights, **surface)
 
     def part(self, group: str, body: np.ndarray) -> Mesh:
         """The faces of a group of the base mesh, such as "helper-tights". Points are those of the whole base mesh."""
@@ -143,11 +148,10 @@ class Assets:
 
     def _head_of(self, bone: str, body: np.ndarray) -> np.ndarray:
         head = self.rig[bone]["head"]
-        if head["strategy"] == "CUBE":
-            return body[self.members[head["cube_name"]]].mean(0)
         if head["strategy"] == "VERTEX":
             return body[head["vertex_index"]]
-        return body[head["vertex_indices"]].mean(0)
+        points = self.members[head["cube_name"]] if head["strategy"] == "CUBE" else head["vertex_indices"]
+        return body[points].mean(0)
 
     def pose(self, body: np.ndarray, turns: dict[str, list[tuple[str, float]]]) -> np.ndarray:
         """4 x 4 transform of each bone; ``turns`` holds rotations about the world's axes, applied last to first."""
@@ -192,15 +196,10 @@ def _faces(stream: list[int]) -> tuple[list[list[int]], list[list[int]]]:
 
 def pieces(mesh: Mesh) -> np.ndarray:
     """Number of the connected piece that each face belongs to, counted in the order of the pieces' first vertices."""
-    parent = list(range(len(mesh.points)))
-
-    def root(vertex: int) -> int:
-        while parent[vertex] != vertex:
-            parent[vertex] = vertex = parent[parent[vertex]]
-        return vertex
-
-    for face in mesh.faces:
-        for other in face[1:]:
-            a, b = sorted((root(face[0]), root(other)))
-            parent[b] = a
-    return np.unique([root(face[0]) for face in mesh.faces], return_inverse=True)[1]
+    a, b = np.array([(face[0], other) for face in mesh.faces for other in face[1:]]).T
+    first = np.arange(len(mesh.points))  # of the points known to be connected with a point, the first
+    while (first[a] != first[b]).any():
+        np.minimum.at(first, first[a], first[b])
+        np.minimum.at(first, first[b], first[a])
+        first = first[first]
+    return np.unique(first[[face[0] for face in mesh.faces]], return_inverse=True)[1]

@@ -6,6 +6,7 @@ helper meshes (``tailoring.py``), so their length, width, neckline and sleeves v
 Heights are decimetres on the base mesh: sole -8.2, knee -3.7, crotch -0.6, waist 1.8, armpit 4.5, neck 5.9, crown 8.5.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -13,27 +14,20 @@ SHIRT, TOP, SWEATER, CARDIGAN, JACKET, VEST, PANTS, SHORTS, SKIRT, COAT, DRESS, 
 GLASSES, HAT, BELT, STOCKINGS, SHOE, BAG, SCARF = 13, 14, 19, 21, 23, 24, 25
 ONE_PIECE = (COAT, DRESS, JUMPSUIT, 12)  # 12: cape. Told from others only where waist and hips are in the picture
 
-# Category of every connected piece of a garment, in the order of the pieces' first vertices; one number for all pieces.
-ASSETS: dict[str, int | tuple[int, ...]] = {
-    "Asymmetric_Tunic_and_Sash": TOP,
-    "Coat": COAT,
-    "F_Beach_Dress_01": DRESS,
-    "F_Dress_01": DRESS,
-    "F_Dress_02": DRESS,
-    "F_Dress_03": DRESS,
-    "F_Dress_04": (SKIRT, TOP, SKIRT, TOP, TOP, TOP),
-    "JeansSkirt": SKIRT,
-    "ShortJeans": SHORTS,
-    "Sleeveless": SHIRT,
-    "Tank_Top_01": TOP,
-    "Tightjeans": PANTS,
-    "TubeDress": DRESS,
-    "VNeckTop": TOP,
+# Asset garments by what they are drawn for, each with the category of every connected piece, in the order of the
+# pieces' first vertices; one number for all pieces.
+DRESSES = dict.fromkeys(["F_Beach_Dress_01", "F_Dress_01", "F_Dress_02", "F_Dress_03", "TubeDress"], DRESS)
+TOPS = {"Asymmetric_Tunic_and_Sash": TOP, "Sleeveless": SHIRT, "Tank_Top_01": TOP, "VNeckTop": TOP}
+TOPS |= {"short_tail_camo_tee": TOP}
+BOTTOMS = {"Tightjeans": PANTS, "ShortJeans": SHORTS, "JeansSkirt": SKIRT, "miniskirt": SKIRT}
+FEMALE_OUTFITS = {
     "female_casualsuit01": (TOP, PANTS),
     "female_casualsuit02": (SHORTS, SHORTS, TOP),
     "female_elegantsuit01": (SKIRT, SHIRT),
     "female_sportsuit01": (TOP, PANTS),
-    "female_top_01": TOP,
+    "F_Dress_04": (SKIRT, TOP, SKIRT, TOP, TOP, TOP),
+}
+MALE_OUTFITS = {
     "male_casualsuit01": (SHIRT, PANTS),  # one mesh, see SPLIT
     "male_casualsuit02": (PANTS, TOP),
     "male_casualsuit03": (SHIRT, PANTS),
@@ -42,21 +36,18 @@ ASSETS: dict[str, int | tuple[int, ...]] = {
     "male_casualsuit06": (TOP, PANTS),
     "male_elegantsuit01": (PANTS, JACKET),
     "male_worksuit01": (JUMPSUIT, JUMPSUIT, JUMPSUIT, JUMPSUIT, JUMPSUIT, TOP),
-    "miniskirt": SKIRT,
-    "short_tail_camo_tee": TOP,
 }
+SHOES = dict.fromkeys(["shoes01", "shoes02", "shoes04", "shoes05", "shoes06"], SHOE)
+ASSETS = {"Coat": COAT} | DRESSES | TOPS | BOTTOMS | FEMALE_OUTFITS | MALE_OUTFITS | SHOES
 SPLIT = {"male_casualsuit01": 1.35}  # height of the belt that divides a mesh in one piece into two
 HELD_OUT = {  # seen in validation alone
     "Coat", "F_Dress_02", "JeansSkirt", "Tank_Top_01", "female_casualsuit02", "male_casualsuit03", "male_casualsuit06",
 }  # fmt: skip
 
-MALE_OUTFITS = [name for name in ASSETS if name.startswith("male_")]
-FEMALE_OUTFITS = ["female_casualsuit01", "female_casualsuit02", "female_elegantsuit01", "female_sportsuit01"]
-FEMALE_OUTFITS += ["F_Dress_04"]
-DRESSES = ["F_Beach_Dress_01", "F_Dress_01", "F_Dress_02", "F_Dress_03", "TubeDress"]
-TOPS = ["Asymmetric_Tunic_and_Sash", "Sleeveless", "Tank_Top_01", "VNeckTop", "short_tail_camo_tee"]
-BOTTOMS = ["Tightjeans", "ShortJeans", "JeansSkirt", "miniskirt"]
-SHOES = ["shoes01", "shoes02", "shoes04", "shoes05", "shoes06"]
+ACCESSORIES = {  # category, of which a person wears one thing at most, and per cent of the people who wear it
+    "beanie": (HAT, 4), "cap": (HAT, 6), "hat": (HAT, 5), "glasses": (GLASSES, 10), "scarf": (SCARF, 8),
+    "shoulder bag": (BAG, 9), "handbag": (BAG, 6), "backpack": (BAG, 6),
+}  # fmt: skip
 
 
 @dataclass
@@ -87,7 +78,7 @@ class Garment:
 
 
 def asset(name: str) -> Garment:
-    categories = ASSETS.get(name, SHOE)
+    categories = ASSETS[name]
     return Garment(name, categories if isinstance(categories, tuple) else (categories,))
 
 
@@ -153,7 +144,7 @@ def tailored(name: str, rnd: Random, layer: int = 0) -> Garment:
             cut.ease, cut.flare = rnd.uniform(0.1, 0.3), rnd.uniform(0.0, 0.09)
             cut.opening = rnd.choice([None, (0.012, 0.0)])
         case "overalls":
-            cut = Cut(rnd.choice([-7.3, -7.0, rnd.uniform(-4.0, -1.5)]), top=2.0, legs=True, bib=True, ease=0.2)
+            cut = Cut(rnd.choice([-7.3, -7.0, rnd.uniform(-4.0, -1.5)]), top=2.0, legs=True, bib=True)
             cut.ease, cut.flare = rnd.uniform(0.18, 0.3), rnd.uniform(0.0, 0.08)
         case "stockings":
             cut = Cut(-7.9, top=1.0, legs=True, ease=0.03)
@@ -192,8 +183,8 @@ def outfit(sex: str, rnd: Random, held_out: bool = False) -> tuple[str, list[Gar
         kinds.pop("asset coat", None)
     kind = rnd.choices(list(kinds), list(kinds.values()))[0]
 
-    def choose(names: list[str]) -> Garment:
-        return asset(rnd.choice([n for n in names if (n in HELD_OUT) == held_out] or names))
+    def choose(names: Iterable[str]) -> Garment:
+        return asset(rnd.choice([n for n in names if (n in HELD_OUT) == held_out] or list(names)))
 
     def separates(lower: str, uppers: tuple[str, ...]) -> list[Garment]:
         below, above = tailored(lower, rnd), tailored(rnd.choice(uppers), rnd)
@@ -201,7 +192,6 @@ def outfit(sex: str, rnd: Random, held_out: bool = False) -> tuple[str, list[Gar
         return [above, below]
 
     everyday = ("top", "top", "sweater", "shirt")
-    layers = ("cardigan", "jacket", "jacket", "vest")
     lower = rnd.choice(["trousers", "trousers", "trousers", "shorts"])
     match kind:
         case "asset dress":
@@ -220,8 +210,8 @@ def outfit(sex: str, rnd: Random, held_out: bool = False) -> tuple[str, list[Gar
             worn[0].cut.pleats, worn[0].cut.cuff = (0, 0.0), 0.0
             worn[1].cut.opening = (rnd.uniform(0.2, 0.6), rnd.uniform(0.5, 1.4))
         case "coat":
-            worn = [*separates(rnd.choice(["trousers", "trousers", "skirt"]) if sex == "f" else "trousers", everyday)]
-            worn += [tailored("coat", rnd, 2)]
+            below = rnd.choice(["trousers", "trousers", "skirt"]) if sex == "f" else "trousers"
+            worn = [*separates(below, everyday), tailored("coat", rnd, 2)]
         case "overalls":
             worn = [tailored("top", rnd), tailored("overalls", rnd, 1)]
             worn[0].cut.ease, worn[0].cut.hem = 0.08, 0.8
@@ -231,7 +221,7 @@ def outfit(sex: str, rnd: Random, held_out: bool = False) -> tuple[str, list[Gar
             worn = separates("skirt", everyday)
         case "skirt + layer" | "layer":
             worn = separates("skirt" if sex == "f" else lower, ("top", "shirt"))
-            worn += [tailored(rnd.choice(layers), rnd, 2)]
+            worn += [tailored(rnd.choice(["cardigan", "jacket", "jacket", "vest"]), rnd, 2)]
         case "suit":
             worn = [*separates("trousers", ("shirt", "shirt", "top")), tailored("jacket", rnd, 2)]
             tucked(worn[0], worn[1])

@@ -15,11 +15,11 @@ ROW, OPTIONS = "rendered", "options"  # keys of the label map's texts: what the 
 
 def is_done(folder: Path, name: str, options: str) -> bool:
     """Whether a picture is there. Raises UserError where it was made with other options."""
-    path = _labels(folder, name)
-    if not path.exists() or not _photo(folder, name).exists():
+    photo, labels = _paths(folder, name)
+    if not labels.exists() or not photo.exists():
         return False
-    if (earlier := _texts(path).get(OPTIONS, options)) != options:  # earlier versions did not say
-        raise UserError(f"{path} was made with {earlier}, not {options}; choose another --output_dir")
+    if (earlier := _texts(labels).get(OPTIONS, options)) != options:  # earlier versions did not say
+        raise UserError(f"{labels} was made with {earlier}, not {options}; choose another --output_dir")
     return True
 
 
@@ -30,8 +30,8 @@ def write(folder: Path, name: str, photo: bytes, labels: np.ndarray, row: dict, 
     text.add_text(OPTIONS, options)
     image = io.BytesIO()
     Image.fromarray(labels).save(image, "PNG", pnginfo=text)
-    write_atomically(_photo(folder, name), photo)
-    write_atomically(_labels(folder, name), image.getvalue())
+    for path, content in zip(_paths(folder, name), (photo, image.getvalue()), strict=True):
+        write_atomically(path, content)
 
 
 def write_table(folder: Path) -> int:
@@ -54,9 +54,6 @@ def _texts(path: Path) -> dict[str, str]:
     return texts
 
 
-def _photo(folder: Path, name: str) -> Path:
-    return folder / "photos" / f"{name}.jpg"
-
-
-def _labels(folder: Path, name: str) -> Path:
-    return folder / "labels" / f"{name}.png"
+def _paths(folder: Path, name: str) -> tuple[Path, Path]:
+    """Of a picture's photo and its labels."""
+    return folder / "photos" / f"{name}.jpg", folder / "labels" / f"{name}.png"

@@ -1,11 +1,11 @@
 """What a picture shows, drawn from its seed and number alone: people, clothes, poses, view, place, light, camera."""
 
 from colorsys import hsv_to_rgb
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from scripts.render_people import poses
-from scripts.render_people.garments import COAT, JUMPSUIT, ONE_PIECE, SKIRT, Garment, outfit
+from scripts.render_people.garments import ACCESSORIES, BAG, COAT, JUMPSUIT, ONE_PIECE, SKIRT, Garment, outfit
 
 VIEWS = {"whole": 42, "half": 22, "head": 15, "legs": 3, "small": 7, "group": 6, "garment": 5}
 HAIR = {
@@ -14,12 +14,6 @@ HAIR = {
 }
 PLACES = {"room": 34, "hdri": 26, "plain": 16, "gradient": 8, "photo": 16}
 HDRIS = ["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
-ACCESSORIES = {  # per cent of the people who wear it
-    "beanie": 4, "cap": 6, "hat": 5, "glasses": 10, "scarf": 8, "shoulder bag": 9, "handbag": 6, "backpack": 6,
-}  # fmt: skip
-SPOT = {  # where each is worn, if others are worn there too
-    "beanie": "head", "cap": "head", "hat": "head", "shoulder bag": "bag", "handbag": "bag", "backpack": "bag",
-}  # fmt: skip
 PATTERNS = {"plain": 55, "stripes": 9, "upright stripes": 4, "check": 8, "dots": 5, "flowers": 9, "mottled": 10}
 HELD_OUT = {"short03", "bob02", "courtyard", "studio", "dots"}  # seen in validation alone
 
@@ -58,8 +52,8 @@ class Plan:
     place: str
     camera: dict
     light: dict
-    backdrop: dict = field(default_factory=dict)
-    effects: dict = field(default_factory=dict)
+    backdrop: dict
+    effects: dict
 
     @property
     def name(self) -> str:
@@ -92,9 +86,8 @@ def colour(rnd: Random) -> tuple[float, float, float]:
     if rnd.random() < 0.2:
         return hsv_to_rgb(rnd.random(), rnd.uniform(0.3, 1), rnd.uniform(0.05, 0.8))
     (h, s, v), _ = rnd.choices(COLOURS, [often for _, often in COLOURS])[0]
-    return hsv_to_rgb(
-        (h + rnd.gauss(0, 0.02)) % 1, min(1, s * rnd.uniform(0.6, 1.3)), min(0.9, v * rnd.uniform(0.6, 1.5))
-    )
+    hue = (h + rnd.gauss(0, 0.02)) % 1
+    return hsv_to_rgb(hue, min(1, s * rnd.uniform(0.6, 1.3)), min(0.9, v * rnd.uniform(0.6, 1.5)))
 
 
 def cloth(rnd: Random, held_out: bool) -> dict:
@@ -114,11 +107,6 @@ def cloth(rnd: Random, held_out: bool) -> dict:
     }
 
 
-def _folds(garment: Garment) -> bool:
-    """Whether a skirt or dress follows the legs of a sitting person; asset meshes split, and coats stand off."""
-    return garment.cut is not None and COAT not in garment.categories and garment.cut.hem < -3.3
-
-
 def _person(rnd: Random, view: str, held_out: bool) -> Person:
     sex = rnd.choice("mff")
     build = {
@@ -131,7 +119,9 @@ def _person(rnd: Random, view: str, held_out: bool) -> Person:
     kind, garments = outfit(sex, rnd, held_out)
     hanging = [g for g in garments if set(g.categories) & {*ONE_PIECE, SKIRT} - {JUMPSUIT}]
     pose = weighted(rnd, poses.POSES)
-    if pose == "sitting" and not all(_folds(g) for g in hanging):
+    # What follows the legs of a sitting person; asset meshes split, and coats stand off.
+    folds = (g.cut is not None and COAT not in g.categories and g.cut.hem < -3.3 for g in hanging)
+    if pose == "sitting" and not all(folds):
         pose = rnd.choice(["standing", "hands on hips", "arms in front", "arms raised"])
     if pose == "sitting":
         for garment in hanging:
@@ -147,23 +137,23 @@ def _person(rnd: Random, view: str, held_out: bool) -> Person:
         shared = garments[1].cloth[0]
         shared["pattern"] = shared["pattern"] if rnd.random() < 0.3 else "plain"
         garments[2].cloth = [{**shared}]
-    accessories = [(k, rnd.randrange(10**6)) for k, often in ACCESSORIES.items() if rnd.random() < often / 100]
-    kept = {SPOT.get(name, name): (name, number) for name, number in accessories}
+    accessories = {}  # by category: of several the last
+    for name, (category, often) in ACCESSORIES.items():
+        if rnd.random() < often / 100:
+            accessories[category] = (name, rnd.randrange(10**6))
     if pose == "sitting":
-        kept.pop("bag", None)
+        accessories.pop(BAG, None)
     hairs = [name for name in HAIR[sex] if (name in HELD_OUT) == held_out] or HAIR[sex]
     back, side = rnd.random() < 0.14, rnd.random() < 0.1
     turn = rnd.uniform(140, 220) if back else rnd.choice([-1, 1]) * rnd.uniform(60, 100) if side else rnd.gauss(0, 26)
     if view == "head":
         turn = turn if abs(turn) < 50 else turn * 0.4
     grey = build["age"] == "old" and rnd.random() < 0.6
-    hair_colour = (
-        (rnd.uniform(0.0, 0.3), rnd.uniform(1.2, 2.4)) if grey else (rnd.uniform(0.4, 1.3), rnd.uniform(0.3, 1.7))
-    )
+    saturations, values = ((0.0, 0.3), (1.2, 2.4)) if grey else ((0.4, 1.3), (0.3, 1.7))
+    hair_colour = (rnd.uniform(*saturations), rnd.uniform(*values))
     iris = rnd.choice([(0.1, 0.04, 0.02), (0.05, 0.02, 0.01), (0.1, 0.2, 0.35), (0.1, 0.2, 0.1)])
-    return Person(
-        build, kind, garments, [*kept.values()], rnd.choice(hairs), hair_colour, pose, turns, turn=turn, iris=iris
-    )
+    worn = [*accessories.values()]
+    return Person(build, kind, garments, worn, rnd.choice(hairs), hair_colour, pose, turns, turn=turn, iris=iris)
 
 
 def _garment_alone(rnd: Random, held_out: bool) -> Person:
@@ -191,8 +181,7 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
     for person in people[1:]:  # the second stands at the right, the third at the left
         aside, back = rnd.uniform(0.5, 0.95), rnd.uniform(-0.3, 0.9)
         person.place = (aside if person is people[1] else -rnd.uniform(0.5, 0.95), back)
-    places = {k: n if k != "photo" or with_photos else 0 for k, n in PLACES.items()}
-    place = weighted(rnd, places)
+    place = weighted(rnd, PLACES if with_photos else PLACES | {"photo": 0})
     if view == "garment":
         place = rnd.choice(["lying", "lying", "hanging", "hanging", "plain"])
     half_group = rnd.choice(["whole", "whole", "half"]) == "half" and view == "group"
@@ -203,9 +192,9 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
     tight = rnd.uniform(least, most)
     if half_group:
         tight = rnd.uniform(0.9, 1.2)
-    aspects = (
-        [0.56, 0.67, 0.67, 0.75, 0.75, 0.8, 1.0] if view not in ("small", "group") else [0.8, 1.0, 1.33, 1.33, 1.5]
-    )
+    aspects = [0.56, 0.67, 0.67, 0.75, 0.75, 0.8, 1.0]
+    if view in ("small", "group"):
+        aspects = [0.8, 1.0, 1.33, 1.33, 1.5]
     border = rnd.random() < 0.1
     camera = {
         "frame": "half" if half_group else {"group": "whole", "small": "whole"}.get(view, view),
@@ -237,12 +226,11 @@ def plan(seed: int, number: int, held_out: bool = False, with_photos: bool = Fal
     if not light["hdri"] and not light["lamps"]:
         light["strength"] = rnd.uniform(0.9, 1.3)
     surfaces = [cloth(rnd, held_out) for _ in range(8)]
+    patterns = {"plain": 3, "mottled": 3, "check": 1.5, "stripes": 1, "upright stripes": 1.5}
     for surface in surfaces:
         surface["wrinkles"] = 0
         surface["scale"] *= rnd.choice([0.15, 0.3, 0.6])
-        surface["pattern"] = weighted(
-            rnd, {"plain": 3, "mottled": 3, "check": 1.5, "stripes": 1, "upright stripes": 1.5}
-        )
+        surface["pattern"] = weighted(rnd, patterns)
     clutter = [
         {"shape": rnd.choice(["box", "box", "cylinder", "ball", "plant"]), "seed": rnd.randrange(10**6),
          "at": (rnd.uniform(-2.6, 2.6), rnd.uniform(0.5, 2.2)), "size": rnd.uniform(0.15, 0.9)}

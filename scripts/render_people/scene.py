@@ -5,7 +5,6 @@ import os
 import sys
 import tempfile
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -16,12 +15,11 @@ from PIL import Image
 
 from scripts.render_people.body import Assets, Mesh, pieces, posed
 from scripts.render_people.encode import cropped_backdrop
-from scripts.render_people.garments import BAG, GLASSES, HAT, SCARF, SPLIT, Garment
-from scripts.render_people.materials import code_material, eyeball, surface, woven
+from scripts.render_people.garments import ACCESSORIES, HAT, SPLIT, Garment
+from scripts.render_people.materials import code_material, connect, eyeball, new_node, surface, woven
 from scripts.render_people.plan import Person, Plan
 from scripts.render_people.tailoring import Tailor, accessory
 
-ACCESSORY_CATEGORY = {"glasses": GLASSES, "scarf": SCARF, "beanie": HAT, "cap": HAT, "hat": HAT}
 METRE = 0.1  # of a decimetre
 HDRI_FOLDER = Path(bpy.utils.resource_path("LOCAL")) / "datafiles/studiolights/world"
 
@@ -39,9 +37,9 @@ class Studio:
         self.things: list[tuple[bpy.types.Object, tuple[int, int] | None, Path | None]] = []  # with code and texture
         self.garments = 0
         people = [self._person(person, plan) for person in plan.people]
-        camera = self._camera(scene, plan, people)
-        self._surroundings(plan, people, camera)
-        self._light(scene, plan, camera["target"])
+        target, back = self._camera(scene, plan, people)
+        self._surroundings(plan, people, back)
+        self._light(scene, plan, target)
         with tempfile.TemporaryDirectory() as folder:
             photo = self._rendered(scene, Path(folder, "photo.png"))
             if plan.place in ("plain", "gradient", "photo"):
@@ -81,35 +79,33 @@ class Studio:
     # ---- people
 
     def _person(self, person: Person, plan: Plan) -> dict:
+        """Put a person into the scene; what camera and seat need to know of them, in metres."""
         body = self.assets.body(**person.build)
         transforms = self.assets.pose(body, person.turns)
-        worn = [(garment, self._worn(garment, body)) for garment in person.garments]
-        hidden = np.zeros(len(body), bool)
-        for _, mesh in worn:
-            hidden |= mesh.hidden
-        place = self._placing(person, plan, posed(self.assets.part("body", body), transforms))
-        alone = person.pose == "without a body"
-        for garment, mesh in worn:
-            self._garment(garment, posed(mesh, transforms), place)
-        if not alone:
-            self._bare_body(person, body, transforms, hidden, place)
+        skin = posed(self.assets.part("body", body), transforms)
+        place = self._placing(person, skin.points)
+        worn = [posed(self._worn(garment, body), transforms) for garment in person.garments]
+        for garment, mesh in zip(person.garments, worn, strict=True):
+            self._garment(garment, mesh, place)
+        whole = place(skin.points)
+        if person.pose == "without a body":
+            shown = np.concatenate([place(mesh.points) for mesh in worn])
+        else:
+            shown = whole[: self.assets.skin_points]
+            self._bare_body(person, body, transforms, skin, np.any([mesh.hidden for mesh in worn], 0), place)
             for kind, seed in person.accessories:
                 rnd = Random(seed)
                 mesh = posed(accessory(kind, self.assets, body, rnd), transforms)
                 material = woven(plan.backdrop["surfaces"][rnd.randrange(8)], rnd)
-                code = (ACCESSORY_CATEGORY.get(kind, BAG), 0)
-                self._add(kind, mesh, place, material, code, subdivide=kind != "glasses")
-        shown = np.concatenate([place(posed(mesh, transforms).points) for _, mesh in worn])
-        whole = place(posed(self.assets.part("body", body), transforms).points)
+                self._add(kind, mesh, place, material, (ACCESSORIES[kind][0], 0), subdivide=kind != "glasses")
         bones = [bone.startswith(("pelvis", "upperleg01")) for bone in self.assets.bones]
-        hips = whole[: self.assets.skin_points][self.assets.weights[: self.assets.skin_points, bones].sum(1) > 0.6]
-        points = shown if alone else whole[: self.assets.skin_points]
+        hips = np.flatnonzero(self.assets.weights[: self.assets.skin_points, bones].sum(1) > 0.6)
         return {
-            "low": points.min(0),
-            "high": points.max(0),
-            "head": whole[self.assets.members["joint-head"]].mean(0),
+            "low": shown.min(0),
+            "high": shown.max(0),
+            "head": self.assets.joint("head", whole),
             "pose": person.pose,
-            "seat": (*hips[:, :2].mean(0), hips[:, 2].min()),
+            "seat": (*whole[hips, :2].mean(0), whole[hips, 2].min()),
         }
 
     def _worn(self, garment: Garment, body: np.ndarray) -> Mesh:
@@ -117,11 +113,11 @@ class Studio:
             return self.tailor.garment(garment.cut, body)
         return self.assets.fitted("clothes", garment.name, body)
 
-    def _placing(self, person: Person, plan: Plan, body: Mesh):
+    def _placing(self, person: Person, body: np.ndarray):
         """The function that brings posed points to their place in the scene: metres, z up, floor at 0."""
         turn = math.radians(person.turn)
         c, s = math.cos(turn), math.sin(turn)
-        floor = body.points[: self.assets.skin_points, 1].min() - 0.15
+        floor = body[: self.assets.skin_points, 1].min() - 0.15
         flat = 0.3 if person.pose == "without a body" else 1.0
 
         def place(points: np.ndarray) -> np.ndarray:
@@ -141,24 +137,20 @@ class Studio:
         else:
             piece_of_face = np.zeros(len(mesh.faces), int)
         for number, category in enumerate(garment.categories):
-            chosen = np.flatnonzero(piece_of_face == number)
-            uv_faces = [mesh.uv_faces[i] for i in chosen] if mesh.uv_faces else None
-            piece = replace(mesh, faces=[mesh.faces[i] for i in chosen], uv_faces=uv_faces)
+            piece = mesh.with_faces(np.flatnonzero(piece_of_face == number))
             cloth = garment.cloth[garment.categories.index(category)]  # a buckle looks as its trousers do
             material = woven(cloth, Random(cloth["seed"]), mesh.texture)
             tailored = garment.cut is not None
             self._add(garment.name, piece, place, material, (category, self.garments), tailored, 0.006 * tailored)
 
-    def _bare_body(self, person: Person, body, transforms, hidden, place) -> None:
-        part = posed(self.assets.part("body", body), transforms)
-        seen = [i for i, face in enumerate(part.faces) if not hidden[face].all()]
-        part = replace(part, faces=[part.faces[i] for i in seen], uv_faces=[part.uv_faces[i] for i in seen])
-        skin = self.assets.skin(person.build["age"], person.build["race"], person.build["sex"])
-        self._add("body", part, place, surface((0.6, 0.4, 0.3), skin, roughness=0.55), None)
+    def _bare_body(self, person: Person, body, transforms, skin: Mesh, hidden, place) -> None:
+        seen = skin.with_faces([i for i, face in enumerate(skin.faces) if not hidden[face].all()])
+        texture = self.assets.skin(person.build["age"], person.build["race"], person.build["sex"])
+        self._add("body", seen, place, surface((0.6, 0.4, 0.3), texture, roughness=0.55), None)
         for side in ("l", "r"):
             eye = posed(self.assets.part(f"helper-{side}-eye", body), transforms)
             self._add("eye", eye, place, eyeball(person.iris, self.assets.joint(f"{side}-eye", self.assets.base)), None)
-        hat = any(kind in ("beanie", "cap", "hat") for kind, _ in person.accessories)
+        hat = any(ACCESSORIES[kind][0] == HAT for kind, _ in person.accessories)
         if person.hair and not (hat and person.hair == "afro01"):
             mesh = posed(self.assets.fitted("hair", person.hair, body), transforms)
             saturation, value = person.hair_colour
@@ -172,10 +164,7 @@ class Studio:
         if mesh.uv_faces:
             corners = np.array([uv for face in mesh.uv_faces for uv in face])
             data.uv_layers.new().data.foreach_set("uv", mesh.uv[corners].astype(np.float32).ravel())
-        rest = data.attributes.new("rest", "FLOAT_VECTOR", "POINT")
-        rest.data.foreach_set("vector", mesh.neutral.astype(np.float32).ravel())
-        data.polygons.foreach_set("use_smooth", [True] * len(data.polygons))
-        data.materials.append(material)
+        data.shade_smooth()
         thing = bpy.data.objects.new(name, data)
         bpy.context.collection.objects.link(thing)
         if subdivide:
@@ -184,45 +173,47 @@ class Studio:
         if thick:
             modifier = thing.modifiers.new("thick", "SOLIDIFY")
             modifier.thickness, modifier.offset = thick, 1
-        self.things.append((thing, code, mesh.texture))
+        self._keep(thing, material, mesh.neutral, code, mesh.texture)
+
+    def _keep(self, thing, material, rest: np.ndarray, code=None, texture: Path | None = None) -> None:
+        """rest: where its points lie on the base mesh; of other things, in decimetres."""
+        attribute = thing.data.attributes.new("rest", "FLOAT_VECTOR", "POINT")
+        attribute.data.foreach_set("vector", rest.astype(np.float32).ravel())
+        thing.data.materials.append(material)
+        self.things.append((thing, code, texture))
 
     # ---- place, light, camera
 
-    def _camera(self, scene, plan: Plan, people: list[dict]) -> dict:
-        view = plan.camera
-        low, high = (f([p[k] for p in people], 0) for f, k in ((np.min, "low"), (np.max, "high")))
-        tall = high[2] - low[2]
+    def _camera(self, scene, plan: Plan, people: list[dict]) -> tuple[np.ndarray, float]:
+        """Set up the camera; (where it looks, how far back the people reach)."""
+        view, first = plan.camera, people[0]
+        low, high = np.min([p["low"] for p in people], 0), np.max([p["high"] for p in people], 0)
         width = max(high[0] - low[0], 0.1)
-        first = people[0]
-        target = (low + high) / 2
+        target, height = (low + high) / 2, view["height"]
         if view["frame"] == "half":
-            height = view["height"] if len(people) == 1 else max(view["height"], width * 0.8 / view["aspect"])
-            target[2] = max(p["high"][2] for p in people) - height * 0.44
+            if len(people) == 1:
+                target[:2] = first["head"][:2]
+            else:
+                height = max(height, width * 0.8 / view["aspect"])
+            target[2] = high[2] - height * 0.44
         elif view["frame"] == "legs":
-            height = view["height"]
             target[2] = low[2] + height * 0.48
         elif view["frame"] == "head":
-            height = view["height"]
-            target = np.array([first["head"][0], first["head"][1], first["head"][2] + 0.17 - height * view["low"]])
+            target = first["head"] + [0, 0, 0.17]
+            target[2] -= height * view["low"]
         else:
-            height = max(tall, width * (0.75 if len(people) == 1 else 0.9) / view["aspect"]) * view["height"]
-        if view["frame"] == "half" and len(people) == 1:
-            target[:2] = first["head"][:2]
+            height *= max(high[2] - low[2], width * (0.75 if len(people) == 1 else 0.9) / view["aspect"])
         target += np.array([view["shift"][0] * height * view["aspect"], 0, view["shift"][1] * height])
         camera = bpy.data.cameras.new("camera")
         camera.lens, camera.sensor_height, camera.sensor_fit = view["lens"], 24, "VERTICAL"
         distance, tilt = height * view["lens"] / 24, math.radians(view["tilt"])
         where = target + distance * np.array([0, -math.cos(tilt), math.sin(tilt)])
         where[2] = max(where[2], 0.05)
-        thing = bpy.data.objects.new("camera", camera)
-        thing.location = where.tolist()
-        thing.rotation_euler = _towards(target - where)
-        thing.rotation_euler.rotate_axis("Z", math.radians(view["roll"]))
-        bpy.context.collection.objects.link(thing)
-        scene.camera = thing
-        return {"target": target, "distance": distance, "back": high[1], "low": low, "high": high}
+        scene.camera = _aimed(camera, where, target)
+        scene.camera.rotation_euler.rotate_axis("Z", math.radians(view["roll"]))
+        return target, high[1]
 
-    def _surroundings(self, plan: Plan, people: list[dict], camera: dict) -> None:
+    def _surroundings(self, plan: Plan, people: list[dict], back: float) -> None:
         surfaces = [woven(cloth, Random(cloth["seed"])) for cloth in plan.backdrop["surfaces"]]
         for person in people:
             if person["pose"] == "sitting":
@@ -231,28 +222,21 @@ class Studio:
         if plan.place in ("room", "hanging"):
             self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
             wall = plan.backdrop["wall"] if plan.place == "room" else 0.05
-            self._box((0, camera["back"] + wall + 0.05, 4), (60, 0.1, 12), surfaces[2])
+            self._box((0, back + wall + 0.05, 4), (60, 0.1, 12), surfaces[2])
         elif plan.place == "lying":  # seen from above: the floor stands behind the garment
-            self._box((0, camera["back"] + 0.06, 0), (60, 0.1, 60), surfaces[1])
+            self._box((0, back + 0.06, 0), (60, 0.1, 60), surfaces[1])
         elif plan.place == "hdri" and plan.view != "head" and plan.backdrop["flip"]:
             self._box((0, 0, -0.05), (60, 60, 0.1), surfaces[1])
         for thing in plan.backdrop["clutter"]:
             rnd = Random(thing["seed"])
             x, y = thing["at"]
-            y = camera["back"] + 0.3 + y * plan.backdrop["wall"] / 2.3
-            self._clutter(thing["shape"], (x, y), thing["size"], surfaces[rnd.randrange(3, 8)], rnd)
+            at = (x, back + 0.3 + y * plan.backdrop["wall"] / 2.3)
+            self._clutter(thing["shape"], at, thing["size"], surfaces[rnd.randrange(3, 8)], rnd)
 
     def _box(self, at, size, material) -> None:
         bpy.ops.mesh.primitive_cube_add(size=1, location=at)
-        thing = bpy.context.object
-        thing.scale = size
-        self._keep(thing, material, np.array([[*v.co] for v in thing.data.vertices]) * np.array(size) * 10)
-
-    def _keep(self, thing, material, rest: np.ndarray) -> None:
-        attribute = thing.data.attributes.new("rest", "FLOAT_VECTOR", "POINT")
-        attribute.data.foreach_set("vector", rest.astype(np.float32).ravel())
-        thing.data.materials.append(material)
-        self.things.append((thing, None, None))
+        bpy.context.object.scale = size
+        self._keep_new(material, size)
 
     def _clutter(self, shape: str, at, size: float, material, rnd: Random) -> None:
         height = size * rnd.uniform(0.6, 2.5)
@@ -267,31 +251,26 @@ class Studio:
             bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=4, radius=size / 2, location=(*at, height))
             for vertex in bpy.context.object.data.vertices:
                 vertex.co *= rnd.uniform(0.5, 1.3)
+        self._keep_new(material)
+
+    def _keep_new(self, material, scale=(1, 1, 1)) -> None:
+        """Keep the thing that Blender has made last."""
         thing = bpy.context.object
-        self._keep(thing, material, np.array([[*v.co] for v in thing.data.vertices]) * 10)
+        self._keep(thing, material, np.array([[*v.co] for v in thing.data.vertices]) * np.array(scale) * 10)
 
     def _light(self, scene, plan: Plan, target: np.ndarray) -> None:
-        tree = scene.world.node_tree
-        background = tree.nodes["Background"]
-        light = plan.light
+        tree, light = scene.world.node_tree, plan.light
+        colour = (*light["sky"], 1)
         if light["hdri"]:
-            image = tree.nodes.new("ShaderNodeTexEnvironment")
-            image.image = bpy.data.images.load(str(HDRI_FOLDER / f"{light['hdri']}.exr"))
-            mapping, place = tree.nodes.new("ShaderNodeMapping"), tree.nodes.new("ShaderNodeTexCoord")
-            mapping.inputs["Rotation"].default_value[2] = math.radians(light["around"])
-            tree.links.new(place.outputs["Generated"], mapping.inputs["Vector"])
-            tree.links.new(mapping.outputs[0], image.inputs[0])
-            tree.links.new(image.outputs[0], background.inputs[0])
-        else:
-            background.inputs[0].default_value = (*light["sky"], 1)
-        background.inputs[1].default_value = light["strength"]
+            place = new_node(tree, "TexCoord").outputs["Generated"]
+            mapping = new_node(tree, "Mapping", {"Vector": place, "Rotation": (0, 0, math.radians(light["around"]))})
+            image = bpy.data.images.load(str(HDRI_FOLDER / f"{light['hdri']}.exr"))
+            colour = new_node(tree, "TexEnvironment", {0: mapping.outputs[0]}, image=image).outputs[0]
+        connect(tree, tree.nodes["Background"], {0: colour, 1: light["strength"]})
         for lamp in light["lamps"]:
             data = bpy.data.lights.new("lamp", "AREA")
             data.energy, data.size = lamp["energy"], lamp["size"]
-            thing = bpy.data.objects.new("lamp", data)
-            where = np.array([target[0], target[1], 0]) + lamp["at"]
-            thing.location, thing.rotation_euler = where.tolist(), _towards(target - where)
-            bpy.context.collection.objects.link(thing)
+            _aimed(data, np.array([target[0], target[1], 0]) + lamp["at"], target)
 
     def _on_backdrop(self, photo: np.ndarray, plan: Plan) -> np.ndarray:
         height, width = photo.shape[:2]
@@ -319,8 +298,13 @@ class Studio:
         scene.world.node_tree.nodes["Background"].inputs[1].default_value = 0
 
 
-def _towards(way: np.ndarray):
-    return mathutils.Vector(way.tolist()).to_track_quat("-Z", "Y").to_euler()
+def _aimed(data, where: np.ndarray, target: np.ndarray):
+    """A camera or lamp in the scene, which looks from one place at another."""
+    thing = bpy.data.objects.new(data.name, data)
+    thing.location = where.tolist()
+    thing.rotation_euler = mathutils.Vector((target - where).tolist()).to_track_quat("-Z", "Y").to_euler()
+    bpy.context.collection.objects.link(thing)
+    return thing
 
 
 @contextmanager

@@ -8,27 +8,22 @@ import numpy as np
 from scripts.render_people.body import Assets, Mesh
 from scripts.render_people.garments import Cut
 
-WAIST, CROTCH, NECK = 1.8, -0.6, 5.95
+WAIST, NECK = 1.8, 5.95
 ARM = ("upperarm", "lowerarm", "wrist", "metacarpal", "finger")
 ROUND, TUBE = 28, 8  # points around the vertical, and around a tube
 
 
 def cut(mesh: Mesh, keep: np.ndarray) -> Mesh:
     """The part of a mesh where ``keep``, one number a point, is above 0; faces are cut where it is 0."""
-    made: dict[tuple[int, int], int] = {}
-    faces = []
-
-    def between(a: int, b: int) -> int:
-        return made.setdefault((min(a, b), max(a, b)), len(keep) + len(made))
-
-    inside = (keep > 0).tolist()
+    made: dict[tuple[int, int], int] = {}  # the number of the new point between two
+    faces, inside = [], (keep > 0).tolist()
     for face in mesh.faces:
         corners = []
         for a, b in zip(face, face[1:] + face[:1], strict=True):
             if inside[a]:
                 corners.append(a)
             if inside[a] != inside[b]:
-                corners.append(between(a, b))
+                corners.append(made.setdefault((min(a, b), max(a, b)), len(keep) + len(made)))
         if len(corners) > 2:
             faces.append(corners)
     if made:
@@ -44,16 +39,16 @@ def cut(mesh: Mesh, keep: np.ndarray) -> Mesh:
     return Mesh(kept(mesh.points), kept(mesh.neutral), kept(mesh.weights), faces)
 
 
-def used_points(mesh: Mesh) -> Mesh:
-    """The mesh without the points that no face has."""
-    return cut(mesh, np.ones(len(mesh.points)))
-
-
 def joined(parts: list[Mesh]) -> Mesh:
     starts = np.cumsum([0, *(len(part.points) for part in parts)])
     faces = [[v + start for v in face] for part, start in zip(parts, starts, strict=False) for face in part.faces]
     arrays = (np.concatenate([getattr(p, name) for p in parts]) for name in ("points", "neutral", "weights"))
     return Mesh(*arrays, faces)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N x 3) at length 1; those of no length stay as they are."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
 def normals(mesh: Mesh) -> np.ndarray:
@@ -66,18 +61,18 @@ def normals(mesh: Mesh) -> np.ndarray:
             across = np.cross(p[:, 2] - p[:, 0], p[:, -1] - p[:, 1])
             for corner in faces.T:
                 np.add.at(result, corner, across)
-    return result / np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-9)
+    return unit(result)
 
 
 def smoothed(mesh: Mesh, rounds: int) -> Mesh:
     """The mesh with its points drawn towards their neighbours, as cloth spans hollows."""
-    a, b = np.array([(p, q) for face in mesh.faces for p, q in zip(face, face[1:] + face[:1], strict=True)]).T
-    count = np.bincount(a, minlength=len(mesh.points))[:, None] + np.bincount(b, minlength=len(mesh.points))[:, None]
+    edges = np.array([(p, q) for face in mesh.faces for p, q in zip(face, face[1:] + face[:1], strict=True)])
+    a, b = np.concatenate([edges, edges[:, ::-1]]).T
+    count = np.bincount(a, minlength=len(mesh.points))[:, None]
     points = mesh.points
     for _ in range(rounds):
         total = np.zeros_like(points)
         np.add.at(total, a, points[b])
-        np.add.at(total, b, points[a])
         points = points * 0.5 + 0.5 * total / np.maximum(count, 1)
     return replace(mesh, points=points)
 
@@ -128,31 +123,30 @@ class Tailor:
 
     def garment(self, shape: Cut, body: np.ndarray) -> Mesh:
         """A garment of a shape on a body in the rest pose."""
-        smooth = 2 + round(shape.ease * 25)
-        tights = smoothed(used_points(self.assets.part("helper-tights", body)), smooth)
+        tights = self._helper("tights", body, 2 + round(shape.ease * 25))
         tights.points = tights.points + normals(tights) * self._width(shape, tights, shape.legs)[:, None]
         keep = self.keep(shape, tights.neutral, tights.weights)
-        if shape.legs:
-            parts = [cut(tights, keep)]
-        else:
-            # The trunk ends below the waist, over the skirt's upper edge: a seam.
+        skirted = not shape.legs and shape.hem < 0.6
+        if skirted:  # the trunk ends below the waist, over the skirt's upper edge: a seam
             above = np.where(self.along_arm(tights.neutral, tights.weights) > 0, 9, tights.neutral[:, 1])
-            end = 1.4 if shape.hem < 0.6 else -9
-            parts = [cut(tights, np.minimum(keep, above - end))] if shape.top > 1.9 else []
-            if shape.hem < 0.6:
-                skirt = smoothed(used_points(self.assets.part("helper-skirt", body)), 1)
-                around = (skirt.points - [0, 0, 0.2]) * [1, 0, 1]
-                around /= np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-9)
-                skirt.points = skirt.points + around * (self._width(shape, skirt, True) - 0.03)[:, None]
-                parts.append(cut(skirt, self.keep(shape, skirt.neutral, skirt.weights)))
+            keep = np.minimum(keep, above - 1.4)
+        parts = [cut(tights, keep)] if shape.legs or shape.top > 1.9 else []
+        if skirted:
+            skirt = self._helper("skirt", body, 1)
+            around = unit((skirt.points - [0, 0, 0.2]) * [1, 0, 1])
+            skirt.points = skirt.points + around * (self._width(shape, skirt, True) - 0.03)[:, None]
+            parts.append(cut(skirt, self.keep(shape, skirt.neutral, skirt.weights)))
         mesh = joined(parts)
-        covered = self.keep(shape, self.assets.base, self.assets.weights, front=False) > 0.15
-        if shape.opening and max(shape.opening) > 0.05:
-            covered &= self.keep(shape, self.assets.base, self.assets.weights) > 0.15
+        wide_open = shape.opening is not None and max(shape.opening) > 0.05
+        mesh.hidden = self.keep(shape, self.assets.base, self.assets.weights, wide_open) > 0.15
         if shape.bib:
-            covered &= self.assets.base[:, 1] < 1.5
-        mesh.hidden = covered
+            mesh.hidden &= self.assets.base[:, 1] < 1.5
         return mesh
+
+    def _helper(self, name: str, body: np.ndarray, rounds: int) -> Mesh:
+        """A helper mesh on a body, without the points that no face has, smoothed."""
+        mesh = self.assets.part(f"helper-{name}", body)
+        return smoothed(cut(mesh, np.ones(len(mesh.points))), rounds)
 
     def _width(self, shape: Cut, mesh: Mesh, flared: bool) -> np.ndarray:
         """Distance from the body of each point."""
@@ -172,31 +166,27 @@ def revolved(profile: list[tuple[float, float]], centre: np.ndarray, squeeze: fl
     """Points and faces of a profile of radii and heights turned about the vertical; ``squeeze`` scales x."""
     angles = np.arange(ROUND) * 2 * np.pi / ROUND
     points = [[r * np.sin(a) * squeeze, h, r * np.cos(a)] for r, h in profile for a in angles]
-    faces = [
-        [row * ROUND + i, row * ROUND + (i + 1) % ROUND, (row + 1) * ROUND + (i + 1) % ROUND, (row + 1) * ROUND + i]
-        for row in range(len(profile) - 1)
-        for i in range(ROUND)
-    ]
-    return np.array(points) + centre, faces
+    return np.array(points) + centre, ring_faces(len(profile), ROUND)
+
+
+def ring_faces(rings: int, corners: int, closed: bool = False) -> list[list[int]]:
+    """Faces between rings of ``corners`` points each; ``closed``: also between the last ring and the first."""
+    faces = []
+    for ring in range(rings if closed else rings - 1):
+        a, b = ring * corners, (ring + 1) % rings * corners
+        faces += [[a + i, a + (i + 1) % corners, b + (i + 1) % corners, b + i] for i in range(corners)]
+    return faces
 
 
 def tube(path: np.ndarray, radius: float, flat: float = 1.0, closed: bool = False):
     """Points and faces of a tube along a path; ``flat`` scales its height."""
-    way = np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0)
-    way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
-    side = np.cross(way, [0.1, 1, 0.05])
-    side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9)
+    way = unit(np.roll(path, -1, 0) - np.roll(path, 1, 0) if closed else np.gradient(path, axis=0))
+    side = unit(np.cross(way, [0.1, 1, 0.05]))
     up = np.cross(side, way)
     angles = np.arange(TUBE) * 2 * np.pi / TUBE
     ring = np.cos(angles)[None, :, None] * side[:, None] + flat * np.sin(angles)[None, :, None] * up[:, None]
     points = (path[:, None] + radius * ring).reshape(-1, 3)
-    rows = len(path) if closed else len(path) - 1
-    faces = [
-        [r * TUBE + i, r * TUBE + (i + 1) % TUBE, (r + 1) % len(path) * TUBE + (i + 1) % TUBE,
-         (r + 1) % len(path) * TUBE + i]
-        for r in range(rows) for i in range(TUBE)
-    ]  # fmt: skip
-    return points, faces
+    return points, ring_faces(len(path), TUBE, closed)
 
 
 def box(centre: np.ndarray, size: tuple[float, float, float]):
@@ -248,10 +238,8 @@ def accessory(kind: str, assets: Assets, body: np.ndarray, rnd: Random) -> Mesh:
     elif kind == "scarf":
         angles = np.arange(24) * 2 * np.pi / 24
         for turn in range(rnd.choice([1, 2])):
-            radius = 0.95 + 0.12 * turn
-            ring = np.stack(
-                [radius * np.sin(angles), 0.18 * np.cos(angles + np.pi) + 0.1 * turn, radius * np.cos(angles)], 1
-            )
+            radius, height = 0.95 + 0.12 * turn, 0.18 * np.cos(angles + np.pi) + 0.1 * turn
+            ring = np.stack([radius * np.sin(angles), height, radius * np.cos(angles)], 1)
             parts.append(tube(ring + neck + [0, -0.15, 0.15], rnd.uniform(0.26, 0.4), 0.9, closed=True))
         for end in rnd.choice([[], [0.35], [0.3, -0.4]]):
             length = rnd.uniform(1.5, 4.5)
@@ -263,17 +251,17 @@ def accessory(kind: str, assets: Assets, body: np.ndarray, rnd: Random) -> Mesh:
         parts.append(box(place, (rnd.uniform(0.5, 0.9), rnd.uniform(1.5, 2.6), rnd.uniform(1.8, 3.0))))
         other = -side * rnd.choice([1.0, 1.0, -1.0])
         top = place + [0, 1.0, 0]
-        strap = [top + [0, 0, 0.7], [side * 0.5 if other * side < 0 else side * 1.6, 3.6, 2.2], [other * 1.0, 5.7, 1.3]]
-        strap += [
-            [other * 1.15, 5.9, 0.1],
-            [other * 0.9, 5.3, -0.9],
-            [0 if other * side < 0 else side * 1.5, 3.4, -1.15],
-        ]
-        parts.append(tube(_curve([*strap, top + [0, 0, -0.7]]), 0.16, 0.3))
+        in_front, behind = (side * 0.5, 0) if other * side < 0 else (side * 1.6, side * 1.5)
+        strap = [
+            top + [0, 0, 0.7], [in_front, 3.6, 2.2], [other * 1.0, 5.7, 1.3], [other * 1.15, 5.9, 0.1],
+            [other * 0.9, 5.3, -0.9], [behind, 3.4, -1.15], top + [0, 0, -0.7],
+        ]  # fmt: skip
+        parts.append(tube(_curve(strap), 0.16, 0.3))
         bone = "spine04"
     elif kind == "handbag":
-        hand = assets.joint(f"{'l' if side > 0 else 'r'}-hand-3", body)
-        way = hand - assets.joint(f"{'l' if side > 0 else 'r'}-hand", body)
+        letter = "l" if side > 0 else "r"
+        hand = assets.joint(f"{letter}-hand-3", body)
+        way = hand - assets.joint(f"{letter}-hand", body)
         way /= np.linalg.norm(way)
         place = hand + way * 2.1
         points, faces = box(np.zeros(3), (rnd.uniform(0.6, 1.0), rnd.uniform(1.6, 2.4), rnd.uniform(2.0, 3.2)))
@@ -282,7 +270,7 @@ def accessory(kind: str, assets: Assets, body: np.ndarray, rnd: Random) -> Mesh:
         parts.append((points @ frame + place, faces))
         handle = _curve([place - way * 0.9 + [0, 0, 0.6], hand + way * 0.1, place - way * 0.9 - [0, 0, 0.6]])
         parts.append(tube(handle, 0.1))
-        bone = f"wrist.{'L' if side > 0 else 'R'}"
+        bone = f"wrist.{letter.upper()}"
     else:  # backpack
         parts.append(box(np.array([0, 3.2, -1.75]), (2.7, rnd.uniform(3.2, 4.4), 1.2)))
         for at in (-1.05, 1.05):
@@ -291,5 +279,4 @@ def accessory(kind: str, assets: Assets, body: np.ndarray, rnd: Random) -> Mesh:
         bone = "spine02"
     weights = np.zeros((1, len(assets.bones)))
     weights[0, assets.bones.index(bone)] = 1
-    meshes = [Mesh(p, p, np.repeat(weights, len(p), 0), faces) for p, faces in parts]
-    return joined(meshes)
+    return joined([Mesh(p, p, np.repeat(weights, len(p), 0), faces) for p, faces in parts])

@@ -88,7 +88,6 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(clone, saliency_onnx
     for folder, output, saliency, words in (
         (tmp_path, tmp_path / "out", saliency_onnx, "run git clone"),
         (without_photos, tmp_path / "out", saliency_onnx, "no photograph of .* can be used: 13 cannot be read"),
-        (clone, clone, saliency_onnx, "choose another --output_dir"),
         (clone, tmp_path / "out", tiny_checkpoint, "is not a saliency network"),
     ):
         with pytest.raises(UserError, match=words):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from utils.errors import UserError
-from utils.files import FullDiskError, write_atomically
+from utils.files import FullDiskError, whole_folder, write_atomically
 
 FULL_DISK = Path("/dev/full")  # takes the file and refuses every byte
 
@@ -56,3 +56,24 @@ def test_files_get_the_permissions_that_files_get_also_when_threads_write_them(t
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: write_atomically(tmp_path / str(i), b""), range(8)))
     assert {path.stat().st_mode for path in tmp_path.iterdir()} == {(tmp_path / "plain").stat().st_mode}
+
+
+def test_a_folder_is_whole_or_nothing_is_left_and_nothing_is_replaced(tmp_path):
+    def fill(output: Path, content: str) -> None:
+        with whole_folder(str(output)) as folder:
+            (folder / "file").write_text(content)
+            if not content:
+                raise KeyboardInterrupt
+
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        with pytest.raises(KeyboardInterrupt):
+            fill(tmp_path / name, "")
+    assert names(tmp_path) == ["empty"] and names(tmp_path / "empty") == []
+    for output in (tmp_path / "new", tmp_path / "empty"):
+        fill(output, "first")
+        for there in (output, output / "file"):
+            with pytest.raises(UserError, match="exists already and is not an empty folder; choose another"):
+                fill(there, "second")
+        assert (output / "file").read_text() == "first"
+    assert names(tmp_path) == ["empty", "new"]
