@@ -117,10 +117,7 @@ class EvaluationPhotos:
         return close_up(photo, label) if self.close_ups else (photo, label)
 
     def load(self, indices: Iterable[int]) -> Iterator[tuple[int, Image.Image, np.ndarray]]:
-        """(index, photo, label map) of each; the next is decoded while the caller works on one.
-
-        A photo that cannot be decoded is reported and left out.
-        """
+        """(index, photo, label map) of those that can be decoded, one ahead of the caller; the others are reported."""
         with ThreadPoolExecutor(1) as pool:
             for index, loaded in prefetch(pool, self.__getitem__, indices, limit=1):
                 try:

@@ -21,10 +21,7 @@ from utils.training.interruption import ignore_in_worker
 
 
 def load_table(df_path: str | None, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
-    """The labels of photographs, with a report of what is in them. Raises UserError.
-
-    df_path: None where no photo shows clothes.
-    """
+    """The labels of photos, and a report of them; df_path: None where no photo shows clothes. Raises UserError."""
     table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
     if df_path is None:
         log(f"{image_folder}: {len(table)} photographs without clothes")
@@ -71,18 +68,11 @@ class TrainingData:
     def batches(self, size: tuple[int, int], seen: int, device: torch.device) -> Iterator[Sample]:
         """This rank's batches, on the device and without end; they follow the ``seen`` samples of all ranks.
 
-        image N x 3 x h x w, label N x h x w, trust N, present N x C, teacher_trust N. Raises UserError where no photo
-        can be decoded.
+        Raises UserError where no photo can be decoded.
         """
-        sampler = MixedSampler(
-            [len(each.table) for each in self.sources],
-            [each.source.share for each in self.sources],
-            rank(),
-            world_size(),
-            self.shuffle,
-            self.seed,
-            seen // world_size(),
-        )
+        lengths = [len(each.table) for each in self.sources]
+        shares = [each.source.share for each in self.sources]
+        sampler = MixedSampler(lengths, shares, rank(), world_size(), self.shuffle, self.seed, seen // world_size())
         loader = DataLoader(
             self.photos(size),
             self.batch_size,
