@@ -277,11 +277,9 @@ class OutputLayout:
 
     def encoder(self, result: Segmentation, _name: Path) -> Callable[[str, str], bytes]:
         """A function that makes the file of a format and category for a photo."""
-        box = None if self.crop_margin is None else garment_box(self._labels(result), self.crop_margin)
+        box, labels = None, result.labels
+        if self.crop_margin is not None:  # all pictures alike, to the clothes of all categories that are written
+            if "any" not in self.categories:
+                labels = np.isin(labels, [result.class_names.index(category) for category in self.categories])
+            box = garment_box(labels, self.crop_margin)
         return lambda output, category: encoded(result.only(category), output, self.background, box)
-
-    def _labels(self, result: Segmentation) -> np.ndarray:
-        """The clothes of all categories that are written, to which all pictures of a photo are cropped alike."""
-        if "any" in self.categories:
-            return result.labels
-        return np.isin(result.labels, [result.class_names.index(category) for category in self.categories])
