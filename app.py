@@ -194,10 +194,7 @@ def segment(file: bytes | str, predictor: Predictor, max_megapixels: float) -> P
 def write(
     photos: dict[str, Photo | str], category: str, output: str, max_megapixels: float, folder: Path
 ) -> tuple[list[str], Path | None, list[str]]:
-    """(HTML for each photo, the file to download: a result, a zip of several, or None; a line for each fault).
-
-    photos: by name; the card of one that could not be used has the reason.
-    """
+    """(HTML for each photo, the file to download: a result, a zip of several, or None; a line for each fault)."""
     cards, faults, results = [], [], Path(tempfile.mkdtemp(dir=folder))
     archive = results / f"{output}_{category}.zip"
     single = None

@@ -75,10 +75,7 @@ class BaseOptions:
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
-        """Options from the command line (``arguments``, or the process's own). Raises UserError.
-
-        argparse ends the process on a usage error.
-        """
+        """Options of ``arguments``, or of the process. Raises UserError; argparse ends the process on a usage error."""
         return cls(**vars(cls._parser().parse_args(arguments))).resolve()
 
     @classmethod

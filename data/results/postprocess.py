@@ -89,8 +89,6 @@ def _absorb(labels: np.ndarray, value: int, area: int) -> None:
 
 
 def _grown(labels: np.ndarray, reach: int) -> np.ndarray:
-    if not labels.any():
-        return labels
     distance, nearest = nearest_pixels(labels > 0)
     return np.where(distance <= reach, labels.ravel()[nearest], np.uint8(0))
 
