@@ -104,6 +104,15 @@ def test_a_limb_that_is_not_seen_is_not_masked_and_sleeves_over_the_hands_are():
     assert agnostic_mask(clothes, "upper", "hull", NONE, JOINTS)[203, 152]
 
 
+def test_hands_that_only_joints_know_stay_beside_a_parse_map():
+    values = TWO_PIECES.labels % 2  # its upper clothes
+    values[130:215, 130:165] = 2  # an arm to the finger tips
+    parse_map = values, ("background", "upper-clothes", "left-arm")
+    for joints, hand in ((None, True), (JOINTS, False)):
+        mask = agnostic_mask(dressed(), "upper", "hull", NONE, joints, parse_map)
+        assert mask[150, 145] and mask[203, 152] == hand
+
+
 @pytest.mark.parametrize(("category", "clothes", "stays"), [
     ("lower", [(FULL, 95, 195, 65, 135), (LOWER, 195, 340, 80, 120)], True),  # a short coat above trousers
     ("upper", [(UPPER, 95, 195, 65, 135), (FULL, 195, 340, 80, 120)], True),  # a skirt that is called a dress
