@@ -194,10 +194,7 @@ def segment(file: bytes | str, predictor: Predictor, max_megapixels: float) -> P
 def write(
     photos: dict[str, Photo | str], category: str, output: str, max_megapixels: float, folder: Path
 ) -> tuple[list[str], Path | None, list[str]]:
-    """(HTML for each photo, the file to download: a result, a zip of several, or None; a line for each fault).
-
-    photos: by name; the card of one that could not be used has the reason.
-    """
+    """(HTML for each photo, the file to download: a result, a zip of several, or None; a line for each fault)."""
     cards, faults, results = [], [], Path(tempfile.mkdtemp(dir=folder))
     archive = results / f"{output}_{category}.zip"
     single = None
@@ -207,7 +204,11 @@ def write(
             faults.append(f"{path.name}: {photo}")
             cards.append(card(path.name, f"<p class='fault'>⚠ {html.escape(photo)}</p>"))
             continue
-        content = encode(photo, category, output, max_megapixels)
+        pixels = None
+        if FORMATS[output].needs_photo:
+            pixels = open_photo(io.BytesIO(photo.content), max_megapixels=max_megapixels)
+        whole = Segmentation(photo.seen.logits, photo.size, photo.seen.class_names, pixels)  # at the photo's own size
+        content = FORMATS[output].encode(whole.only(category))
         result = result_path(results, name, output, category)
         if len(photos) == 1:
             single = results / result.name
@@ -217,15 +218,6 @@ def write(
                 file.writestr(result.relative_to(results).as_posix(), content)
         cards.append(photo_card(path.name, photo, category))
     return cards, single or (archive if archive.exists() else None), faults
-
-
-def encode(photo: Photo, category: str, output: str, max_megapixels: float) -> bytes:
-    """A result at the photo's own size."""
-    pixels = None
-    if FORMATS[output].needs_photo:
-        pixels = open_photo(io.BytesIO(photo.content), max_megapixels=max_megapixels)
-    result = Segmentation(photo.seen.logits, photo.size, photo.seen.class_names, pixels)
-    return FORMATS[output].encode(result.only(category))
 
 
 def photo_card(name: str, photo: Photo, category: str) -> str:

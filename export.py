@@ -7,6 +7,7 @@ if __name__ == "__main__":
 
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,10 +68,8 @@ def load_photos(folder: Path) -> list:
     """The first photographs of a folder that can be read, as RGB images. Raises UserError where there are none."""
     photos = []
     for path in find_photos(folder):
-        try:
+        with suppress(PhotoError):
             photos.append(open_photo(folder / path))
-        except PhotoError:
-            continue
         if len(photos) == PHOTOS:
             break
     if not photos:

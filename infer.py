@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -57,10 +56,10 @@ class Job:
 
 @dataclass
 class Tally:
-    """What became of the jobs: names of those that failed, count of each warning, and how many another run did."""
+    """What became of the jobs: names of those that failed, how many show no clothes, and how many another run did."""
 
     failed: set[str] = field(default_factory=set)
-    warnings: Counter[str] = field(default_factory=Counter)
+    empty: int = 0
     done_elsewhere: int = 0
 
 
@@ -89,8 +88,7 @@ def main(options: InferOptions) -> int:
     except FullDiskError as error:
         raise UserError(f"{error}; free some space, then go on with --skip_existing") from None
     done = len(to_do) - len(tally.failed) - tally.done_elsewhere
-    empty = tally.warnings["empty"]
-    print(f"{done} of {len(to_do)} photographs segmented into {result_dir}, {empty} without clothes")
+    print(f"{done} of {len(to_do)} photographs segmented into {result_dir}, {tally.empty} without clothes")
     if tally.done_elsewhere:
         print(f"{tally.done_elsewhere} were segmented by another run meanwhile")
     if listing.ignored:
@@ -143,10 +141,7 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
 
 
 def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tally:
-    """Segment photos and write their results.
-
-    Decoding, the network and writing go on at the same time. Raises FullDiskError.
-    """
+    """Segment photos and write their results; decoding, network and writing overlap. Raises FullDiskError."""
     tally, layout = Tally(), options.layout
     if isinstance(layout, Preset) and layout.of_people and (network := pose_network(options.pose)):
         layout = replace(layout, find_joints=network)
@@ -160,7 +155,8 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
                 yield job
 
     def load(job: Job) -> Image.Image:
-        return layout.fitted(open_photo(job.photo, max_megapixels=options.max_megapixels))
+        photo = open_photo(job.photo, max_megapixels=options.max_megapixels)
+        return layout.fit(photo) if layout.fit else photo
 
     with ThreadPoolExecutor(options.nThreads) as pool, tqdm(total=len(jobs), unit="photo") as progress:
         segmented = predictor.predict_stream(waiting_jobs(), load, options.batchSize, pool, layout.needs_photo)
@@ -172,7 +168,7 @@ def segment(jobs: list[Job], predictor: Predictor, options: InferOptions) -> Tal
                 tqdm.write(fault, file=sys.stderr)
                 tally.failed.add(job.name)
             if doubt:
-                tally.warnings[doubt] += 1
+                tally.empty += doubt == "empty"
                 tqdm.write(f"{WARNINGS[doubt]}: {escape_unprintable(job.photo)}", file=sys.stderr)
     return tally
 
@@ -223,10 +219,7 @@ def write_results(
 def write_summaries(
     options: InferOptions, shard: Shard, jobs: list[Job], failed: set[str], class_names: tuple[str, ...]
 ) -> None:
-    """Write report.csv and coco.json from the JSON results of all jobs, including those that an earlier run did.
-
-    Those of a shard have its number in their names.
-    """
+    """Write report.csv and coco.json of all jobs, also of an earlier run; those of a shard are named after it."""
     results = {job.name: None if job.name in failed else job.results.get(SUMMARISED) for job in jobs}
     for name, wanted in ((REPORT, options.report), (COCO, options.coco)):
         if not wanted:

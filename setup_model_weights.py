@@ -38,10 +38,7 @@ def main(options: SetupOptions) -> None:
 
 
 def published_weights(model: str, folder: Path) -> Path:
-    """The published .pth from Google Drive, kept in a folder; where it fails, the same weights as .onnx from a release.
-
-    Raises UserError.
-    """
+    """The published .pth from Google Drive; where that fails, the same as .onnx from a release. Raises UserError."""
     target = folder / f"{model}.pth"
     if not target.exists():
         try:

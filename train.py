@@ -15,7 +15,7 @@ import torch
 from data.classes import ClassTable, load_class_table
 from data.photos.preprocessing import denormalise
 from data.training.datasets import EvaluationPhotos
-from data.training.loader import LoadedSource, TrainingData, load_table
+from data.training.loader import TrainingData, load_source, load_table
 from networks.engines.torch_engine import TorchEngine
 from networks.losses import Teacher, TrainingLoss
 from networks.predictor import Predictor
@@ -119,7 +119,7 @@ def training_data(options: TrainOptions, classes: ClassTable, info: CheckpointIn
     if len(sources) > 1:
         log(f"sources: {', '.join(f'{each.name} ({each.share:g} of the samples)' for each in sources)}")
     return TrainingData(
-        [LoadedSource.load(source, classes, options.max_dataset_size) for source in sources],
+        [load_source(source, classes, options.max_dataset_size) for source in sources],
         classes,
         info.mean,
         info.std,

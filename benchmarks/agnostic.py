@@ -15,7 +15,7 @@ from data.classes import load_class_table
 from data.labels.read import read_labels
 from data.results.segmentation import Segmentation
 from data.training.datasets import EvaluationPhotos
-from data.tryon.agnostic import REPLACED, SHAPES, Margin, Person, agnostic_mask, elsewhere
+from data.tryon.agnostic import REPLACED, SHAPES, Margin, agnostic_mask, elsewhere
 from data.tryon.body import ARMS, BARE_ARM, BARE_LEG, HANDS, LEGS, body_of_joints, draw_tube, torso_length
 from networks.pose import PoseNetwork
 from networks.predictor import Predictor
@@ -58,11 +58,11 @@ def main(options: AgnosticOptions) -> None:
             continue
         found += 1
         result = Segmentation.from_labels(labels, predictor.class_names) if options.true_labels else predictor(photo)
-        person = Person(joints if options.pose else None)
+        known = joints if options.pose else None
         for category, areas in measured_areas(labels, predictor.class_names, joints):
             for shape in SHAPES:
                 for margin in options.agnostic_margin:
-                    mask = agnostic_mask(result, category, shape, Margin.parse(margin), person)
+                    mask = agnostic_mask(result, category, shape, Margin.parse(margin), known)
                     for column, share in measure(mask, areas):
                         shares[category, shape, margin][column].append(share)
     print(f"{found} photos with people, in per cent\n")

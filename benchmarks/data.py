@@ -38,10 +38,9 @@ from data.constants import MEAN, SIZE, STD
 from data.labels.imaterialist import COLUMNS
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
-from data.training.augmentation import TrainTransform
-from data.training.datasets import TrainingPhotos
+from data.training.datasets import LoadedSource, TrainingPhotos
 from data.training.sampler import Draw
-from data.training.sources import Augmentation
+from data.training.sources import Source
 from data.tryon.presets import Fit
 from utils.errors import run_program
 
@@ -56,8 +55,8 @@ def main(options: DataOptions) -> None:
             height, width = Fit.parse(size).size
             table = make_data(Path(folder), Path(options.photo), width, height)
             rows = pd.read_csv(table)
-            transform = TrainTransform((SIZE, SIZE), MEAN, STD, Augmentation())
-            ours = TrainingPhotos(read_labels(str(table), folder, CLOTHES), transform, len(CLOTHES.names))
+            source = LoadedSource(Source("photographs", folder, str(table)), read_labels(str(table), folder, CLOTHES))
+            ours = TrainingPhotos([source], (SIZE, SIZE), MEAN, STD, len(CLOTHES.names))
             ways = {
                 "published": partial(published_sample, Path(folder), rows),
                 "this project": partial(ours.__getitem__, Draw(0, 0, 0)),

@@ -22,6 +22,7 @@ from utils.files import write_atomically
 ROOT = Path(__file__).parents[1]
 METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}  # what --help shows for a value
 WEIGHT_FILES = ".pth of any published form, .safetensors, .onnx, or u2net_cloth_seg (downloaded once)"
+SIDE = {"at_least": 32, "at_most": MAX_SIDE}  # limits of the input's width and height
 CLASS_MAP_HELP = "YAML or JSON file, class name -> category ids or names; default: upper, lower, full"
 
 
@@ -73,10 +74,7 @@ class BaseOptions:
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
-        """Options from the command line (``arguments``, or the process's own). Raises UserError.
-
-        argparse ends the process on a usage error.
-        """
+        """Options of ``arguments``, or of the process. Raises UserError; argparse ends the process on a usage error."""
         return cls(**vars(cls._parser().parse_args(arguments))).resolve()
 
     @classmethod
@@ -122,10 +120,7 @@ class BaseOptions:
                     yield title, remaining.pop(name)
 
     def resolve(self):
-        """Itself, after values that depend on others are filled in. Raises UserError on values no run can use.
-
-        Subclasses add their own.
-        """
+        """Itself, with what depends on other values filled in; subclasses add their own. Raises UserError."""
         for item in fields(self):
             value = _plain(getattr(self, item.name))
             value = list(map(_expanded, value)) if isinstance(value, list) else _expanded(value)
@@ -176,12 +171,8 @@ class PredictorOptions(NetworkOptions):
     checkpoint_path: str = option(
         str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}", metavar="FILE", group="weights and engine"
     )
-    fine_width: int | None = option(
-        None, "input width of the network; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
-    )
-    fine_height: int | None = option(
-        None, "input height of the network; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
-    )
+    fine_width: int | None = option(None, "input width of the network; default: the checkpoint's", **SIDE)
+    fine_height: int | None = option(None, "input height of the network; default: the checkpoint's", **SIDE)
     engine: str = option(
         "auto", "auto is the fastest one installed: PyTorch on GPUs, OpenVINO on CPUs", ("auto", *ENGINES)
     )
@@ -250,10 +241,7 @@ class TableOptions(BaseOptions):
 
 
 def in_repository(path: str) -> str:
-    """A path as it is where it exists, else below the repository's root where it exists there.
-
-    Defaults are written as seen from the root, and programs may be started anywhere.
-    """
+    """A path as it is, or below the repository's root where it only exists there: programs may be started anywhere."""
     return path if Path(path).exists() or not (ROOT / path).exists() else str(ROOT / path)
 
 
@@ -294,10 +282,7 @@ def check_value(item: Field, value: object) -> None:
 
 
 def read_options_file(cls: type[BaseOptions], path: str) -> dict[str, object]:
-    """Values by option name from a YAML file such as ``save`` writes, checked as on the command line.
-
-    Raises UserError.
-    """
+    """Values by name from a YAML file as ``save`` writes it, checked as on the command line. Raises UserError."""
 
     def refuse(message: object) -> typing.NoReturn:
         raise UserError(f"{path}: {message}")

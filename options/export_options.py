@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks.weights.info import INCLUDED_WEIGHTS, MAX_SIDE
-from options.base_options import WEIGHT_FILES, BaseOptions, option, refuse_existing
+from networks.weights.info import INCLUDED_WEIGHTS
+from options.base_options import SIDE, WEIGHT_FILES, BaseOptions, option, refuse_existing
 from utils.errors import UserError
 
 SUFFIXES = (".pth", ".safetensors", ".onnx", ".xml", ".pt")
@@ -21,12 +21,8 @@ class ExportOptions(BaseOptions):
         metavar="FILE",
     )
     preset: str | None = option(None, "rembg: an .onnx that rembg runs as its u2net_cloth_seg", ("rembg",))
-    fine_width: int | None = option(
-        None, "width to predict at; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
-    )
-    fine_height: int | None = option(
-        None, "height to predict at; default: the checkpoint's", at_least=32, at_most=MAX_SIDE
-    )
+    fine_width: int | None = option(None, "width to predict at; default: the checkpoint's", **SIDE)
+    fine_height: int | None = option(None, "height to predict at; default: the checkpoint's", **SIDE)
     photos: str = option("input_images", "folder of photos to compare label maps on (the first 20)", metavar="FOLDER")
 
     def resolve(self) -> "ExportOptions":

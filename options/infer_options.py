@@ -109,33 +109,23 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         self.find_defaults("image_dir")
         outputs = [*self.outputs, "overlay"] if self.overlay else self.outputs
         self.outputs, self.category = list(dict.fromkeys(outputs)), list(dict.fromkeys(self.category))
-        own_files = self.outputs != ["mask"] or self.background is not None or self.crop
+        own_files = self.preset and (self.outputs != ["mask"] or self.background is not None or self.crop)
         given = [name for name in OF_PEOPLE if getattr(self, name) is not None]
-        changes = [name for name, value in self.postprocess.items() if value]
+        no_people = given and not any(kind.of_people for kind in PRESETS.get(self.preset, ()))
+        no_cutout = self.background is not None and "cutout" not in self.outputs
         only_probability = set(self.outputs) == {"probability"} and not (self.report or self.coco)
+        changes = [name for name, value in self.postprocess.items() if value and only_probability]
         for wrong, message in (
-            (
-                self.preset and own_files,
-                "--preset has files of its own; leave out --outputs, --overlay, --background and --crop",
-            ),
-            (
-                given and not any(kind.of_people for kind in PRESETS.get(self.preset, ())),
-                f"--{' '.join(given[:1])} is about masks on people; add --preset agnostic",
-            ),
+            (own_files, "--preset has files of its own; leave out --outputs, --overlay, --background and --crop"),
+            (no_people, f"--{' '.join(given[:1])} is about masks on people; add --preset agnostic"),
             (self.size and not self.preset, "--size needs a --preset"),
             (self.fit and not self.size, "--fit says how photos are brought to a --size; add one"),
             (self.parse_labels and not self.parse_dir, "--parse_labels are those of the maps in --parse_dir; add it"),
             (self.parse_dir and not Path(self.parse_dir).is_dir(), f"there is no folder {self.parse_dir}"),
-            (
-                self.background is not None and "cutout" not in self.outputs,
-                "--background is the colour behind cut-outs; add --outputs cutout",
-            ),
+            (no_cutout, "--background is the colour behind cut-outs; add --outputs cutout"),
             (self.crop_margin is not None and not self.crop, "--crop_margin has no effect without --crop"),
             (self.crop and set(self.outputs) == {"json"}, "--crop cuts pictures, and --outputs json has none"),
-            (
-                only_probability and changes,
-                f"--{' '.join(changes[:1])} changes masks, not probabilities; add another output",
-            ),
+            (changes, f"--{' '.join(changes[:1])} changes masks, not probabilities; add another output"),
         ):
             if wrong:
                 raise UserError(message)

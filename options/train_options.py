@@ -117,10 +117,7 @@ class TrainOptions(TableOptions, NetworkOptions):
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None) -> "TrainOptions":
-        """Options from an options file and the command line, which wins; of a resumed run, from its own record.
-
-        Raises UserError.
-        """
+        """Options of file and command line, which wins; of a resumed run, those of its record. Raises UserError."""
         parser = cls._parser()
         text = "YAML file of options, such as a recipe or a run's record (docs/train.md); the command line wins over it"
         parser.add_argument("--options", metavar="FILE", help=text)
@@ -233,10 +230,7 @@ class TrainOptions(TableOptions, NetworkOptions):
         )
 
     def loss_weights(self, classes: int) -> list[float]:
-        """Loss weight of each class; as published, 1 for background and 1.5 for clothes, unless given.
-
-        Raises UserError.
-        """
+        """Loss weight of each class: as given, or as published 1 for background, 1.5 for clothes. Raises UserError."""
         weights = self.class_weights or [1.0] + [1.5] * (classes - 1)
         if len(weights) != classes or max(weights) == 0 or not all(map(math.isfinite, weights)):
             raise UserError(f"--class_weights needs {classes} numbers, finite and not all zero; got {weights}")

@@ -36,7 +36,7 @@ from PIL import Image
 from data.photos.folder import find_photos
 from data.photos.open import open_photo
 from data.results.formats import jpeg
-from data.tryon.agnostic import SHAPES, Margin, Person, agnostic_mask
+from data.tryon.agnostic import SHAPES, Margin, agnostic_mask
 from data.tryon.presets import greyed
 from networks.pose import PoseNetwork
 from networks.predictor import Predictor
@@ -50,8 +50,8 @@ def main(options: ShapesOptions) -> None:
     rows = []
     for path, category in product(find_photos(Path(options.image_dir)), options.category):
         photo = open_photo(Path(options.image_dir) / path)
-        result, person = predictor(photo), Person(find_joints(photo) if find_joints else None)
-        masks = (agnostic_mask(result, category, shape, margin, person) for shape in SHAPES)
+        result, joints = predictor(photo), find_joints(photo) if find_joints else None
+        masks = (agnostic_mask(result, category, shape, margin, joints) for shape in SHAPES)
         panels = [photo, *(greyed(photo, Image.fromarray(mask)) for mask in masks)]
         size = (round(photo.width * options.height / photo.height), options.height)
         row = np.hstack([panel.resize(size, Image.Resampling.LANCZOS) for panel in panels])

@@ -95,7 +95,7 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
         *(f"  {line}" for line in table.lines()),
         f"photos: {len(rows.photos)} in the table, {len(table)} with usable rows",
         f"photos without any row: {listed(without_row)}",
-        f"photos without file: {listed(rows.without_file)}",
+        f"photos without file: {listed([path for path, exists in rows.photos.items() if not exists])}",
         "",
         sizes_as_text(table.photo_sizes.numpy()),
         "",
@@ -104,7 +104,7 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
     for category, count in sorted(rows.of_category.items()):
         name, value = table.categories[category]
         in_class = "-" if value in NAMES else classes.names[value]
-        photos = rows.photos_of_category[category]
+        photos = len(rows.photos_of_category[category])
         lines.append(f"{category if category >= 0 else '':>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
     return "\n".join(lines)
 

@@ -48,7 +48,7 @@ import numpy as np
 
 from data.classes import ClassTable, check_classes, load_class_table
 from data.labels.imaterialist import COLUMNS, WORDS
-from data.labels.tags import read_tags
+from data.labels.tags import count_tagged, read_tags
 from data.photos.folder import find_photos
 from networks.predictor import Predictor
 from scripts.unlabelled import label_rows, segmented
@@ -62,18 +62,19 @@ LEAST_PRESENT = 0.3  # of the probability must be on classes that can be there, 
 
 def main(options: PseudoLabelOptions) -> int:
     classes = load_class_table(options.class_map)
-    tags = read_tags(options.tags, classes, options.tag_map) if options.tags else None
+    tags = read_tags(options.tags, classes, options.tag_map) if options.tags else {}
     folder = Path(options.image_folder)
     photos = find_photos(folder)
     if tags:
-        print(f"{options.tags}: tags of {tags.check((photo.name for photo in photos), options.tags)} photographs")
+        tagged = count_tagged(tags, [photo.name for photo in photos], options.tags)
+        print(f"{options.tags}: tags of {tagged} photographs")
     make_writable_folder(Path(options.output).parent)
     predictor = Predictor.load(**options.predictor)
     keep_freed_memory()
     check_classes(classes, predictor.class_names, options.checkpoint_path)
     rows, pixels, left_out = [], Counter(), Counter()
     for photo, result in segmented(predictor, folder, photos, options.batchSize, left_out, options.nThreads):
-        present = tags.of(photo.name).numpy() if tags else np.ones(len(classes.names), bool)
+        present = np.asarray(tags.get(photo.name, [True] * len(classes.names)))
         labels = confident_labels(result.probabilities(), present, options.confidence, options.clothes_confidence)
         values, counts = np.unique(labels, return_counts=True)
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))

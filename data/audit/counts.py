@@ -1,6 +1,6 @@
 """What a label table holds, counted: rows and their faults, categories, classes, overlaps."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -21,10 +21,9 @@ class RowCounts:
 
     rows: int = 0
     of_category: Counter[int] = field(default_factory=Counter)
-    photos_of_category: Counter[int] = field(default_factory=Counter)
+    photos_of_category: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     bad: SkippedRows = field(default_factory=SkippedRows)
     photos: dict[Path, bool] = field(default_factory=dict)
-    _seen: set[tuple[str, int]] = field(default_factory=set)
 
     def add(self, row: TableRow) -> None:
         self.rows += 1
@@ -35,34 +34,24 @@ class RowCounts:
         if row.category is None:  # it says that the photo has no clothes
             return
         self.of_category[row.category] += 1
-        self.photos_of_category[row.category] += (row.image_id, row.category) not in self._seen
-        self._seen.add((row.image_id, row.category))
-
-    @property
-    def without_file(self) -> list[Path]:
-        return [path for path, exists in self.photos.items() if not exists]
+        self.photos_of_category[row.category].add(row.image_id)
 
 
 @dataclass
 class ClassCounts:
-    """What the classes cover, in pixels of all photos together.
-
-    covered, photos: by label value. overlap_pixels, overlap_photos: by pair of label values.
-    """
+    """What the classes cover, in pixels of all photos together, by label value or pair of label values."""
 
     pixels: int
-    covered: np.ndarray
-    photos: np.ndarray
-    overlap_pixels: Counter[tuple[int, int]]
-    overlap_photos: Counter[tuple[int, int]]
-    without_clothes: int
+    covered: Counter[int] = field(default_factory=Counter)
+    photos: Counter[int] = field(default_factory=Counter)
+    overlap_pixels: Counter[tuple[int, int]] = field(default_factory=Counter)
+    overlap_photos: Counter[tuple[int, int]] = field(default_factory=Counter)
+    without_clothes: int = 0
 
 
 def count_classes(table: LabelTable, classes: int) -> ClassCounts:
     """Pixels of each class and of each pair's overlap, from the run-lengths alone: no mask is drawn."""
-    counts = ClassCounts(
-        int(table.sizes.long().prod(1).sum()), np.zeros(classes, int), np.zeros(classes, int), Counter(), Counter(), 0
-    )
+    counts = ClassCounts(int(table.sizes.long().prod(1).sum()))
     for photo in range(len(table)):
         known = {value: runs for value, runs in table.class_masks(photo) if value != UNKNOWN}
         area = {value: covered(runs) for value, runs in known.items()}

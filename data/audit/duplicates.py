@@ -28,13 +28,12 @@ BLOCK = 256  # hashes compared with all others at once
 class Fingerprints:
     """What is kept of P photos, row by row.
 
-    content: digest of each file. thumbnails: P x 32 x 32 x 3 uint8 RGB. hashes: P x 16 uint8.
-    broken: why a photo cannot be decoded, by its row; such a row holds zeros.
+    content: digest of each file. thumbnails: P x 32 x 32 x 3 uint8 RGB. broken: why a photo cannot be decoded, by its
+    row; such a row holds zeros.
     """
 
     content: list[bytes]
     thumbnails: np.ndarray
-    hashes: np.ndarray
     broken: dict[int, str]
 
 
@@ -49,9 +48,7 @@ class Pair:
 
 def read_fingerprints(files: list[Path]) -> Fingerprints:
     """Read every photo once, on all cores."""
-    result = Fingerprints(
-        [], np.zeros((len(files), THUMBNAIL, THUMBNAIL, 3), np.uint8), np.zeros((len(files), HASH_BYTES), np.uint8), {}
-    )
+    result = Fingerprints([], np.zeros((len(files), THUMBNAIL, THUMBNAIL, 3), np.uint8), {})
     with ThreadPoolExecutor(cores()) as pool:
         reading = prefetch(pool, _digest_and_thumbnail, files, 4 * cores())
         for row, (_, future) in enumerate(tqdm(reading, "reading photos", len(files), leave=False)):
@@ -61,7 +58,6 @@ def read_fingerprints(files: list[Path]) -> Fingerprints:
                 result.broken[row] = fault
             else:
                 result.thumbnails[row] = thumbnail
-                result.hashes[row] = difference_hash(thumbnail)
     return result
 
 
@@ -78,7 +74,7 @@ def find_pairs(fingerprints: Fingerprints) -> list[Pair]:
 
     rows = np.array([rows[0] for rows in groups.values() if rows[0] not in fingerprints.broken], np.int64)
     near = []
-    for a, b in _close_hashes(fingerprints.hashes[rows]):
+    for a, b in _close_hashes([difference_hash(fingerprints.thumbnails[row]) for row in rows]):
         similarity = correlation(fingerprints.thumbnails[rows[a]], fingerprints.thumbnails[rows[b]])
         if similarity >= LEAST_CORRELATION:
             near.append(Pair(int(rows[a]), int(rows[b]), similarity))
@@ -102,9 +98,9 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-6))
 
 
-def _close_hashes(hashes: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs (a < b) of rows at most 15 bits apart, in order. hashes: P x 16 uint8."""
-    words = hashes.view(np.uint64)  # P x 2
+def _close_hashes(hashes: list[np.ndarray]) -> Iterator[tuple[int, int]]:
+    """Pairs (a < b) of rows at most 15 bits apart, in order. hashes: 16 uint8 each."""
+    words = np.array(hashes, np.uint8).reshape(-1, HASH_BYTES).view(np.uint64)  # P x 2
     for start in tqdm(range(0, len(words), BLOCK), "comparing photos", leave=False):
         block, others = words[start : start + BLOCK], words[start:]
         distance = np.zeros((len(block), len(others)), np.uint8)

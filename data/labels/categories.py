@@ -96,10 +96,7 @@ class Categories:
 
     @classmethod
     def by_imaterialist(cls, classes: ClassTable) -> "Categories":
-        """Of a file that does not list its categories: they have iMaterialist's numbers, or those of the class map.
-
-        For files that write names, see number_of.
-        """
+        """Of a file that does not list its categories: by iMaterialist's numbers, or the class map's; see number_of."""
         result = cls(classes, dict(enumerate((name, 0) for name in IMATERIALIST_CATEGORIES)))
         decided = set()
         for value, category in classes.entries():

@@ -36,9 +36,7 @@ class CocoFile:
     grouped = True
 
     def __init__(self, df_path: str, image_folder: str, classes: ClassTable):
-        """Raises UserError where folder or file are missing, where the file is not COCO, where its coordinates are
-        not pixels, and see Categories.
-        """
+        """Raises UserError where folder or file are missing, where the file is not COCO in pixels; see Categories."""
         self.finder = PhotoFinder(image_folder)
         content = _load(df_path)
         self.images = list(_distinct_images(content["images"]))
@@ -67,20 +65,19 @@ class CocoFile:
     def rows(self, progress: bool) -> Iterator[TableRow]:
         for image in tqdm(self.images, desc="checking labels", unit="photo", disable=not progress, leave=False):
             key, name = _image_id(image), image.get("file_name")
-            if key is not None and isinstance(name, str) and name:
-                yield from self._rows_of_image(image, self.finder.find(name), self.annotations.get(key, []))
-            else:
+            if key is None or not isinstance(name, str) or not name:
                 yield self._without_photo(0, str(image.get("id")), "image without id and file_name")
+                continue
+            photo, annotations = self.finder.find(name), self.annotations.get(key)
+            if not annotations:
+                yield TableRow.checked(0, name, photo, self._fill_without)
+                continue
+            size = _stated_size(image) or photo.size
+            for number, annotation in annotations:
+                yield TableRow.checked(number, name, photo, partial(self._fill, annotation, size))
         for number, annotation in self.orphans:
             image = annotation.get("image_id") if isinstance(annotation, dict) else annotation
             yield self._without_photo(number, f"image {image}", "annotation without an image in the file")
-
-    def _rows_of_image(self, image: dict, photo: FoundPhoto, annotations: list[tuple[int, dict]]) -> Iterator[TableRow]:
-        size = _stated_size(image) or photo.size
-        if not annotations:
-            yield TableRow.checked(0, image["file_name"], photo, self._fill_without)
-        for number, annotation in annotations:
-            yield TableRow.checked(number, image["file_name"], photo, partial(self._fill, annotation, size))
 
     def _fill_without(self, row: TableRow) -> None:
         if self.orphans:

@@ -42,9 +42,8 @@ def _run_length_runs(rle: dict, height: int, width: int) -> np.ndarray:
     numbers = [to_number(count) for count in counts] if isinstance(counts, list) else [None]
     if not all(number is not None and number >= 0 and number == int(number) for number in numbers):
         raise LabelError("run-lengths that are not numbers", repr(counts)[:40])
-    if sum(numbers) != height * width:  # before they go into 64 bits
-        raise LabelError("run-lengths that do not make up the image")
-    return _runs(np.array([int(number) for number in numbers], np.int64), height * width)
+    area = height * width
+    return _runs(np.array([min(int(number), area + 1) for number in numbers], np.int64), area)  # they may be huge
 
 
 def _runs(counts: np.ndarray, area: int) -> np.ndarray:

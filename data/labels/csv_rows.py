@@ -54,12 +54,10 @@ def _text(file: io.BufferedReader, path: str, kind: str) -> io.TextIOWrapper:
     if start.startswith(GZIP):
         file = io.BufferedReader(gzip.GzipFile(fileobj=file))
         start = file.peek(4)[:4]
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return io.TextIOWrapper(file, "utf-16", "replace", newline="")
+    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     if b"\x00" in start[:2]:  # UTF-16 without the mark in front
-        order = "le" if start[1:2] == b"\x00" else "be"
-        return io.TextIOWrapper(file, f"utf-16-{order}", "replace", newline="")
-    return io.TextIOWrapper(file, "utf-8-sig", "replace", newline="")
+        encoding = "utf-16-le" if start[1:2] == b"\x00" else "utf-16-be"
+    return io.TextIOWrapper(file, encoding, "replace", newline="")
 
 
 def _header(file: io.TextIOWrapper, path: str, columns: list[str], kind: str) -> tuple[list[str], str]:
@@ -68,14 +66,11 @@ def _header(file: io.TextIOWrapper, path: str, columns: list[str], kind: str) ->
     line = file.readline(LONGEST_HEADER)
     while line and (not line.strip() or re.fullmatch(r'"?sep=.?"?\s*', line)):  # Excel's own first line
         line = file.readline(LONGEST_HEADER)
-    missing_by_separator: list[list[str]] = []
-    for separator in SEPARATORS:
-        header = [_folded(name) for name in next(csv.reader([line], delimiter=separator), [])]
-        missing = [name for name in columns if _folded(name) not in header]
-        if not missing:
-            return header, separator
-        missing_by_separator.append(missing)
-    missing = min(missing_by_separator, key=len)
+    headers = [[_folded(name) for name in next(csv.reader([line], delimiter=each), [])] for each in SEPARATORS]
+    header = max(headers, key=lambda header: sum(_folded(name) in header for name in columns))
+    missing = [name for name in columns if _folded(name) not in header]
+    if not missing:
+        return header, SEPARATORS[headers.index(header)]
     raise UserError(
         f"{path} lacks columns, it needs {', '.join(columns)}: its first line has no {', '.join(missing)}; "
         f"is it a {kind} as CSV?"

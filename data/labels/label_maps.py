@@ -113,14 +113,11 @@ class LabelMaps:
         if isinstance(self.labels, label_studio.Tags):
             return self.labels.photo_of(path, self.finder), True
         name = path.with_suffix("").as_posix()
-        first = self.finder.find(name)
-        if first.fault != MISSING_PHOTO:
-            return first, False
-        for spelling in self._spellings(name):
+        for spelling in (name, *self._spellings(name)):
             photo = self.finder.find(spelling)
             if photo.fault != MISSING_PHOTO:
-                return photo, bool(PERSON.search(name))
-        return first, False
+                return photo, spelling != name and bool(PERSON.search(name))
+        return self.finder.find(name), False
 
     def _spellings(self, name: str) -> Iterator[str]:
         """What the photo of a map may be called: without a word for labels, the end that all maps share, or people."""

@@ -111,7 +111,9 @@ class PhotoFinder:
                     self.folder / found[0], fault="name of several photos", detail=f"{found[0]} and {found[1]}"
                 )
             if not found:
-                return FoundPhoto(self._expected(parts), fault=MISSING_PHOTO)
+                path = self.folder.joinpath(*parts)
+                expected = path if self._has_photo_suffix(path.name) else path.parent / f"{path.name}.jpg"
+                return FoundPhoto(expected, fault=MISSING_PHOTO)
             path = self.folder / found[0]
         try:
             with Image.open(path) as photo:  # reads the header only
@@ -140,10 +142,6 @@ class PhotoFinder:
             alike = (photo.with_suffix("").parts for photo in self._index[1].get(_folded(parts[-1]), ()))
             return path if list(alike).count(tuple(parts)) < 2 else None
         return None
-
-    def _expected(self, parts: list[str]) -> Path:
-        path = self.folder.joinpath(*parts)
-        return path if self._has_photo_suffix(path.name) else path.parent / f"{path.name}.jpg"
 
     def _search(self, parts: list[str]) -> list[Path]:
         """Photos, relative to the folder, that a name can mean: those that agree with it best."""

@@ -1,15 +1,16 @@
 """The labels of a data set, whichever of the known formats they are in."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data.classes import ClassTable
 from data.labels.coco import CocoFile
 from data.labels.imaterialist import ImaterialistTable
 from data.labels.label_maps import LabelMaps
-from data.labels.no_clothes import PhotosWithoutClothes
+from data.labels.photo_finder import PhotoFinder
 from data.labels.table import LabelTable, TableRow
+from data.photos.folder import find_photos
 
 
 def read_labels(
@@ -34,3 +35,24 @@ def read_labels(
     else:
         reader = ImaterialistTable(df_path, image_folder, classes)
     return LabelTable.collect(reader, source, max_photos, progress, on_row)
+
+
+class PhotosWithoutClothes:
+    """A row for each photo below a folder, in the order of their names; there are no labels, all is background."""
+
+    unit = "photo"
+    grouped = True
+    categories: dict[int, tuple[str, int]] = {}
+
+    def __init__(self, image_folder: str):
+        """Raises UserError where there is no such folder, or no photo in it."""
+        self.finder = PhotoFinder(image_folder)
+        self.photos = find_photos(Path(image_folder))
+
+    def notes(self, *_) -> list[str]:
+        return []
+
+    def rows(self, progress: bool) -> Iterator[TableRow]:
+        for number, path in enumerate(self.photos, 1):
+            name = path.as_posix()
+            yield TableRow.checked(number, name, self.finder.find(name), TableRow.has_no_clothes)

@@ -1,9 +1,9 @@
 """The labels of a data set, packed: photos and the class masks on them, whatever file they came from."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -56,7 +56,7 @@ class TableRow:
 
     def has_no_clothes(self) -> None:
         """The row says that its photo has none."""
-        self.label_size, self.fit = self.photo.size, fit(self.photo, self.photo.size)._replace(certain=True)
+        self.label_size, self.fit = self.photo.size, Fit(self.photo.size)
 
     def place(self, label_size: tuple[int, int], fault: str, source: str) -> None:
         """Labels are drawn on label_size = (height, width) pixels. Raises LabelError where the photo does not fit.
@@ -92,10 +92,7 @@ class LabelReader(Protocol):
 
 @dataclass
 class SkippedRows:
-    """Rows that cannot be used, by kind of fault.
-
-    unit: what a row of the file is called. unreadable: why, by photo.
-    """
+    """Rows that cannot be used, by fault. unit: what a row of the file is called. unreadable: why, by photo."""
 
     count: dict[str, int] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
@@ -111,27 +108,6 @@ class SkippedRows:
 
     def lines(self) -> list[str]:
         return [f"skipped {n} {self.unit}(s): {kind} (first: {self.first[kind]})" for kind, n in self.count.items()]
-
-
-@dataclass
-class PhotoRows:
-    """What the usable rows of one photo say. label_size, fit: see TableRow. labelled: whether a row has a category."""
-
-    label_size: tuple[int, int]
-    fit: Fit
-    labelled: bool = False
-    masks: list[Mask] = field(default_factory=list)
-
-    def takes(self, row: TableRow) -> bool:
-        """Whether its runs count pixels of the same image as those of earlier rows."""
-        return not self.labelled or row.label_size == self.label_size
-
-    def add(self, row: TableRow, value: int) -> None:
-        """value: the class of the row's category."""
-        if not self.labelled:
-            self.label_size, self.fit, self.labelled = row.label_size, row.fit, True
-        if value:
-            self.masks.append((value, row.runs))
 
 
 @dataclass
@@ -156,20 +132,16 @@ class LabelTable:
     class_of_row: Tensor
     run_offsets: Tensor
     runs: Tensor
-    skipped: SkippedRows
     photo_sizes: Tensor
     upright: Tensor
+    skipped: SkippedRows = field(default_factory=SkippedRows)
     uncertain: int = 0
     categories: dict[int, tuple[str, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def pack(
-        cls, photos: Iterable[tuple[Path, tuple[int, int], list[Mask]]], skipped: SkippedRows | None = None, **more
-    ) -> "LabelTable":
-        """Table of (path, (height, width) that the runs count, masks) of each photo. more: the fields behind
-        ``skipped``; without them photos are opened as they are stored, at the size that the runs count.
-        """
+    def pack(cls, photos: Iterable[tuple[Path, tuple[int, int], list[Mask]]]) -> "LabelTable":
+        """Table of (path, (height, width) that the runs count, masks) of photos that are opened as they are stored."""
         photos = list(photos)
         sizes = _pairs(size for _, size, _ in photos)
         masks = [mask for _, _, masks_of_photo in photos for mask in masks_of_photo]
@@ -180,8 +152,8 @@ class LabelTable:
             class_of_row=torch.tensor([value for value, _ in masks], dtype=torch.uint8),
             run_offsets=_offsets(len(runs) for _, runs in masks),
             runs=torch.from_numpy(np.concatenate([runs for _, runs in masks] or [np.empty((0, 2), np.int32)])),
-            skipped=skipped or SkippedRows(),
-            **{"photo_sizes": sizes, "upright": torch.zeros(len(photos), dtype=torch.bool)} | more,
+            photo_sizes=sizes,
+            upright=torch.zeros(len(photos), dtype=torch.bool),
         )
 
     @classmethod
@@ -201,14 +173,16 @@ class LabelTable:
         when nothing is usable.
         """
         skipped = SkippedRows(unit=reader.unit)
-        photos: dict[Path, PhotoRows] = {}
+        first: dict[Path, TableRow] = {}  # of each photo, the row that says how labels lie on it: one with runs, if any
+        masks: dict[Path, list[Mask]] = defaultdict(list)
         incomplete: set[Path] = set()
-        masks: Counter[int] = Counter()
+        masks_of_category: Counter[int] = Counter()
         for row in reader.rows(progress):
-            path = row.photo.path
-            if reader.grouped and path not in photos and len(photos) >= max_photos:
+            path, has_runs = row.photo.path, row.runs is not None
+            known = first.get(path)
+            if reader.grouped and not known and len(first) >= max_photos:
                 break
-            if row.runs is not None and path in photos and not photos[path].takes(row):
+            if has_runs and known and known.runs is not None and row.label_size != known.label_size:
                 row.reject("Height and Width that differ from an earlier row's")
             if on_row:
                 on_row(row)
@@ -216,25 +190,27 @@ class LabelTable:
                 skipped.add(row)
                 incomplete.add(path)
                 continue
-            if row.runs is not None:
-                masks[row.category] += 1
-            if path in photos or len(photos) < max_photos:
-                photo = photos.setdefault(path, PhotoRows(row.label_size, row.fit))
-                if row.runs is not None:
-                    photo.add(row, reader.categories[row.category][1])
-        usable = {path: photo for path, photo in photos.items() if photo.labelled or path not in incomplete}
+            if has_runs:
+                masks_of_category[row.category] += 1
+            if not known and len(first) >= max_photos:
+                continue
+            if not known or (has_runs and known.runs is None):
+                first[path] = row
+            if has_runs and (value := reader.categories[row.category][1]):
+                masks[path].append((value, row.runs))
+        usable = {path: row for path, row in first.items() if row.runs is not None or path not in incomplete}
         if not usable:
             reason = "; ".join(skipped.lines()) or f"it has no {reader.unit}s"
             raise UserError(f"nothing usable in {source}: {reason}")
-        fits = [photo.fit for photo in usable.values()]
-        return cls.pack(
-            ((path, photo.label_size, photo.masks) for path, photo in usable.items()),
-            skipped,
+        fits = [row.fit for row in usable.values()]
+        return replace(
+            cls.pack((path, row.label_size, masks[path]) for path, row in usable.items()),
+            skipped=skipped,
             photo_sizes=_pairs(fit.size for fit in fits),
             upright=torch.tensor([fit.upright for fit in fits]),
             uncertain=sum(not fit.certain for fit in fits),
             categories=reader.categories,
-            notes=reader.notes(masks),
+            notes=reader.notes(masks_of_category),
         )
 
     def __len__(self) -> int:

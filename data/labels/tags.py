@@ -1,8 +1,6 @@
 """Tables of tags (CSV): which garments are somewhere on a photograph."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,38 +13,12 @@ from utils.errors import UserError
 COLUMNS = ["ImageId", "Tags"]
 
 
-@dataclass
-class TagTable:
-    """The classes that each photograph can contain.
+def read_tags(path: str, classes: ClassTable, tag_map: str) -> dict[str, Tensor]:
+    """The classes that each photograph can contain: C bool by image id, background included, which is always there.
 
-    present: C bool by image id, background included: it is always there.
-    """
-
-    present: dict[str, Tensor]
-
-    def of(self, image_id: str) -> Tensor:
-        """The classes that a photo can contain; all of them for a photo without a row."""
-        return self.present.get(image_id, self.everything)
-
-    def check(self, image_ids: Iterable[str], path: str) -> int:
-        """How many of the photos have tags. Raises UserError where none has. path: of the table."""
-        image_ids = list(image_ids)
-        tagged = sum(image_id in self.present for image_id in image_ids)
-        if image_ids and not tagged:
-            raise UserError(
-                f"{path} has no tags for any of the photos: it has names like {next(iter(self.present))}, "
-                f"the photos are named like {image_ids[0]}"
-            )
-        return tagged
-
-    def __post_init__(self):
-        self.everything = torch.ones_like(next(iter(self.present.values())))
-
-
-def read_tags(path: str, classes: ClassTable, tag_map: str) -> TagTable:
-    """The table at ``path``: columns ImageId and Tags, tags separated by spaces or commas, in any case.
-
-    tag_map: see load_tag_map. A photo that several rows name has the tags of all. Raises UserError.
+    The table at ``path`` has the columns ImageId and Tags; tags are separated by spaces or commas, in any case. A photo
+    that several rows name has the tags of all; one without a row can contain every class. tag_map: see load_tag_map.
+    Raises UserError.
     """
     classes_of = load_tag_map(tag_map, classes)
     present: dict[str, Tensor] = {}
@@ -62,7 +34,18 @@ def read_tags(path: str, classes: ClassTable, tag_map: str) -> TagTable:
         raise UserError(f"{path} has no rows")
     if not any(found[1:].any() for found in present.values()):
         raise UserError(f"no tag of {path} stands in the tag map {tag_map}; do they use the same words?")
-    return TagTable(present)
+    return present
+
+
+def count_tagged(tags: dict[str, Tensor], image_ids: list[str], path: str) -> int:
+    """How many of the photos have tags. Raises UserError where none has. path: of the table."""
+    tagged = sum(image_id in tags for image_id in image_ids)
+    if image_ids and not tagged:
+        raise UserError(
+            f"{path} has no tags for any of the photos: it has names like {next(iter(tags))}, "
+            f"the photos are named like {image_ids[0]}"
+        )
+    return tagged
 
 
 def load_tag_map(path: str, classes: ClassTable) -> dict[str, set[int]]:

@@ -30,14 +30,12 @@ class Listing:
 
 
 def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
-    """The photos below a folder, relative to it, as list_photos finds them; warns of folders that cannot be read.
-
-    Raises UserError.
-    """
+    """The photos below a folder, relative to it, see list_photos; warns of folders it cannot read. Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a folder of photographs")
     listing = list_photos([folder], leave_out)
-    _warn_of(listing.unreadable)
+    for line in listing.unreadable:
+        warnings.warn(line, stacklevel=2)
     return listing.photos
 
 
@@ -45,13 +43,9 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
     """The files with a suffix below a folder, relative to it, found as photos are."""
     unreadable: list[str] = []
     found = [path.relative_to(folder) for path in _walk(folder, None, unreadable) if path.suffix.lower() == suffix]
-    _warn_of(unreadable)
-    return found
-
-
-def _warn_of(unreadable: list[str]) -> None:
     for line in unreadable:
-        warnings.warn(line, stacklevel=3)
+        warnings.warn(line, stacklevel=2)
+    return found
 
 
 def list_photos(sources: list[Path], leave_out: Path | None = None) -> Listing:
@@ -66,7 +60,11 @@ def list_photos(sources: list[Path], leave_out: Path | None = None) -> Listing:
         return Listing(sources[0].parent, [Path(sources[0].name)])
     if len(sources) > 1:
         sources = [Path(os.path.normpath(source.absolute())) for source in sources]
-    folder = _common_folder([source if source.is_dir() else source.parent for source in sources])
+    folders = [source if source.is_dir() else source.parent for source in sources]
+    try:
+        folder = Path(os.path.commonpath(folders)) if len(folders) > 1 else folders[0]
+    except ValueError:
+        raise UserError("the photos are on several drives; give those of one drive at a time") from None
     listing, suffixes, photos = Listing(folder, []), photo_suffixes(), set()
     results = leave_out.resolve() if leave_out else None
     if results and folder.resolve().is_relative_to(results):  # then photos and results lie side by side
@@ -92,15 +90,6 @@ def _matching(source: Path) -> list[Path]:
     if not found:
         raise UserError(f"there is no folder or photo {source}; give a folder of photographs")
     return found
-
-
-def _common_folder(folders: list[Path]) -> Path:
-    if len(folders) == 1:
-        return folders[0]
-    try:
-        return Path(os.path.commonpath(folders))
-    except ValueError:
-        raise UserError("the photos are on several drives; give those of one drive at a time") from None
 
 
 def _walk(folder: Path, leave_out: Path | None, unreadable: list[str]) -> Iterator[Path]:

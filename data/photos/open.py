@@ -76,7 +76,14 @@ def open_photo(
     fault = ""
     for version in _versions(source):
         try:
-            return _decode(version, min_size, upright, max_megapixels)
+            with Image.open(version, formats=FORMATS) as photo:
+                width, height = photo.size
+                if width * height > max_megapixels * 1e6:
+                    size = f"{width * height / 1e6:.0f} megapixels"
+                    raise TooLargeError(f"{size} are over the limit of {max_megapixels:g}; shrink the photo")
+                if min_size is not None:
+                    photo.draft("RGB", (min_size[1], min_size[0]))
+                return to_rgb(photo, upright)
         except (PhotoError, MemoryError):
             raise
         except Exception as error:  # Pillow's decoders raise what they like on broken files
@@ -119,20 +126,6 @@ def orientation(photo: Image.Image) -> int:
     except Exception:  # as with decoders
         return 1
     return value if value in TURNS else 1
-
-
-def _decode(
-    source: str | Path | BinaryIO, min_size: tuple[int, int] | None, upright: bool, max_megapixels: float
-) -> Image.Image:
-    with Image.open(source, formats=FORMATS) as photo:
-        width, height = photo.size
-        if width * height > max_megapixels * 1e6:
-            raise TooLargeError(
-                f"{width * height / 1e6:.0f} megapixels are over the limit of {max_megapixels:g}; shrink the photo"
-            )
-        if min_size is not None:
-            photo.draft("RGB", (min_size[1], min_size[0]))
-        return to_rgb(photo, upright)
 
 
 def to_rgb(photo: Image.Image, upright: bool = True) -> Image.Image:

@@ -3,7 +3,7 @@
 import filecmp
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -35,10 +35,7 @@ def write_summary(path: Path, results: dict[str, Path | None], class_names: tupl
 
 
 def _kept(path: Path) -> Path | None:
-    """A copy of a file, which may have been corrected by hand, under a name that no other run takes; None without it.
-
-    Raises UserError.
-    """
+    """A copy of a file that may have been corrected by hand, under a free name; None without it. Raises UserError."""
     if not path.exists():
         return None
     copy = next(copy for number in count(1) if _reserved(copy := path.with_stem(f"{path.stem}.{number}")))
@@ -92,31 +89,29 @@ def write_coco(path: Path, results: dict[str, Path | None], class_names: tuple[s
 
     A photo without clothes is an image without annotations; one that failed is left out. Arguments: see write_summary.
     """
-    write_atomically(path, lambda file: _write_coco(file, results, class_names))
-
-
-def _write_coco(file: BinaryIO, results: dict[str, Path | None], class_names: tuple[str, ...]) -> None:
     categories = [{"id": value, "name": name} for value, name in enumerate(class_names[1:], 1)]
     head = {"info": {"description": "masks predicted by infer.py"}, "licenses": [], "categories": categories}
-    file.write(f'{json.dumps(head)[:-1]}, "annotations": ['.encode())
-    images, number = [], 0
-    for name, result in results.items():
-        if not result:
-            continue
-        size, annotations = _read(result, class_names, _size_and_annotations)
-        images.append({"id": len(images) + 1, "file_name": name, **size})
-        for annotation in annotations:
-            number += 1
-            line = json.dumps({"id": number, "image_id": len(images), **annotation})
-            file.write(f"{',' if number > 1 else ''}\n{line}".encode())
-    file.write(f'\n], "images": {json.dumps(images)}}}\n'.encode())
+
+    def write(file: BinaryIO) -> None:
+        file.write(f'{json.dumps(head)[:-1]}, "annotations": ['.encode())
+        images, number = [], 0
+        for name, result in results.items():
+            if not result:
+                continue
+            size, annotations = _read(result, class_names, _image)
+            images.append({"id": len(images) + 1, "file_name": name, **size})
+            for annotation in annotations:
+                number += 1
+                line = json.dumps({"id": number, "image_id": len(images), **annotation})
+                file.write(f"{',' if number > 1 else ''}\n{line}".encode())
+        file.write(f'\n], "images": {json.dumps(images)}}}\n'.encode())
+
+    write_atomically(path, write)
 
 
-def _size_and_annotations(content: dict) -> tuple[dict, list[dict]]:
-    return {name: content[name] for name in ("width", "height")}, list(_annotations(content))
-
-
-def _annotations(content: dict) -> Iterator[dict]:
+def _image(content: dict) -> tuple[dict, list[dict]]:
+    """Its size and annotations."""
+    annotations = []
     for value, entry in enumerate(content["classes"].values(), 1):
         if entry["present"]:
             left, top, right, bottom = entry["box"]
@@ -128,7 +123,8 @@ def _annotations(content: dict) -> Iterator[dict]:
                 "iscrowd": 0,
             }
             known = entry["confidence"] is not None  # datumaro, and so CVAT, refuses a file with a score of null
-            yield annotation | ({"score": entry["confidence"]} if known else {})
+            annotations.append(annotation | ({"score": entry["confidence"]} if known else {}))
+    return {name: content[name] for name in ("width", "height")}, annotations
 
 
 def _read(path: Path, class_names: tuple[str, ...], take: Callable[[dict], T]) -> T:

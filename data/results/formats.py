@@ -20,12 +20,8 @@ from utils.label_values import PALETTE
 
 JPEG_SIDE = 65_500  # pixels, the format's limit
 FEATHER = 0.0015  # of the diagonal, at least 1.5 pixels: how far a soft edge reaches to either side of the label's edge
-# A photo with more clothes than this share is likely something else: on every third validation photograph of CCP
-# and of the clothing data set, people and single garments, the included weights found up to 0.64.
-NEARLY_FULL = 0.9
-# Of the 80 of these 87 that show clothes, 4 are below this mean probability: 47 % of their clothes have the right class
-# on average, and 84 % of those of the others.
-LOW_CONFIDENCE = 0.75
+NEARLY_FULL = 0.9  # a photo with more clothes than this share likely shows something else
+LOW_CONFIDENCE = 0.75  # mean probability: what photos below it are worth is in docs/outputs.md
 
 
 def palette_image(result: Segmentation) -> Image.Image:
@@ -263,7 +259,8 @@ class OutputLayout:
     categories: list[str]
     background: tuple[int, int, int] | None = None
     crop_margin: float | None = None
-    has_folders = False  # that tell photos from results, as a try-on Preset may have
+    # What only a try-on Preset may have: folders that tell photos from results, a size that photos are brought to.
+    has_folders, fit = False, None
 
     @property
     def needs_photo(self) -> bool:
@@ -278,17 +275,11 @@ class OutputLayout:
         """The name of each photo's results."""
         return result_names(photos)
 
-    def fitted(self, photo: Image.Image) -> Image.Image:
-        """The photo as it is segmented."""
-        return photo
-
     def encoder(self, result: Segmentation, _name: Path) -> Callable[[str, str], bytes]:
         """A function that makes the file of a format and category for a photo."""
-        box = None if self.crop_margin is None else garment_box(self._labels(result), self.crop_margin)
+        box, labels = None, result.labels
+        if self.crop_margin is not None:  # all pictures alike, to the clothes of all categories that are written
+            if "any" not in self.categories:
+                labels = np.isin(labels, [result.class_names.index(category) for category in self.categories])
+            box = garment_box(labels, self.crop_margin)
         return lambda output, category: encoded(result.only(category), output, self.background, box)
-
-    def _labels(self, result: Segmentation) -> np.ndarray:
-        """The clothes of all categories that are written, to which all pictures of a photo are cropped alike."""
-        if "any" in self.categories:
-            return result.labels
-        return np.isin(result.labels, [result.class_names.index(category) for category in self.categories])

@@ -1,12 +1,12 @@
 """Changes to a label map after the network: one class for each garment, no specks or holes, edges moved."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from data.results.segmentation import Segmentation
+from data.results.segmentation import Segmentation, strips
 
 STRIP_PIXELS = 8_000_000  # looked at together: full-size distances and counts would take 16 bytes a pixel
 
@@ -53,11 +53,11 @@ def _vote(labels: np.ndarray) -> None:
     count, regions = cv2.connectedComponents((labels > 0).astype(np.uint8), connectivity=8)
     values = int(labels.max()) + 1
     votes = np.zeros((count, values), np.int64)
-    for rows in _strips(labels.shape):
+    for rows in strips(*labels.shape, STRIP_PIXELS):
         pairs = regions[rows].ravel() * np.int64(values) + labels[rows].ravel()
         votes += np.bincount(pairs, minlength=votes.size).reshape(votes.shape)
     winner = votes.argmax(1).astype(np.uint8)  # region 0 is the background
-    for rows in _strips(labels.shape):
+    for rows in strips(*labels.shape, STRIP_PIXELS):
         labels[rows] = winner[regions[rows]]
 
 
@@ -89,8 +89,6 @@ def _absorb(labels: np.ndarray, value: int, area: int) -> None:
 
 
 def _grown(labels: np.ndarray, reach: int) -> np.ndarray:
-    if not labels.any():
-        return labels
     distance, nearest = nearest_pixels(labels > 0)
     return np.where(distance <= reach, labels.ravel()[nearest], np.uint8(0))
 
@@ -105,17 +103,10 @@ def _shrunk(labels: np.ndarray, reach: int) -> np.ndarray:
 def _by_strips(labels: np.ndarray, reach: int, change: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
     """``change(labels, reach)``, strip by strip; each strip sees the rows that can reach into it."""
     result = np.empty_like(labels)
-    for rows in _strips(labels.shape):
+    for rows in strips(*labels.shape, STRIP_PIXELS):
         top = max(0, rows.start - reach - 1)
         result[rows] = change(labels[top : rows.stop + reach + 1], reach)[rows.start - top :][: rows.stop - rows.start]
     return result
-
-
-def _strips(size: tuple[int, int]) -> Iterator[slice]:
-    height, width = size
-    step = max(1, STRIP_PIXELS // width)
-    for top in range(0, height, step):
-        yield slice(top, min(top + step, height))
 
 
 def nearest_pixels(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

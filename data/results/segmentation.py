@@ -56,7 +56,7 @@ class Segmentation:
         logits = self.logits.reshape(classes, h * w).T.copy()
         (above, below, down), (left, right, across) = _neighbours(self.size[0], h), _neighbours(self.size[1], w)
         labels = np.empty(self.size, np.uint8)
-        for rows in _strips_of(*self.size, classes):
+        for rows in strips(*self.size, STRIP_BYTES // (4 * classes)):
             strip = best.take(above[rows], 0).take(left, 1)
             y, x = np.nonzero(mixed.take(above[rows], 0).take(left, 1))
             upper, lower = above[rows][y] * w, below[rows][y] * w
@@ -83,10 +83,7 @@ class Segmentation:
         return result
 
     def probability_strips(self, category: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """The same from top to bottom in parts that take little memory: (rows, probability of those rows).
-
-        Raises UserError.
-        """
+        """(rows, their probabilities), top to bottom: the same in parts that take little memory. Raises UserError."""
         for rows, odds in self._odds():
             wanted = odds[1:].sum(0) if category == "any" else odds[self._value(category)]
             yield rows, wanted / odds.sum(0)
@@ -161,7 +158,7 @@ class Segmentation:
         left, top, right, bottom = self.box
         above, below, down = (of_row[top:bottom:every] for of_row in _neighbours(height, h))
         by_row = np.ascontiguousarray(self.logits.transpose(1, 2, 0))  # h x w x C, as OpenCV has it
-        for rows in _strips_of(len(above), width, classes):
+        for rows in strips(len(above), width, STRIP_BYTES // (4 * classes)):
             share = down[rows, None, None]
             lines = by_row[above[rows]] * (1 - share) + by_row[below[rows]] * share
             lines = lines.reshape(lines.shape[0], w, classes)
@@ -179,9 +176,9 @@ def _neighbours(length: int, known: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return before, np.minimum(before + 1, known - 1), source - before.astype(np.float32)
 
 
-def _strips_of(height: int, width: int, classes: int) -> Iterator[slice]:
-    """Rows from top to bottom, as many at a time as have STRIP_BYTES of float32 logits."""
-    step = max(1, STRIP_BYTES // (classes * width * 4))
+def strips(height: int, width: int, pixels: int) -> Iterator[slice]:
+    """Rows from top to bottom, as many at a time as have so many pixels."""
+    step = max(1, pixels // width)
     for first in range(0, height, step):
         yield slice(first, min(first + step, height))
 

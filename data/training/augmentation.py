@@ -40,20 +40,16 @@ class TrainTransform:
     def __init__(self, size: tuple[int, int], mean: float, std: float, augmentation: Augmentation):
         """size: (h, w)."""
         self.size, self.mean, self.std = size, mean, std
-        self.smallest_area = 1.0
-        self.crop, self.jitter = v2.Identity(), v2.Identity()
-        self.shares = augmentation
-        if augmentation.augment == "none":
-            self.shares = Augmentation()
+        self.shares = shares = augmentation if augmentation.augment == "full" else Augmentation()
+        self.smallest_area, self.crop, self.jitter = 1.0, v2.Identity(), v2.Identity()
+        if shares.augment == "none":
             return
-        close_ups, least = augmentation.close_ups, augmentation.min_crop_area
+        least = shares.min_crop_area
+        self.smallest_area = SMALLEST_CROP if shares.close_ups or shares.portraits or shares.empty_crops else least
         self.crop = v2.RandomResizedCrop(size, scale=(least, 1.0), ratio=(0.8, 1.25))
-        self.smallest_area = least
-        if close_ups or augmentation.portraits or augmentation.empty_crops:
-            self.smallest_area = SMALLEST_CROP
-        if close_ups:
+        if shares.close_ups:
             small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, least), ratio=(0.5, 2.0))
-            self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - close_ups, close_ups])
+            self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - shares.close_ups, shares.close_ups])
         self.jitter = v2.Compose(
             [
                 v2.RandomHorizontalFlip(),

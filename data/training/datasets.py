@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.labels.table import LabelTable
-from data.labels.tags import TagTable
 from data.photos.open import PhotoError, open_photo
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
+from data.training.sources import Source
 from utils.errors import UserError, escape_unprintable
 from utils.label_values import UNKNOWN
 from utils.prefetch import prefetch
@@ -37,72 +38,67 @@ class Sample(NamedTuple):
     teacher_trust: Tensor
 
 
+@dataclass
+class LoadedSource:
+    """A source with its tables read. tags: the classes that a photo can contain, by its name; all without an entry."""
+
+    source: Source
+    table: LabelTable
+    tags: dict[str, Tensor] = field(default_factory=dict)
+
+
 class TrainingPhotos(Dataset):
-    """Training samples of one source.
+    """Training samples of one or several sources.
 
     A sample is a pure function of the seed and its draw. It does not depend on the number of loader workers, and a
     resumed run makes the samples that the straight run would have made.
     """
 
     def __init__(
-        self,
-        table: LabelTable,
-        transform: TrainTransform,
-        classes: int,
-        seed: int = 0,
-        trust: float = 1.0,
-        tags: TagTable | None = None,
-        teacher_trust: float = 1.0,
+        self, sources: list[LoadedSource], size: tuple[int, int], mean: float, std: float, classes: int, seed: int = 0
     ):
-        """classes: C, background included. trust: how far the labels are trusted. tags: None if all is labelled."""
-        self.table, self.transform, self.seed, self.tags = table, transform, seed, tags
-        self.trust, self.teacher_trust = torch.tensor(float(trust)), torch.tensor(float(teacher_trust))
+        """size: (h, w). classes: C, background included."""
+        self.sources, self.seed = sources, seed
+        self.transforms = [TrainTransform(size, mean, std, each.source.augmentation) for each in sources]
         self.everything = torch.ones(classes, dtype=torch.bool)
 
-    def __len__(self) -> int:
-        return len(self.table)
-
     def __getitem__(self, draw: Draw) -> Sample:
-        index, *labelled = self._open(draw.index)
-        present = self.tags.of(self.table.files[index].name) if self.tags else self.everything
+        loaded, transform = self.sources[draw.source], self.transforms[draw.source]
+        source, table, photos = loaded.source, loaded.table, len(loaded.table)
+        index, *labelled = open_labelled(table, draw.index, transform)
+        present = loaded.tags.get(table.files[index].name, self.everything)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * len(self) + draw.index)
-            image, label = self.transform(*labelled, lambda: self._open(int(torch.randint(len(self), ())))[1:])
-        return Sample(image, label, self.trust, present, self.teacher_trust)
-
-    def _open(self, wanted: int) -> tuple[int, Image.Image, np.ndarray, tuple[int, int]]:
-        """(index, photo, label map, size of its file) of the photo ``wanted``, or of the next one that can be decoded.
-
-        Photo and label map are of the photo's working size.
-        """
-        for offset in range(len(self)):
-            index = (wanted + offset) % len(self)
-            stored = self.table.size(index)
-            size = self.transform.working_size(stored)
-            upright = bool(self.table.upright[index])  # by a quarter: the least size is that of the stored photo
-            try:
-                photo = open_photo(self.table.files[index], size[::-1] if upright else size, upright)
-            except PhotoError as error:
-                if not self.table.files[index].parent.is_dir():
-                    raise UserError(
-                        f"the folder {self.table.files[index].parent} is gone; put it back and --resume"
-                    ) from None
-                # Its header was fine at start-up; a photo broken further on must not end a long run.
-                warnings.warn(f"{self.table.files[index]}: {error}; the next photo is used instead", stacklevel=2)
-                continue
-            photo = photo.resize(size[::-1], Image.Resampling.BILINEAR)
-            return index, photo, self.table.label_map(index, size), stored
-        raise UserError(f"none of the {len(self)} photographs can be decoded; check the data set")
+            torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * photos + draw.index)
+            image, label = transform(
+                *labelled, lambda: open_labelled(table, int(torch.randint(photos, ())), transform)[1:]
+            )
+        trust, teacher_trust = torch.tensor((source.trust, source.teacher_trust), dtype=torch.float32)
+        return Sample(image, label, trust, present, teacher_trust)
 
 
-class MixedPhotos(Dataset):
-    """The samples of several sources, each drawn from the source that the draw names."""
+def open_labelled(
+    table: LabelTable, wanted: int, transform: TrainTransform
+) -> tuple[int, Image.Image, np.ndarray, tuple[int, int]]:
+    """(index, photo, label map, size of its file) of the photo ``wanted``, or of the next one that can be decoded.
 
-    def __init__(self, sources: list[TrainingPhotos]):
-        self.sources = sources
-
-    def __getitem__(self, draw: Draw) -> Sample:
-        return self.sources[draw.source][draw]
+    Photo and label map are of the photo's working size.
+    """
+    for offset in range(len(table)):
+        index = (wanted + offset) % len(table)
+        path, stored = table.files[index], table.size(index)
+        size = transform.working_size(stored)
+        upright = bool(table.upright[index])  # by a quarter: the least size is that of the stored photo
+        try:
+            photo = open_photo(path, size[::-1] if upright else size, upright)
+        except PhotoError as error:
+            if not path.parent.is_dir():
+                raise UserError(f"the folder {path.parent} is gone; put it back and --resume") from None
+            # Its header was fine at start-up; a photo broken further on must not end a long run.
+            warnings.warn(f"{path}: {error}; the next photo is used instead", stacklevel=2)
+            continue
+        photo = photo.resize(size[::-1], Image.Resampling.BILINEAR)
+        return index, photo, table.label_map(index, size), stored
+    raise UserError(f"none of the {len(table)} photographs can be decoded; check the data set")
 
 
 class EvaluationPhotos:
@@ -121,10 +117,7 @@ class EvaluationPhotos:
         return close_up(photo, label) if self.close_ups else (photo, label)
 
     def load(self, indices: Iterable[int]) -> Iterator[tuple[int, Image.Image, np.ndarray]]:
-        """(index, photo, label map) of each; the next is decoded while the caller works on one.
-
-        A photo that cannot be decoded is reported and left out.
-        """
+        """(index, photo, label map) of those that can be decoded, one ahead of the caller; the others are reported."""
         with ThreadPoolExecutor(1) as pool:
             for index, loaded in prefetch(pool, self.__getitem__, indices, limit=1):
                 try:

@@ -11,9 +11,8 @@ from torch.utils.data import DataLoader
 from data.classes import ClassTable
 from data.labels.read import read_labels
 from data.labels.table import LabelTable
-from data.labels.tags import TagTable, read_tags
-from data.training.augmentation import TrainTransform
-from data.training.datasets import MixedPhotos, Sample, TrainingPhotos
+from data.labels.tags import count_tagged, read_tags
+from data.training.datasets import LoadedSource, Sample, TrainingPhotos
 from data.training.sampler import Draw, MixedSampler
 from data.training.sources import Source
 from utils.errors import UserError
@@ -22,10 +21,7 @@ from utils.training.interruption import ignore_in_worker
 
 
 def load_table(df_path: str | None, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
-    """The labels of photographs, with a report of what is in them. Raises UserError.
-
-    df_path: None where no photo shows clothes.
-    """
+    """The labels of photos, and a report of them; df_path: None where no photo shows clothes. Raises UserError."""
     table = read_labels(df_path, image_folder, classes, max_photos, progress=rank() == 0)
     if df_path is None:
         log(f"{image_folder}: {len(table)} photographs without clothes")
@@ -36,23 +32,14 @@ def load_table(df_path: str | None, image_folder: str, classes: ClassTable, max_
     return table
 
 
-@dataclass
-class LoadedSource:
-    """A source with its tables read."""
-
-    source: Source
-    table: LabelTable
-    tags: TagTable | None
-
-    @classmethod
-    def load(cls, source: Source, classes: ClassTable, max_photos: float = math.inf) -> "LoadedSource":
-        """Raises UserError."""
-        tags = read_tags(source.tags, classes, source.tag_map) if source.tags else None
-        table = load_table(source.df_path, source.image_folder, classes, max_photos)
-        if tags:
-            tagged = tags.check((path.name for path in table.files), source.tags)
-            log(f"{source.tags}: tags of {tagged} of these photographs")
-        return cls(source, table, tags)
+def load_source(source: Source, classes: ClassTable, max_photos: float = math.inf) -> LoadedSource:
+    """Read the tables of a source. Raises UserError."""
+    tags = read_tags(source.tags, classes, source.tag_map) if source.tags else {}
+    table = load_table(source.df_path, source.image_folder, classes, max_photos)
+    if source.tags:
+        tagged = count_tagged(tags, [path.name for path in table.files], source.tags)
+        log(f"{source.tags}: tags of {tagged} of these photographs")
+    return LoadedSource(source, table, tags)
 
 
 @dataclass
@@ -69,44 +56,27 @@ class TrainingData:
     workers: int
     channels_last: bool
 
-    def photos(self, size: tuple[int, int]) -> MixedPhotos:
+    def photos(self, size: tuple[int, int]) -> TrainingPhotos:
         """The samples at ``size`` = (h, w)."""
-        return MixedPhotos(
-            [
-                TrainingPhotos(
-                    each.table,
-                    TrainTransform(size, self.mean, self.std, each.source.augmentation),
-                    len(self.classes.names),
-                    self.seed,
-                    each.source.trust,
-                    each.tags,
-                    each.source.teacher_trust,
-                )
-                for each in self.sources
-            ]
-        )
-
-    def sampler(self, rank: int, world_size: int, start: int) -> MixedSampler:
-        """The draws of a rank after the first ``start`` of them."""
-        lengths = [len(each.table) for each in self.sources]
-        shares = [each.source.share for each in self.sources]
-        return MixedSampler(lengths, shares, rank, world_size, self.shuffle, self.seed, start)
+        return TrainingPhotos(self.sources, size, self.mean, self.std, len(self.classes.names), self.seed)
 
     def first_images(self, size: tuple[int, int], limit: int = 64) -> Iterator[Tensor]:
         """Images of the first photographs of the first source, at most ``limit``: 3 x h x w each."""
         photos = self.photos(size)
-        return (photos[Draw(0, index, 0)].image for index in range(min(limit, len(photos.sources[0]))))
+        return (photos[Draw(0, index, 0)].image for index in range(min(limit, len(self.sources[0].table))))
 
     def batches(self, size: tuple[int, int], seen: int, device: torch.device) -> Iterator[Sample]:
         """This rank's batches, on the device and without end; they follow the ``seen`` samples of all ranks.
 
-        image N x 3 x h x w, label N x h x w, trust N, present N x C, teacher_trust N. Raises UserError where no photo
-        can be decoded.
+        Raises UserError where no photo can be decoded.
         """
+        lengths = [len(each.table) for each in self.sources]
+        shares = [each.source.share for each in self.sources]
+        sampler = MixedSampler(lengths, shares, rank(), world_size(), self.shuffle, self.seed, seen // world_size())
         loader = DataLoader(
             self.photos(size),
             self.batch_size,
-            sampler=self.sampler(rank(), world_size(), seen // world_size()),
+            sampler=sampler,
             num_workers=self.workers,
             pin_memory=device.type == "cuda",
             worker_init_fn=ignore_in_worker,

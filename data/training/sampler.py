@@ -50,22 +50,17 @@ class MixedSampler(Sampler[Draw]):
     def _draws(self, start: int) -> Iterator[Draw]:
         """The draws of all ranks, from ``start`` on."""
         used = np.zeros(len(self.lengths), np.int64)  # draws of each source before the one that comes next
-        skip = start
         for block in count():
-            sources = self._sources_of_block(block)
-            if skip >= BLOCK:
+            generator = np.random.default_rng((self.seed, block))
+            sources = generator.choice(len(self.lengths), BLOCK, p=self.shares)
+            if start >= (block + 1) * BLOCK:
                 used += np.bincount(sources, minlength=len(used))
-                skip -= BLOCK
                 continue
-            for i, source in enumerate(sources.tolist()):
+            for number, source in enumerate(sources.tolist(), block * BLOCK):
                 epoch, place = divmod(int(used[source]), self.lengths[source])
                 used[source] += 1
-                if i >= skip:
+                if number >= start:
                     yield Draw(source, self._order(source, epoch)[place], epoch)
-            skip = 0
-
-    def _sources_of_block(self, block: int) -> np.ndarray:
-        return np.random.default_rng((self.seed, block)).choice(len(self.lengths), BLOCK, p=self.shares)
 
     def _order_of_epoch(self, source: int, epoch: int) -> list[int]:
         if not self.shuffle:

@@ -4,6 +4,7 @@ Needs no PyTorch: options import it.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -81,17 +82,13 @@ def read_sources(content: dict, augmentation: Augmentation, root: str | None = N
     root: where relative paths start. Raises UserError.
     """
     sources = []
-    for name, settings in _entries(content, "sources"):
-        where = f"sources: {name}"
-        kinds = {item.name: item.type for item in fields(Source) if item.name not in ("name", "augmentation")}
-        _check(settings, kinds | dict.fromkeys(AUGMENTATION, float), where)
-        own = {key: float(settings[key]) for key in AUGMENTATION if key in settings}
-        rest = {key: value for key, value in settings.items() if key not in AUGMENTATION}
-        source = Source(name, **_at_root(rest, root), augmentation=replace(augmentation, **own))
+    kinds = {item.name: item.type for item in fields(Source) if item.name not in ("name", "augmentation")}
+    for name, where, settings in _entries(content, "sources", kinds | dict.fromkeys(AUGMENTATION, float), root):
+        own = {key: float(settings.pop(key)) for key in AUGMENTATION if key in settings}
+        source = Source(name, **settings, augmentation=replace(augmentation, **own))
         if source.share <= 0 or math.isinf(source.share):
             raise UserError(f"{where}: share is {source.share}, it must be over 0")
-        shares = {key: getattr(source.augmentation, key) for key in AUGMENTATION}
-        for key, value in ({"trust": source.trust, "teacher_trust": source.teacher_trust} | shares).items():
+        for key, value in ({"trust": source.trust, "teacher_trust": source.teacher_trust} | own).items():
             if not 0 <= value <= 1:
                 raise UserError(f"{where}: {key} is {value}, it must be in 0..1")
         if (source.tags is None) != (source.tag_map is None):
@@ -102,26 +99,30 @@ def read_sources(content: dict, augmentation: Augmentation, root: str | None = N
 
 
 def read_validation_sets(content: dict, root: str | None = None) -> list[ValidationSet]:
-    """Sets from the mapping ``validation`` of a recipe: name -> settings. root: where relative paths start.
-
-    Raises UserError.
-    """
+    """Sets from the mapping ``validation`` of a recipe. root: where relative paths start. Raises UserError."""
     kinds = {item.name: item.type for item in fields(ValidationSet) if item.name != "name"}
-    sets = []
-    for name, settings in _entries(content, "validation"):
-        _check(settings, kinds, f"validation: {name}")
-        sets.append(ValidationSet(name, **_at_root(settings, root)))
-    return sets
+    return [ValidationSet(name, **settings) for name, _, settings in _entries(content, "validation", kinds, root)]
 
 
-def _entries(content: dict, what: str) -> list[tuple[str, dict]]:
+def _entries(content: dict, what: str, kinds: dict[str, type], root: str | None) -> Iterator[tuple[str, str, dict]]:
+    """(name, where it stands, settings) of each entry, checked.
+
+    Paths to data lie below ``root``; the tag map belongs to the recipe, and stays. df_path is None where there are no
+    clothes.
+    """
     if not content or not all(isinstance(name, str) and isinstance(each, dict) for name, each in content.items()):
         raise UserError(f"{what} must map names to settings, such as street: {{image_folder: ..., df_path: ...}}")
-    return list(content.items())
+    for name, settings in content.items():
+        where = f"{what}: {name}"
+        _check(settings, kinds | {"no_clothes": bool}, where)
+        given = {"df_path": None} | {key: value for key, value in settings.items() if key != "no_clothes"}
+        for key in ("image_folder", "df_path", "tags"):
+            if given.get(key) is not None:
+                given[key] = str(Path(root or "", given[key]))
+        yield name, where, given
 
 
 def _check(settings: dict, kinds: dict[str, type], where: str) -> None:
-    kinds = kinds | {"no_clothes": bool}
     for key, value in settings.items():
         if key not in kinds:
             raise UserError(f"{where}: unknown setting {key}; there are {', '.join(kinds)}")
@@ -135,15 +136,3 @@ def _check(settings: dict, kinds: dict[str, type], where: str) -> None:
         raise UserError(f"{where}: {labelled[0]} and no_clothes exclude each other")
     if not settings.get("no_clothes") and "df_path" not in settings:
         raise UserError(f"{where} lacks df_path; or say no_clothes: true if no photo in it shows clothes")
-
-
-def _at_root(settings: dict, root: str | None) -> dict:
-    """Settings with their paths to data below ``root``, and no df_path where there are no clothes.
-
-    The tag map belongs to the recipe, and stays.
-    """
-    paths = {
-        key: str(Path(root or "", settings[key])) for key in ("image_folder", "df_path", "tags") if key in settings
-    }
-    rest = {key: value for key, value in settings.items() if key != "no_clothes"}
-    return {"df_path": None} | rest | paths

@@ -20,6 +20,7 @@ OVERLAP = 0.01  # of the person's height, into clothes that stay: the network's 
 LIKELY, LIKELY_ON_HALF = 0.4, 0.1
 ON_HALF = 0.1  # share of a full-body garment on a half of the body from which it covers that half
 PIECE = 0.05  # of the largest piece: smaller ones are specks
+ParseMap = tuple[np.ndarray, tuple[str, ...]]  # values, H x W uint8, and their names
 
 
 @dataclass(frozen=True)
@@ -42,29 +43,29 @@ class Margin:
         return self.amount * scale if self.unit == "px" else self.amount / 100 * height
 
 
-@dataclass(frozen=True)
-class Person:
-    """What may be known of a person apart from the network's segmentation.
-
-    joints: as body_of_joints takes them. parse_map: values, H x W uint8, and their names.
-    """
-
-    joints: np.ndarray | None = None
-    parse_map: tuple[np.ndarray, tuple[str, ...]] | None = None
-
-
 def agnostic_mask(
-    segmentation: Segmentation, category: str, shape: str, margin: Margin, person: Person | None = None
+    segmentation: Segmentation,
+    category: str,
+    shape: str,
+    margin: Margin,
+    joints: np.ndarray | None = None,
+    parse_map: ParseMap | None = None,
 ) -> np.ndarray:
     """Where a new garment of ``category`` is painted: H x W bool. 'any' takes all clothes, and so does 'full'.
 
     shape: garment is the old one's own. hull adds limbs, is convex around the garment, and fills the room between the
     legs. box is a rectangle around garment and limbs. All go a little way into clothes that stay, and leave hands, head
-    and feet where they are known. A parse map takes the place of the network's labels.
+    and feet where they are known. joints: as body_of_joints takes them. parse_map: takes the place of the network's
+    labels.
     """
     scale = min(1, WORKING_SIDE / max(segmentation.size))
     work = _resized(segmentation, scale)
-    labels, old, body = _old_garment(work, category, _resized_person(person or Person(), scale, work.labels.shape))
+    if joints is not None:
+        joints = joints * np.float32([scale, scale, 1])
+    if parse_map is not None:
+        values, names = parse_map
+        parse_map = cv2.resize(values, work.size[::-1], interpolation=cv2.INTER_NEAREST), names
+    labels, old, body = _old_garment(work, category, joints, parse_map)
     height = body.height or cv2.boundingRect((labels > 0).astype(np.uint8))[3]
     name = "full" if category == "any" else category
     limbs, keep = (known.get(name, np.zeros_like(old)) for known in (body.limbs, body.keep))
@@ -88,19 +89,21 @@ def agnostic_mask(
     return full >= 0.5
 
 
-def _old_garment(work: Segmentation, category: str, person: Person) -> tuple[np.ndarray, np.ndarray, Body]:
+def _old_garment(
+    work: Segmentation, category: str, joints: np.ndarray | None, parse_map: ParseMap | None
+) -> tuple[np.ndarray, np.ndarray, Body]:
     """(label map, pixels of the garment that is replaced, what is known of the body)."""
     labels, body = work.labels, Body({}, {}, {})
-    parsed = person.parse_map is not None
-    if parsed:
-        labels = clothes_of_parse_map(*person.parse_map, work.class_names)
-        body = body_of_parse_map(*person.parse_map)
-    if person.joints is not None:
-        body = body.joined(body_of_joints(person.joints, labels == 0))
+    if parse_map is not None:
+        labels, body = clothes_of_parse_map(*parse_map, work.class_names), body_of_parse_map(*parse_map)
+    if joints is not None:
+        by_joints = body_of_joints(joints, labels == 0)
+        keep = {name: mask | by_joints.keep[name] for name, mask in body.keep.items()} or by_joints.keep
+        body = Body(body.limbs or by_joints.limbs, keep, by_joints.halves, body.height or by_joints.height)
     replaced = work.class_names[1:] if category == "any" else REPLACED.get(category, (category,))
     values = [value for value, name in enumerate(work.class_names) if value and name in replaced]
     old, half = np.isin(labels, values), body.halves.get(category)
-    if not parsed and work.has_probabilities:
+    if parse_map is None and work.has_probabilities:
         least = LIKELY if half is None else np.full((len(old), 1), LIKELY)
         if half is not None:
             least[_rows(half)] = LIKELY_ON_HALF
@@ -142,16 +145,6 @@ def _resized(segmentation: Segmentation, scale: float) -> Segmentation:
     size = tuple(max(1, round(side * scale)) for side in segmentation.size)
     work = Segmentation(segmentation.logits, size, segmentation.class_names)
     return work.with_labels(cv2.resize(segmentation.labels, size[::-1], interpolation=cv2.INTER_NEAREST))
-
-
-def _resized_person(person: Person, scale: float, size: tuple[int, int]) -> Person:
-    if scale == 1:
-        return person
-    joints = person.joints * np.float32([scale, scale, 1]) if person.joints is not None else None
-    if person.parse_map is None:
-        return Person(joints)
-    values, names = person.parse_map
-    return Person(joints, (cv2.resize(values, size[::-1], interpolation=cv2.INTER_NEAREST), names))
 
 
 def _grown(mask: np.ndarray, reach: float) -> np.ndarray:

@@ -50,12 +50,6 @@ class Body:
     halves: dict[str, tuple[float, float]]
     height: float | None = None
 
-    def joined(self, other: "Body") -> "Body":
-        """What either of them knows; limbs, halves and height as this one has them, if it does."""
-        keep = {name: mask | other.keep[name] for name, mask in self.keep.items()} or other.keep
-        height = self.height or other.height
-        return Body(self.limbs or other.limbs, keep, self.halves or other.halves, height)
-
 
 def body_of_joints(joints: np.ndarray, bare: np.ndarray) -> Body:
     """joints: 33 x 3, (x, y) in pixels and visibility, in BlazePose's order. bare: H x W bool, where no clothes are.

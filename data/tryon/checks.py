@@ -39,15 +39,16 @@ def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tu
                     turned.append(photo)
         except Exception:  # moved meanwhile, or with metadata at which Pillow's decoders raise what they like
             continue
-    lines = [
-        _line(turned, "photos have an EXIF rotation, which the loaders ignore; --size writes them upright"),
-        _line(empty, "masks are empty: DCI-VTON stops at one, and others paint nothing"),
-        _line(small, f"masks of garments have fewer than {FEWEST_WHITE:,} white pixels: StableVITON ignores them"),
-    ]
+    found = {
+        "photos have an EXIF rotation, which the loaders ignore; --size writes them upright": turned,
+        "masks are empty: DCI-VTON stops at one, and others paint nothing": empty,
+        f"masks of garments have fewer than {FEWEST_WHITE:,} white pixels: StableVITON ignores them": small,
+    }
+    lines = [f"{len(paths)} {what} (the first: {paths[0]})" for what, paths in found.items() if paths]
     if len(sizes) > 1:
         common = ", ".join(f"{count} of {width}x{height}" for (width, height), count in sizes.most_common(3))
         lines.append(f"photos have {len(sizes)} sizes ({common}): most loaders want one for all; see --size")
-    return [line for line in lines if line] + missing_files(preset, result_dir)
+    return lines + missing_files(preset, result_dir)
 
 
 def missing_files(preset: str, result_dir: Path) -> list[str]:
@@ -57,7 +58,3 @@ def missing_files(preset: str, result_dir: Path) -> list[str]:
         return []
     wanted = [(project, (test / name).resolve(), what) for project, (name, what) in ALSO_READ.items()]
     return [f"{project} reads {path}: {what}" for project, path, what in wanted if not path.is_file()]
-
-
-def _line(paths: list[Path], what: str) -> str | None:
-    return f"{len(paths)} {what} (the first: {paths[0]})" if paths else None

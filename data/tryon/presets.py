@@ -15,7 +15,7 @@ from data.photos.open import PhotoError
 from data.results.formats import binary_image, encoded, jpeg
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
-from data.tryon.agnostic import Margin, Person, agnostic_mask
+from data.tryon.agnostic import Margin, ParseMap, agnostic_mask
 from data.tryon.body import PARSE_LABELS
 from utils.errors import UserError
 
@@ -87,7 +87,7 @@ class ParseMaps:
     folder: Path
     labels: str
 
-    def read(self, photo: Path, fit: Fit | None, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+    def read(self, photo: Path, fit: Fit | None, size: tuple[int, int]) -> ParseMap:
         """(values H x W uint8, their names) for a photo, by its path in its folder. size: (H, W). Raises UserError."""
         path, names = (self.folder / photo).with_suffix(".png"), PARSE_LABELS[self.labels]
         try:
@@ -112,7 +112,7 @@ class Preset:
     """What infer.py writes of each photo in place of an OutputLayout.
 
     kinds: of PRESETS. sources: the folder of all photos, or several. categories: of garments that are put on, or
-    masked. one_garment: whether photos of garments show a single one. find_joints: of an RGB photo, as Person has them.
+    masked. one_garment: whether photos of garments show a single one. find_joints: of an RGB photo, see agnostic_mask.
     fit: the size of everything; then photos are written, too.
     """
 
@@ -168,10 +168,6 @@ class Preset:
                     raise UserError(f"{other} and {photo} would have results of one name; rename or remove one of them")
         return {photo: photo for photo in places}
 
-    def fitted(self, photo: Image.Image) -> Image.Image:
-        """The photo as it is segmented, and written where there is a size."""
-        return self.fit(photo) if self.fit else photo
-
     def paths(self, result_dir: Path, name: Path) -> dict[tuple[str, str], Path]:
         """As OutputLayout's; several categories have a data set each, in folders of their names."""
         kind, before, rest = self._place(name) or (self._present[0], Path(), name)
@@ -186,7 +182,18 @@ class Preset:
     def encoder(self, result: Segmentation, name: Path) -> Callable[[str, str], bytes]:
         """As OutputLayout's; other formats than the preset's own are those of --outputs. Raises UserError."""
         kind, _, rest = self._place(name)
-        mask = cache(self._masks_of_people(result, rest) if kind.of_people else self._masks_of_garments(result))
+        if kind.of_people:
+            parse_map = self.parse_maps.read(rest, self.fit, result.size) if self.parse_maps else None
+            joints = self.find_joints(result.photo)
+        else:
+            garment = Postprocess(one_garment=self.one_garment)(result)
+
+        @cache
+        def mask(category: str) -> Image.Image:
+            if not kind.of_people:
+                return binary_image(garment.only(category))
+            area = agnostic_mask(result, category, self.shape, self.margin, joints, parse_map)
+            return Image.fromarray(area.astype(np.uint8) * 255)
 
         def encode(file: str, category: str) -> bytes:
             if "{" not in file:
@@ -198,20 +205,6 @@ class Preset:
             return picture(mask(category), Path(_filled_in(file, rest)).suffix)
 
         return encode
-
-    def _masks_of_garments(self, result: Segmentation) -> Callable[[str], Image.Image]:
-        garment = Postprocess(one_garment=self.one_garment)(result)
-        return lambda category: binary_image(garment.only(category))
-
-    def _masks_of_people(self, result: Segmentation, photo: Path) -> Callable[[str], Image.Image]:
-        parse_map = self.parse_maps.read(photo, self.fit, result.size) if self.parse_maps else None
-        person = Person(self.find_joints(result.photo), parse_map)
-
-        def mask(category: str) -> Image.Image:
-            area = agnostic_mask(result, category, self.shape, self.margin, person)
-            return Image.fromarray(area.astype(np.uint8) * 255)
-
-        return mask
 
     def _place(self, name: Path) -> tuple[Kind, Path, Path] | None:
         """(kind, path above the folder of that kind, path below it) of a photo, or None where it is of no kind."""

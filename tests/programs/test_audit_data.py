@@ -55,7 +55,7 @@ def test_labels_of_duplicates_are_compared_pooled_over_the_pairs():
     same.update(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 1]))
     other.update(np.array([0, 1, 2, 2]), np.array([0, 2, 2, 0]))
     bare.update(np.zeros(4, int), np.zeros(4, int))
-    files, nothing_broken = [Path(name) for name in "abcd"], Fingerprints([], np.empty(0), np.empty(0), {})
+    files, nothing_broken = [Path(name) for name in "abcd"], Fingerprints([], np.empty(0), {})
     text = duplicates_as_text(pairs, [same, other], nothing_broken, files, 4)
     # Upper: 3 of 4 pixels in either, the other class: 1 of 3; clothes: 5 of 6.
     assert "pooled: mean IoU of the clothes 0.542, clothes against rest 0.833" in text

@@ -17,8 +17,9 @@ def test_rows_and_photos_are_counted_by_category_and_rows_without_clothes_are_no
     append_rows(df_path, again, ("bare.png", "", "", "", ""), ("gone.png", "1 2", 30, 20, 0))
     rows = RowCounts()
     table = read_labels(str(df_path), str(image_folder), CLOTHES, on_row=rows.add)
-    assert (rows.rows, rows.of_category, rows.photos_of_category) == (5, {0: 3}, {0: 2})
-    assert (rows.bad.count, rows.without_file) == ({"missing photo": 1}, [image_folder / "gone.png"])
+    assert (rows.rows, rows.of_category, rows.photos_of_category) == (5, {0: 3}, {0: {"0.png", "1.png"}})
+    assert rows.bad.count == {"missing photo": 1}
+    assert [path.name for path, exists in rows.photos.items() if not exists] == ["gone.png"]
     assert count_classes(table, 4).without_clothes == 1
 
 
@@ -31,12 +32,12 @@ def test_overlaps_between_classes_are_counted_in_pixels_and_photos(tmp_path):
     counts = count_classes(table, 4)
     assert counts.overlap_pixels == {(1, 2): 2 * 6}
     assert counts.overlap_photos == {(1, 2): 1}
-    assert counts.covered.tolist() == [0, 2 * 15 * 20, 12 * 6, 0]  # trousers drawn twice cover no more
-    assert counts.photos.tolist() == [0, 2, 1, 0]
+    assert counts.covered == {1: 2 * 15 * 20, 2: 12 * 6}  # trousers drawn twice cover no more
+    assert counts.photos == {1: 2, 2: 1}
     assert (counts.pixels, counts.without_clothes) == (2 * 30 * 20, 0)
     table.class_of_row[:] = UNKNOWN  # which is no class
     counts = count_classes(table, 4)
-    assert (counts.covered.tolist(), counts.photos.tolist(), counts.overlap_pixels) == ([0] * 4, [0] * 4, {})
+    assert (counts.covered, counts.photos, counts.overlap_pixels) == ({}, {}, {})
     assert counts.without_clothes == 2
     table.class_of_row[:] = SOME_CLOTHES
     assert count_classes(table, 4).without_clothes == 0

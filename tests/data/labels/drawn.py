@@ -11,10 +11,9 @@ from data.labels.imaterialist import COLUMNS
 from data.labels.read import read_labels
 from data.labels.rle import encode_rle
 from data.labels.table import LabelTable
-from data.training.augmentation import TrainTransform
-from data.training.datasets import EvaluationPhotos, TrainingPhotos
+from data.training.datasets import EvaluationPhotos, LoadedSource, TrainingPhotos
 from data.training.sampler import Draw
-from data.training.sources import Augmentation
+from data.training.sources import Source
 from tests.helpers import exif_of
 
 HEIGHT, WIDTH = 40, 30
@@ -59,10 +58,14 @@ def read(df_path: Path, image_folder: Path, classes: ClassTable = CLOTHES, **opt
     return read_labels(str(df_path), str(image_folder), classes, **options)
 
 
+def training_photos(table: LabelTable, size: tuple[int, int]) -> TrainingPhotos:
+    return TrainingPhotos([LoadedSource(Source("photographs", "", None), table)], size, 0.5, 0.5, 4)
+
+
 def assert_in_register(table: LabelTable) -> None:
     """The labels of each photo lie where it is white, as they are trained on and as they are compared with."""
     photos = EvaluationPhotos(table)
-    training = TrainingPhotos(table, TrainTransform((64, 48), 0.5, 0.5, Augmentation()), 4)
+    training = training_photos(table, (64, 48))
     for index in range(len(table)):
         photo, label = photos[index]
         assert label.shape == photo.size[::-1] == table.size(index)

@@ -12,11 +12,9 @@ from data.labels.table import LabelTable
 from data.photos.folder import result_names
 from data.results.formats import FORMATS, result_path
 from data.results.segmentation import Segmentation
-from data.training.augmentation import TrainTransform
-from data.training.datasets import EvaluationPhotos, TrainingPhotos, close_up
+from data.training.datasets import EvaluationPhotos, close_up
 from data.training.sampler import Draw
-from data.training.sources import Augmentation
-from tests.data.labels.drawn import BOX, HEIGHT, WIDTH, assert_in_register, photo_of, read, save_photo
+from tests.data.labels.drawn import BOX, HEIGHT, WIDTH, assert_in_register, photo_of, read, save_photo, training_photos
 from tests.helpers import ROOT
 from utils.errors import UserError
 from utils.label_values import SOME_CLOTHES, UNKNOWN
@@ -43,7 +41,7 @@ def test_unknown_pixels_and_classes_stay_unknown_in_training_and_evaluation(tmp_
     assert np.array_equal(EvaluationPhotos(table)[0][1], label)
     _, expected = close_up(photo_of(LABEL > 0), label)
     assert np.array_equal(EvaluationPhotos(table, close_ups=True)[0][1], expected) and expected.size < label.size
-    sample = TrainingPhotos(table, TrainTransform((HEIGHT, WIDTH), 0.5, 0.5, Augmentation()), 4)[Draw(0, 0, 0)]
+    sample = training_photos(table, (HEIGHT, WIDTH))[Draw(0, 0, 0)]
     assert np.array_equal(sample.label.numpy(), label)
 
 

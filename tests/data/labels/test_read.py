@@ -10,10 +10,12 @@ from PIL import Image
 
 from data.classes import CLOTHES, load_class_table
 from data.labels.categories import Categories
+from data.labels.read import read_labels
 from tests.data.labels.drawn import HEIGHT, WIDTH, mask_of, read, save_photo, write_csv
 from tests.data.labels.test_coco import coco
 from tests.data.labels.test_coco_masks import counts_of
 from tests.helpers import ROOT, encode_rle
+from utils.errors import UserError
 
 
 def example(heading: str) -> str:
@@ -72,3 +74,22 @@ def test_all_forms_of_the_same_labels_give_the_same_table(tmp_path):
         table = read(file, tmp_path / "photos", lip if file.name == "lip" else CLOTHES)
         assert [path.name for path in table.files] == [f"{i}.jpg" for i in range(4)]
         assert np.array_equal([table.label_map(i) for i in range(4)], expected), file
+
+
+def test_without_labels_every_photo_below_the_folder_is_background_and_broken_ones_are_told(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.jpg", "deep/a.png"):
+        Image.new("RGB", (30, 40)).save(tmp_path / name)
+    (tmp_path / "c.jpg").write_bytes(b"no image")
+    table = read_labels(None, str(tmp_path), CLOTHES)
+    assert [path.name for path in table.files] == ["b.jpg", "a.png"]
+    assert [table.label_map(i).any() for i in (0, 1)] == [False, False] and table.size(0) == (40, 30)
+    reason = "not an image in a format that Pillow reads"
+    assert table.skipped.unreadable == {tmp_path / "c.jpg": reason}
+    assert table.lines() == [f"skipped 1 photo(s): photo that cannot be read (first: photo 2, c.jpg: {reason})"]
+    assert len(read_labels(None, str(tmp_path), CLOTHES, max_photos=1)) == 1
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UserError, match="no photo.* in"):
+        read_labels(None, str(tmp_path / "bare"), CLOTHES)
+    with pytest.raises(UserError, match="no folder of photos at"):
+        read_labels(None, str(tmp_path / "absent"), CLOTHES)

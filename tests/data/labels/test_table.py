@@ -96,11 +96,12 @@ def test_rows_make_photos_whatever_their_order():
 
 def test_a_photo_has_no_clothes_only_where_nothing_else_is_said_of_it():
     table = LabelTable.collect(Reader(
-        row(1, "bare", None), row(2, "both", None), row(3, "both"), row(4, "doubtful", None),
+        row(1, "bare", None), row(2, "both", None), row(3, "both", scale=2), row(4, "doubtful", None),
         row(5, "doubtful", fault="empty cell"), row(6, "spoiled", fault="empty cell"),  # maybe clothes
         row(7, "dressed"), row(8, "dressed", fault="odd"), row(9, "dressed", scale=2),
     ), "the file")  # fmt: skip
     assert classes_of(table) == {"bare": [], "both": [1], "dressed": [1]}
+    assert table.sizes.tolist() == [[40, 30], [80, 60], [40, 30]]  # of the row with runs, where there is one
     assert table.skipped.lines() == [
         "skipped 2 row(s): empty cell (first: row 5, doubtful)",
         "skipped 1 row(s): odd (first: row 8, dressed)",

@@ -14,7 +14,7 @@ from torchvision.io import ImageReadMode, decode_image
 
 from data.results import formats as outputs
 from data.results import segmentation as segmentation_module
-from data.results.formats import cutout_image, encoded, garment_box, report, warning
+from data.results.formats import OutputLayout, cutout_image, encoded, garment_box, report, warning
 from data.results.segmentation import Segmentation
 from utils.label_values import PALETTE
 
@@ -182,6 +182,16 @@ def test_a_crop_is_the_part_of_the_whole_picture(name):
         assert part.size == (3 * 150, 140)
     else:
         assert np.array_equal(np.asarray(part), np.asarray(whole.crop(box)))
+
+
+@pytest.mark.parametrize(("categories", "size"), [
+    (["upper"], (10, 10)), (["upper", "lower"], (40, 25)), (["any"], (60, 35)),
+])  # fmt: skip
+def test_pictures_of_a_photo_are_cropped_alike_to_the_classes_that_are_written(categories, size):
+    labels = np.zeros((40, 60), np.uint8)
+    labels[5:15, 10:20], labels[20:30, 30:50], labels[35:] = 1, 2, 3
+    encode = OutputLayout(["mask"], categories, crop_margin=0).encoder(Segmentation.from_labels(labels, NAMES), None)
+    assert {Image.open(io.BytesIO(encode("mask", category))).size for category in categories} == {size}
 
 
 def test_the_json_of_a_crop_counts_pixels_of_the_whole_photo_and_names_the_crop():

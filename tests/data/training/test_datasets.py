@@ -10,12 +10,10 @@ from PIL import Image
 
 from data.labels.rle import encode_rle, parse_rle
 from data.labels.table import LabelTable
-from data.labels.tags import TagTable
 from data.photos.open import PhotoError
-from data.training.augmentation import TrainTransform
-from data.training.datasets import EvaluationPhotos, TrainingPhotos, close_up
+from data.training.datasets import EvaluationPhotos, LoadedSource, TrainingPhotos, close_up
 from data.training.sampler import Draw
-from data.training.sources import Augmentation
+from data.training.sources import Augmentation, Source
 from utils.errors import UserError
 
 VARIED = {"close_ups": 0.3, "portraits": 0.3, "rotations": 0.3, "turns": 0.3, "pastes": 0.5}
@@ -39,13 +37,14 @@ def noisy_photos(folder: Path, names: str = "ab", suffix: str = ".jpg", size: tu
 
 
 def samples(table: LabelTable, size=(32, 32), augment="full", seed=0, tags=None, **shares) -> TrainingPhotos:
-    transform = TrainTransform(size, 0.5, 0.5, Augmentation(augment, **shares))
-    return TrainingPhotos(table, transform, 4, seed, 0.7, tags, 0.2)
+    how = Augmentation(augment, **shares)
+    source = Source("photographs", "", None, trust=0.7, teacher_trust=0.2, augmentation=how)
+    return TrainingPhotos(2 * [LoadedSource(source, table, tags or {})], size, 0.5, 0.5, 4, seed)
 
 
 def test_a_sample_is_image_label_trust_and_the_classes_that_can_be_there(tmp_path):
     table = noisy_photos(tmp_path, suffix=".png")
-    tags = TagTable({"a.png": torch.tensor([True, False, False, True])})
+    tags = {"a.png": torch.tensor([True, False, False, True])}
     photos = samples(table, (40, 30), "none", tags=tags)
     image, label, trust, present, teacher_trust = photos[Draw(0, 1, 0)]
     assert (image.shape, image.dtype, label.shape, label.dtype) == ((3, 40, 30), torch.float32, (40, 30), torch.int64)

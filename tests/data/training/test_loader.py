@@ -7,7 +7,7 @@ import torch
 
 from data.classes import CLOTHES
 from data.training.datasets import Sample
-from data.training.loader import LoadedSource, TrainingData, load_table
+from data.training.loader import TrainingData, load_source, load_table
 from data.training.sources import Augmentation, Source
 from tests.helpers import DataSet, append_rows, make_paper_dolls
 from utils.errors import UserError
@@ -23,7 +23,7 @@ def training_data(data: DataSet, close_ups: float = 0.0, **changes) -> TrainingD
         "classes": CLOTHES, "mean": 0.5, "std": 0.5, "seed": 3, "shuffle": True, "batch_size": 4, "workers": 0,
         "channels_last": False,
     }  # fmt: skip
-    return TrainingData([LoadedSource.load(source, CLOTHES)], **(settings | changes))
+    return TrainingData([load_source(source, CLOTHES)], **(settings | changes))
 
 
 def batches(data: TrainingData, count: int, seen: int = 0) -> list[Sample]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.results.segmentation import Segmentation
-from data.tryon.agnostic import SHAPES, Margin, Person, agnostic_mask, elsewhere
+from data.tryon.agnostic import SHAPES, Margin, agnostic_mask, elsewhere
 from data.tryon.body import body_of_joints
 from utils.errors import UserError
 
@@ -86,7 +86,7 @@ def test_limbs_of_the_category_are_masked_and_hands_head_and_feet_stay(category,
         "head": [(100, 60), (100, 45)], "feet": [(117, 365), (83, 365)],
     }  # fmt: skip
     clothes = dressed((UPPER, 100, 190, 72, 128), (LOWER, 190, 240, 80, 120))
-    mask = agnostic_mask(clothes, category, shape, Margin(1, "%"), Person(JOINTS))
+    mask = agnostic_mask(clothes, category, shape, Margin(1, "%"), JOINTS)
     for names, expected in ((masked, True), (kept, False)):
         for name in names.split():
             assert all(mask[y, x] == expected for x, y in parts[name]), name
@@ -98,10 +98,19 @@ def test_limbs_of_the_category_are_masked_and_hands_head_and_feet_stay(category,
 def test_a_limb_that_is_not_seen_is_not_masked_and_sleeves_over_the_hands_are():
     joints = JOINTS.copy()
     joints[15, 2] = 0.1
-    mask = agnostic_mask(dressed((UPPER, 100, 190, 72, 128)), "upper", "hull", NONE, Person(joints))
+    mask = agnostic_mask(dressed((UPPER, 100, 190, 72, 128)), "upper", "hull", NONE, joints)
     assert mask[150, 60] and not mask[175, 150]
     clothes = dressed((UPPER, 95, 190, 70, 130), (UPPER, 120, 215, 130, 165))
-    assert agnostic_mask(clothes, "upper", "hull", NONE, Person(JOINTS))[203, 152]
+    assert agnostic_mask(clothes, "upper", "hull", NONE, JOINTS)[203, 152]
+
+
+def test_hands_that_only_joints_know_stay_beside_a_parse_map():
+    values = TWO_PIECES.labels % 2  # its upper clothes
+    values[130:215, 130:165] = 2  # an arm to the finger tips
+    parse_map = values, ("background", "upper-clothes", "left-arm")
+    for joints, hand in ((None, True), (JOINTS, False)):
+        mask = agnostic_mask(dressed(), "upper", "hull", NONE, joints, parse_map)
+        assert mask[150, 145] and mask[203, 152] == hand
 
 
 @pytest.mark.parametrize(("category", "clothes", "stays"), [
@@ -113,7 +122,7 @@ def test_a_limb_that_is_not_seen_is_not_masked_and_sleeves_over_the_hands_are():
 ])  # fmt: skip
 def test_a_full_body_garment_counts_where_it_lies(category, clothes, stays):
     result = dressed(*clothes)
-    mask = agnostic_mask(result, category, "garment", NONE, Person(JOINTS))
+    mask = agnostic_mask(result, category, "garment", NONE, JOINTS)
     inner = cv2.erode((result.labels == FULL).astype(np.uint8), np.ones((21, 21))) > 0
     assert mask[inner].any() != stays
     half = body_of_joints(JOINTS, result.labels == 0).halves[category]
@@ -133,7 +142,7 @@ def test_likely_pixels_belong_to_the_old_garment():
     logits[UPPER, 150:200, 60:140] = 14
     clothes = Segmentation(logits, SIZE, NAMES)
     assert not agnostic_mask(clothes, "upper", "garment", NONE)[160:195, 65:135].any()
-    assert agnostic_mask(clothes, "upper", "garment", NONE, Person(JOINTS))[155:170, 65:135].all()  # above the waist
+    assert agnostic_mask(clothes, "upper", "garment", NONE, JOINTS)[155:170, 65:135].all()  # above the waist
 
 
 def test_holes_are_filled_and_specks_dropped():
@@ -145,18 +154,18 @@ def test_holes_are_filled_and_specks_dropped():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("person", [None, Person(JOINTS)])
-def test_a_photo_without_clothes(shape, person):
-    mask = agnostic_mask(dressed(), "upper", shape, Margin(2, "%"), person)
+@pytest.mark.parametrize("joints", [None, JOINTS])
+def test_a_photo_without_clothes(shape, joints):
+    mask = agnostic_mask(dressed(), "upper", shape, Margin(2, "%"), joints)
     assert mask.shape == SIZE
-    assert mask.any() == (person is not None and shape != "garment")  # bare arms still need the room
+    assert mask.any() == (joints is not None and shape != "garment")  # bare arms still need the room
 
 
 def test_large_photos_have_the_masks_of_small_ones():
     large = Segmentation.from_labels(np.repeat(np.repeat(TWO_PIECES.labels, 10, 0), 10, 1), NAMES)
     joints = JOINTS * np.float32([10, 10, 1])
-    mask = agnostic_mask(large, "upper", "hull", Margin(100, "px"), Person(joints))
-    small = agnostic_mask(TWO_PIECES, "upper", "hull", Margin(10, "px"), Person(JOINTS))
+    mask = agnostic_mask(large, "upper", "hull", Margin(100, "px"), joints)
+    small = agnostic_mask(TWO_PIECES, "upper", "hull", Margin(10, "px"), JOINTS)
     assert mask.shape == (4000, 2000)
     assert (mask[5::10, 5::10] != small).mean() < 0.005
 

@@ -156,7 +156,7 @@ def test_a_photo_of_a_garment_shows_one_and_a_photo_of_a_person_does_not(tmp_pat
 def test_photos_and_masks_are_brought_to_one_size(tmp_path, crop, corner):
     fit = Fit.parse("100x200", crop)
     preset = make("viton", tmp_path, "cloth/a.png", fit=fit)
-    photo = preset.fitted(Image.new("RGB", (300, 200), (200, 0, 0)))
+    photo = preset.fit(Image.new("RGB", (300, 200), (200, 0, 0)))
     assert photo.size == (100, 200)
     assert photo.getpixel((0, 0)) == corner
     assert photo.getpixel((50, 100)) == (200, 0, 0)
