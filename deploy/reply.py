@@ -56,26 +56,25 @@ def _parsed(parameters: dict, headers: dict, predictor: Predictor, limits: Limit
     try:
         return parse(parameters, headers, predictor.class_names, limits)
     except RequestError as refusal:
-        return refusal
+        return refusal.untraced()
 
 
 def _reply(request: Request | RequestError, results: list[Result], size: int, limits: Limits) -> Reply:
     """size: bytes of the results; where it is over the limit, some of them were not computed."""
-    try:
-        if isinstance(request, RequestError):
-            raise request
-        _check_size(size, limits)
-        refusals = [result for result in results if isinstance(result, RequestError)]
-        if len(refusals) == len(results):
-            raise refusals[0] if len(refusals) == 1 else _joined(refusals)
-        if not request.enveloped:
-            return Reply(200, FORMATS[request.format].content_type, results[0])
-        # Entries are JSON already; a photograph that is refused has its reason in its place.
-        body = b'{"predictions": [' + b", ".join(_entry(result, request.format) for result in results) + b"]}"
-        _check_size(len(body), limits)
-        return Reply(200, "application/json", body)
-    except RequestError as refusal:
-        return Reply(refusal.status, "application/json", refusal.body)
+    if isinstance(request, RequestError):
+        return _refused(request)
+    if size > limits.reply_megabytes * MEGABYTE:
+        return _refused(_too_large(size, limits))
+    refusals = [result for result in results if isinstance(result, RequestError)]
+    if len(refusals) == len(results):
+        return _refused(refusals[0] if len(refusals) == 1 else _joined(refusals))
+    if not request.enveloped:
+        return Reply(200, FORMATS[request.format].content_type, results[0])
+    # Entries are JSON already; a photograph that is refused has its reason in its place.
+    body = b'{"predictions": [' + b", ".join(_entry(result, request.format) for result in results) + b"]}"
+    if len(body) > limits.reply_megabytes * MEGABYTE:
+        return _refused(_too_large(len(body), limits))
+    return Reply(200, "application/json", body)
 
 
 def _entry(result: Result, format: str) -> bytes:
@@ -93,10 +92,13 @@ def _joined(refusals: list[RequestError]) -> RequestError:
     return RequestError(reasons, max(refusal.status for refusal in refusals))
 
 
-def _check_size(size: int, limits: Limits) -> None:
-    if size > limits.reply_megabytes * MEGABYTE:
-        raise RequestError(
-            f"the reply ({size / MEGABYTE:.1f} MB or more) is over the limit of {limits.reply_megabytes:g} MB; "
-            "send fewer or smaller photos, or ask for the format mask",
-            413,
-        )
+def _too_large(size: int, limits: Limits) -> RequestError:
+    return RequestError(
+        f"the reply ({size / MEGABYTE:.1f} MB or more) is over the limit of {limits.reply_megabytes:g} MB; "
+        "send fewer or smaller photos, or ask for the format mask",
+        413,
+    )
+
+
+def _refused(refusal: RequestError) -> Reply:
+    return Reply(refusal.status, "application/json", refusal.body)

@@ -34,6 +34,10 @@ class RequestError(ValueError):
         self.status = status
         self.body = json.dumps({"error": reason}).encode()
 
+    def untraced(self) -> "RequestError":
+        """The same, to keep: the one that was raised holds its callers, and with them the whole batch."""
+        return RequestError(str(self), self.status)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -136,7 +140,7 @@ def _instance(instance: object, limits: Limits) -> bytes | RequestError:
             return _decode(texts[0], limits)
         images = [content for content in (_image(text, limits) for text in texts) if content]
     except RequestError as refusal:
-        return refusal
+        return refusal.untraced()
     if len(images) == 1:
         return images[0]
     if address and not images:

@@ -1,8 +1,10 @@
 """Replies of the server without the server: formats, refusals, batches, limits."""
 
 import base64
+import gc
 import io
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -63,6 +65,29 @@ def test_bad_photos_are_told_why(content, words):
     reply = ask({"body": bytearray(content)})
     assert reply.status == 400
     assert words in error(reply) and len(error(reply)) < 200
+
+
+class Watched(bytearray):
+    """Bytes that a weak reference can watch."""
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda body: {"body": body}, lambda body: {"a": body, "b": body}, lambda body: {"body": Watched(b"{" + body)},
+    lambda body: {"body": {"instances": [{"b64": "*"}], "id": body}}, lambda body: {"body": {"id": body}},
+])  # fmt: skip
+def test_a_refused_request_is_forgotten_at_once(wrap):
+    """Not when Python next looks for cycles: until then a flood of large ones would fill the memory."""
+    body = Watched(b"hello")
+    parameters, watch = wrap(body), weakref.ref(body)
+    if isinstance(parameters.get("body"), Watched):
+        watch = weakref.ref(parameters["body"])
+    gc.disable()
+    try:
+        assert ask(parameters).status == 400
+        del body, parameters
+        assert watch() is None
+    finally:
+        gc.enable()
 
 
 def test_a_reply_over_the_limit_is_refused_instead_of_sent():
