@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import torch
 from onnx import GraphProto, NodeProto, TensorProto, external_data_helper, numpy_helper
-from torch import Tensor, fx, nn
+from torch import Tensor
 
 from networks.folding import identity_norm
-from networks.u2net import U2NETP
+from networks.u2net import U2NET_STAGES, Stage
 from networks.weights.info import MAX_BYTES, StateDict, description_of
 from utils.errors import UserError
 
@@ -128,17 +128,35 @@ def convolution_names() -> dict[frozenset[str], str]:
     """Published name of each of the 119 convolutions by the set of those that its input comes from directly.
 
     Those sets are all different, and the same for U2NET and U2NETP. The names are in their published order.
+    Written out, not traced: a trace by torch.fx takes a second, and fails networks that run in other threads meanwhile.
     """
-    with torch.device("meta"):  # the weights are of no interest here
-        traced = fx.symbolic_trace(U2NETP())
     names: dict[frozenset[str], str] = {}
-    sources: dict[fx.Node, frozenset[str]] = {}
-    for node in traced.graph.nodes:
-        before = frozenset().union(*(sources[each] for each in node.all_input_nodes))
-        if node.op == "call_module" and isinstance(traced.get_submodule(node.target), nn.Conv2d):
-            names[before] = node.target
-            before = frozenset([node.target])
-        sources[node] = before
+
+    def convolution(name: str, before: frozenset[str]) -> frozenset[str]:
+        names[before] = name
+        return frozenset([name])
+
+    def stage(stage: Stage, x: frozenset[str]) -> frozenset[str]:
+        """As RSU.forward."""
+        residual = convolution(f"{stage.name}.rebnconvin.conv_s1", x)
+        features, h = [], residual
+        for level in range(1, stage.height):
+            h = convolution(f"{stage.name}.rebnconv{level}.conv_s1", h)
+            features.append(h)
+        h = convolution(f"{stage.name}.rebnconv{stage.height}.conv_s1", h)
+        for level in range(stage.height - 1, 0, -1):
+            h = convolution(f"{stage.name}.rebnconv{level}d.conv_s1", h | features.pop())
+        return h | residual
+
+    features, h = [], frozenset()
+    for encoder in U2NET_STAGES[:6]:
+        h = stage(encoder, h)
+        features.append(h)
+    decoded = [features.pop()]
+    for decoder in U2NET_STAGES[6:]:
+        decoded.append(stage(decoder, decoded[-1] | features.pop()))
+    sides = [convolution(f"side{level}", h) for level, h in enumerate(reversed(decoded), 1)]
+    convolution("outconv", frozenset().union(*sides))
     return names
 
 

@@ -1,5 +1,6 @@
 """ONNX exports in all the ways they are written: the right masks, or one line."""
 
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,27 @@ def test_an_export_gives_what_it_gives_in_onnxruntime(name, model, tmp_path):
         change(model)
     onnx.save(model, tmp_path / "a.onnx")
     assert_same_as_runtime(tmp_path / "a.onnx")
+
+
+def test_a_network_runs_in_another_thread_while_an_export_is_read(network, exports, tmp_path):
+    (tmp_path / "a.onnx").write_bytes(exports["folded"])
+    read, faults = threading.Event(), []
+
+    def run() -> None:
+        while not (read.is_set() or faults):
+            try:
+                network.side1(torch.zeros(1, 64, 3, 3))
+            except Exception as fault:
+                faults.append(fault)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        load_network(tmp_path / "a.onnx")
+    finally:
+        read.set()
+        thread.join()
+    assert not faults
 
 
 def test_batch_norms_are_taken_where_they_were_not_folded(network, exports, tmp_path):
