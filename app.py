@@ -204,11 +204,7 @@ def write(
             faults.append(f"{path.name}: {photo}")
             cards.append(card(path.name, f"<p class='fault'>⚠ {html.escape(photo)}</p>"))
             continue
-        pixels = None
-        if FORMATS[output].needs_photo:
-            pixels = open_photo(io.BytesIO(photo.content), max_megapixels=max_megapixels)
-        whole = Segmentation(photo.seen.logits, photo.size, photo.seen.class_names, pixels)  # at the photo's own size
-        content = FORMATS[output].encode(whole.only(category))
+        content = encode(photo, category, output, max_megapixels)
         result = result_path(results, name, output, category)
         if len(photos) == 1:
             single = results / result.name
@@ -218,6 +214,15 @@ def write(
                 file.writestr(result.relative_to(results).as_posix(), content)
         cards.append(photo_card(path.name, photo, category))
     return cards, single or (archive if archive.exists() else None), faults
+
+
+def encode(photo: Photo, category: str, output: str, max_megapixels: float) -> bytes:
+    """A result at the photo's own size. What it takes is free again before the next photo is opened."""
+    pixels = None
+    if FORMATS[output].needs_photo:
+        pixels = open_photo(io.BytesIO(photo.content), max_megapixels=max_megapixels)
+    result = Segmentation(photo.seen.logits, photo.size, photo.seen.class_names, pixels)
+    return FORMATS[output].encode(result.only(category))
 
 
 def photo_card(name: str, photo: Photo, category: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 import urllib.request
+import weakref
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -92,6 +93,20 @@ def test_one_photo_gives_the_file_that_infer_would_write(ask, predictor, output)
     result = ask({"shirt.jpg": SHIRT.read_bytes()}, "upper", output)
     assert result.name == f"shirt{FORMATS[output].suffix}"
     assert result.read_bytes() == FORMATS[output].encode(predictor(SHIRT).only("upper"))
+
+
+def test_the_memory_holds_one_whole_photo_at_a_time(predictor, tmp_path, monkeypatch):
+    app, opened = importlib.import_module("app"), []
+    photo, open_photo = app.segment(SHIRT.read_bytes(), predictor, 64), app.open_photo
+
+    def watched(*arguments, **options) -> Image.Image:
+        assert not any(each() for each in opened)
+        opened.append(weakref.ref(image := open_photo(*arguments, **options)))
+        return image
+
+    monkeypatch.setattr(app, "open_photo", watched)
+    app.write({"a.jpg": photo, "b.jpg": photo}, "any", "overlay", 64, tmp_path)
+    assert len(opened) == 2
 
 
 def test_several_give_a_zip(ask, predictor):
