@@ -57,7 +57,7 @@ CLOTHES = ClassTable(
 
 
 def folded(name: str) -> str:
-    """A name as names are compared: letters and digits in lower case, in the singular; of T-Shirts it is tshirt."""
+    """A name as names are compared: letters and digits in lower case, in the singular: tshirt for T-Shirts."""
     words = re.sub(r"[\W_]+", " ", name).casefold().split()
     return "".join(re.sub(r"(?<=ss)es$|(?<!s)s$", "", word) or word for word in words)
 

@@ -74,7 +74,7 @@ class BaseOptions:
 
     @classmethod
     def parse(cls, arguments: list[str] | None = None):
-        """Options of ``arguments``, or of the process. Raises UserError; argparse ends the process on a usage error."""
+        """Options of ``arguments`` or the command line. Raises UserError; argparse ends the process on usage errors."""
         return cls(**vars(cls._parser().parse_args(arguments))).resolve()
 
     @classmethod
