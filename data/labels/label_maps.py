@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data.classes import ClassTable
-from data.labels import cvat, label_studio
-from data.labels.categories import Categories, listed
+from data.labels import cvat, label_studio, named_values
+from data.labels.categories import PARTLY_KNOWN, Categories, listed
 from data.labels.label_map_values import read_label_map
 from data.labels.photo_finder import MISSING_PHOTO, FoundPhoto, PhotoFinder
 from data.labels.table import TableRow
@@ -33,8 +33,8 @@ class LabelMaps:
     """A folder of label maps, in the order of their names.
 
     A map has its photo's name, with .png in place of the suffix or behind it; see _spellings. Its values are those of
-    the classes, or of a class map's numbers; see label_values.py for 254 and 255. A folder that CVAT or Label
-    Studio wrote names its labels: see the modules cvat and label_studio.
+    the classes, or of a class map's numbers; see label_values.py for 254 and 255. A folder that another program
+    wrote may name its labels: see the modules cvat, label_studio and named_values.
     """
 
     unit = "label map"
@@ -46,9 +46,12 @@ class LabelMaps:
         self.maps = self._find_maps(Path(image_folder))
         self.finder = PhotoFinder(image_folder, df_path, self.maps)
         self.shared_endings = _shared_endings([path.with_suffix("").as_posix() for path in self.maps])
-        self.labels = cvat.read(self.folder) or label_studio.read(self.folder, self.maps)
+        self.labels = (
+            cvat.read(self.folder) or label_studio.read(self.folder, self.maps) or named_values.read(self.folder)
+        )
         if self.labels:
             self.kinds = Categories.by_name(classes, self.labels.names, df_path)
+            self.kinds.table.setdefault(UNKNOWN, PARTLY_KNOWN[UNKNOWN])
         else:
             self.kinds = Categories.by_value(classes)
         self.categories = self.kinds.table
