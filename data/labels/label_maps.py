@@ -65,7 +65,7 @@ class LabelMaps:
         if self.folder.resolve() == image_folder.resolve():  # where photos may be PNGs too
             maps = [path for path in maps if ENDING.search(path.stem)] or maps
         if not maps:
-            raise UserError(f"there are no label maps (.png) in {self.folder}")
+            raise UserError(f"there are no label maps in {self.folder}: they are PNGs, other formats may change values")
         return sorted(maps, key=lambda path: (len(path.parts), path))
 
     def notes(self, masks: Counter[int]) -> list[str]:
