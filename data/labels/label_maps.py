@@ -17,7 +17,7 @@ from data.labels.categories import PARTLY_KNOWN, Categories, listed
 from data.labels.label_map_values import read_label_map
 from data.labels.photo_finder import MISSING_PHOTO, FoundPhoto, PhotoFinder
 from data.labels.table import TableRow
-from data.photos.folder import find_files
+from data.photos.folder import find_files, list_photos
 from utils.errors import UserError
 from utils.label_values import UNKNOWN
 from utils.prefetch import prefetch
@@ -91,7 +91,20 @@ class LabelMaps:
             notes.append(
                 f"{len(self.passed_over)} label maps are passed over: their photo has another (first: {first})"
             )
+        if others := self._other_pictures():
+            notes.append(
+                f"{len(others)} pictures beside label maps are not read, as they are no PNGs (first: {others[0]})"
+            )
         return notes
+
+    def _other_pictures(self) -> list[Path]:
+        """Pictures of other formats where maps lie, unless photos lie there too."""
+        folder, photos = self.folder.resolve(), self.finder.folder.resolve()
+        places = {path.parent for path in self.maps}
+        if photos.is_relative_to(folder):
+            places = {place for place in places if not (folder / place).is_relative_to(photos)}
+        pictures = list_photos([self.folder]).photos if places else []
+        return [path for path in pictures if path.suffix.lower() != ".png" and path.parent in places]
 
     def rows(self, progress: bool) -> Iterator[TableRow]:
         """Raises UserError where a map has a value that no class has."""
