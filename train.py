@@ -58,7 +58,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
     criterion = training_loss(options, info, device, precision)
     data, val_sets = training_data(options, classes, info), validation_photos(options, classes)
     state = build(options, run, info, data, device, precision)
-    if state.iteration >= options.iter:
+    if state.iteration >= options.iter and not validation_due(state, options, val_sets):
         log(f"{run.path} is at iteration {state.iteration} of {options.iter} already; raise --iter to continue")
         return 0
     forward = average_gradients(torch.compile(state.network) if options.compile else state.network, device)
@@ -67,6 +67,9 @@ def train(options: TrainOptions, device: torch.device) -> int:
         run.record(options.save, state.network, state.iteration)
     visualizer = Visualizer(options.logs_dir, state.iteration, options.iter, state.samples_seen)
     with visualizer, Interruption() as interruption, kill_workers_at_end():
+        if validation_due(state, options, val_sets):  # an interruption cut it short
+            validate_and_keep_best(state, info, val_sets, run, visualizer, interruption)
+            save(state, info, run, options.model)
         for batches in steps(data, state, options, device):
             if interruption.stops_before(state.iteration, device):
                 break
@@ -80,13 +83,13 @@ def train(options: TrainOptions, device: torch.device) -> int:
             if state.due(options.image_log_freq):
                 photos = denormalise(batches[-1].image.cpu().numpy(), info.mean, info.std)
                 visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
-            if val_sets and (state.due(options.val_freq) or state.iteration == options.iter):
+            if validation_due(state, options, val_sets):
                 validate_and_keep_best(state, info, val_sets, run, visualizer, interruption)
             if state.due(options.save_freq):
                 save(state, info, run, options.model)
         if not state.due(options.save_freq) or not state.iteration:
             save(state, info, run, options.model)
-    if state.iteration < options.iter:
+    if state.iteration < options.iter or validation_due(state, options, val_sets):
         log(f"stopped by {interruption.name} at iteration {state.iteration}; continue with --resume")
         return interruption.exit_code
     log(f"trained {state.iteration} iterations, {bad_steps.total} skipped; checkpoints in {run.checkpoints}")
@@ -171,6 +174,12 @@ def steps(data: TrainingData, state: TrainingState, options: TrainOptions, devic
         yield [next(samples) for _ in range(options.accumulate)]
 
 
+def validation_due(state: TrainingState, options: TrainOptions, sets: dict[str, EvaluationPhotos]) -> bool:
+    """Whether to measure the weights: every val_freq iterations and at the end, also where it was cut short before."""
+    now = state.due(options.val_freq) or state.iteration == options.iter
+    return bool(sets) and now and state.validated < state.iteration
+
+
 def validate_and_keep_best(
     state: TrainingState,
     info: CheckpointInfo,
@@ -181,7 +190,8 @@ def validate_and_keep_best(
 ) -> None:
     """Measure the weights, and save them and the state that knows of them if none before were better.
 
-    An interruption ends it early, and the figures, which are then of part of the photographs, are dropped.
+    An interruption ends it early, and the figures, which are then of part of the photographs, are dropped: the run that
+    is resumed begins with it.
     """
     device = next(state.network.parameters()).device
     share_buffers(state.weights)
@@ -189,6 +199,7 @@ def validate_and_keep_best(
     metrics = validate_all(predictor, sets, device, interruption)
     if interruption.on_any_rank(device):
         return
+    state.validated = state.iteration
     visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
     log(f"iteration {state.iteration}: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
     if metrics["miou"] > state.best_miou:

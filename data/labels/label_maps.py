@@ -12,12 +12,12 @@ import numpy as np
 from tqdm import tqdm
 
 from data.classes import ClassTable
-from data.labels import cvat, label_studio
-from data.labels.categories import Categories, listed
+from data.labels import cvat, label_studio, named_values
+from data.labels.categories import PARTLY_KNOWN, Categories, listed
 from data.labels.label_map_values import read_label_map
 from data.labels.photo_finder import MISSING_PHOTO, FoundPhoto, PhotoFinder
 from data.labels.table import TableRow
-from data.photos.folder import find_files
+from data.photos.folder import find_files, list_photos
 from utils.errors import UserError
 from utils.label_values import UNKNOWN
 from utils.prefetch import prefetch
@@ -33,8 +33,8 @@ class LabelMaps:
     """A folder of label maps, in the order of their names.
 
     A map has its photo's name, with .png in place of the suffix or behind it; see _spellings. Its values are those of
-    the classes, or of a class map's numbers; see label_values.py for 254 and 255. A folder that CVAT or Label
-    Studio wrote names its labels: see the modules cvat and label_studio.
+    the classes, or of a class map's numbers; see label_values.py for 254 and 255. A folder that another program
+    wrote may name its labels: see the modules cvat, label_studio and named_values.
     """
 
     unit = "label map"
@@ -46,9 +46,12 @@ class LabelMaps:
         self.maps = self._find_maps(Path(image_folder))
         self.finder = PhotoFinder(image_folder, df_path, self.maps)
         self.shared_endings = _shared_endings([path.with_suffix("").as_posix() for path in self.maps])
-        self.labels = cvat.read(self.folder) or label_studio.read(self.folder, self.maps)
+        self.labels = (
+            cvat.read(self.folder) or label_studio.read(self.folder, self.maps) or named_values.read(self.folder)
+        )
         if self.labels:
             self.kinds = Categories.by_name(classes, self.labels.names, df_path)
+            self.kinds.table.setdefault(UNKNOWN, PARTLY_KNOWN[UNKNOWN])
         else:
             self.kinds = Categories.by_value(classes)
         self.categories = self.kinds.table
@@ -62,7 +65,7 @@ class LabelMaps:
         if self.folder.resolve() == image_folder.resolve():  # where photos may be PNGs too
             maps = [path for path in maps if ENDING.search(path.stem)] or maps
         if not maps:
-            raise UserError(f"there are no label maps (.png) in {self.folder}")
+            raise UserError(f"there are no label maps in {self.folder}: they are PNGs, other formats may change values")
         return sorted(maps, key=lambda path: (len(path.parts), path))
 
     def notes(self, masks: Counter[int]) -> list[str]:
@@ -88,7 +91,20 @@ class LabelMaps:
             notes.append(
                 f"{len(self.passed_over)} label maps are passed over: their photo has another (first: {first})"
             )
+        if others := self._other_pictures():
+            notes.append(
+                f"{len(others)} pictures beside label maps are not read, as they are no PNGs (first: {others[0]})"
+            )
         return notes
+
+    def _other_pictures(self) -> list[Path]:
+        """Pictures of other formats where maps lie, unless photos lie there too."""
+        folder, photos = self.folder.resolve(), self.finder.folder.resolve()
+        places = {path.parent for path in self.maps}
+        if photos.is_relative_to(folder):
+            places = {place for place in places if not (folder / place).is_relative_to(photos)}
+        pictures = list_photos([self.folder]).photos if places else []
+        return [path for path in pictures if path.suffix.lower() != ".png" and path.parent in places]
 
     def rows(self, progress: bool) -> Iterator[TableRow]:
         """Raises UserError where a map has a value that no class has."""

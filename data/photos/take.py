@@ -34,6 +34,8 @@ def take_photo(source: Photo, bgr: bool = False, upright: bool = True) -> Image.
             content = source.read()
         except (OSError, ValueError) as error:  # closed, or only to be written to
             raise PhotoError(f"the file cannot be read ({error})") from None
+        if content == b"":
+            raise PhotoError("the file is empty, or was read to its end before; if so, call its seek(0)")
         if isinstance(content, bytes):
             return open_photo(io.BytesIO(content), upright=upright)
     raise PhotoError(f"cannot take {_described(source)} as a photo; {TAKES}")
@@ -60,6 +62,8 @@ def _from_image(image: Image.Image, upright: bool) -> Image.Image:
     except (PhotoError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise what they like on broken files
+        if "closed" in str(error) or (getattr(image, "tile", None) and image.fp is None):  # opened, but not read
+            raise PhotoError("the PIL image is closed; use it inside its with block, or load() it there") from None
         raise PhotoError(reason(error)) from None
 
 

@@ -215,6 +215,19 @@ def test_a_signal_before_the_first_step_leaves_a_run_that_can_be_resumed(dolls, 
     assert state_of(tmp_path / "run")["iteration"] == 2
 
 
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_validation_that_was_cut_short_is_made_up_for(iterations, dolls, tmp_path, monkeypatch):
+    sets = {"val_image_folder": dolls.image_folder, "val_df_path": dolls.df_path}
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "validate_all", lambda *_: signal.raise_signal(signal.SIGTERM))
+        code, out = run_training(dolls, tmp_path / "run", **SMALL, **sets, iter=iterations, val_freq=1)
+    assert code == 128 + signal.SIGTERM and "at iteration 1; continue with --resume" in out
+    code, out = resume(tmp_path / "run")
+    assert code == 0 and all(f"\niteration {number + 1}: iou_background" in out for number in range(iterations))
+    assert (tmp_path / "run/checkpoints/best.pth").exists()
+    assert f"at iteration {iterations} of {iterations} already" in resume(tmp_path / "run")[1]
+
+
 def test_the_best_weights_are_never_replaced_by_worse_ones_after_a_kill(dolls, tmp_path, monkeypatch):
     figures = iter([0.6, 0.5])
     monkeypatch.setattr(train, "validate_all", lambda *_: {"miou": next(figures)})

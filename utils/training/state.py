@@ -19,8 +19,9 @@ class TrainingState:
     """Weights, optimiser and position of a training run.
 
     scaler: of the loss in fp16, otherwise disabled. precision: of the forward pass. samples_seen: photographs used so
-    far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far. classes:
-    name and categories of each, which a run keeps.
+    far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far.
+    validated: the iteration of the last one that came to its end. classes: name and categories of each, which a run
+    keeps.
     """
 
     network: nn.Module
@@ -31,6 +32,7 @@ class TrainingState:
     iteration: int = 0
     samples_seen: int = 0
     best_miou: float = -1.0
+    validated: int = 0
     classes: list[list[int | str]] = field(default_factory=list)
 
     def __post_init__(self):
@@ -60,6 +62,7 @@ class TrainingState:
                 "iteration": self.iteration,
                 "samples_seen": self.samples_seen,
                 "best_miou": self.best_miou,
+                "validated": self.validated,
                 "classes": self.classes,
             },
             path,
@@ -85,6 +88,7 @@ class TrainingState:
                 self.scaler.load_state_dict(saved["scaler"])
             self.iteration, self.samples_seen = saved["iteration"], saved["samples_seen"]
             self.best_miou = saved["best_miou"]
+            self.validated = saved.get("validated", self.iteration)  # earlier versions did not note it
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
             raise UserError(
                 f"{path} does not fit the options in {path.with_name('training_options.yml')}; "

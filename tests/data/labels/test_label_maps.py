@@ -115,6 +115,16 @@ def test_maps_that_cannot_be_used_are_counted(tmp_path):
     }
 
 
+@pytest.mark.parametrize(("maps", "notes"), [
+    ("maps", ["1 pictures beside label maps are not read, as they are no PNGs (first: x/b.jpg)"]), ("photos", []),
+])  # fmt: skip
+def test_maps_of_other_formats_are_counted_and_photos_beside_maps_are_not(maps, notes, tmp_path):
+    for name in ("photos/x/a.jpg", "photos/x/b.jpg", "maps/x/b.jpg"):
+        save_photo(tmp_path / name, LABEL > 0)
+    Image.fromarray(LABEL).save(tmp_path / maps / "x/a.png")
+    assert read(tmp_path / maps, tmp_path / "photos").lines() == notes
+
+
 @pytest.mark.parametrize(("classes", "label", "words"), [
     (CLOTHES, LABEL * 7, "a.png has the value 7, but there are 4 classes, 0 to 3: .* give a class map"),
     (CLOTHES, LABEL.clip(0, 1) * 255, "hold only 0 and 255, and 255 stands for unknown"),

@@ -98,11 +98,32 @@ CLOSED = io.BytesIO()
 CLOSED.close()
 
 
+def closed_image(read_before: bool, by_file: bool) -> Image.Image:
+    """As a notebook has it after its with block, or after the file that it was opened from was closed."""
+    file = io.BytesIO(encoded(RGB))
+    with Image.open(file) as image:
+        if read_before:
+            image.load()
+        if by_file:
+            file.close()
+            return image
+    image.close()
+    return image
+
+
+def read_before() -> io.BytesIO:
+    file = io.BytesIO(encoded(RGB))
+    take_photo(file)
+    return file
+
+
 @pytest.mark.parametrize(("source", "bgr", "words"), [
     (b"no image", False, "not an image in a format"), ("absent.jpg", False, "no such file"),
     (Image.open(io.BytesIO(encoded(RGB)[:300])), False, "broken image"),
     (Image.new("RGB", (0, 5)), False, "it has no pixels"), (RGB, True, "bgr is for arrays, not for a PIL image"),
     (GREY, True, "bgr is for arrays of H x W x 3"), (CLOSED, False, "the file cannot be read .*closed file"),
+    (closed_image(False, False), False, "image is closed; use it"), (closed_image(True, False), False, "is closed"),
+    (closed_image(False, True), False, "is closed"), (read_before(), False, r"read to its end before; .*seek\(0\)"),
 ])  # fmt: skip
 def test_what_cannot_be_opened_says_why(source, bgr, words):
     with pytest.raises(PhotoError, match=words):
