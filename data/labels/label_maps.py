@@ -93,7 +93,7 @@ class LabelMaps:
             )
         if others := self._other_pictures():
             notes.append(
-                f"{len(others)} pictures beside label maps are not read, as they are no PNGs (first: {others[0]})"
+                f"{len(others)} pictures beside label maps are not read: they are not PNG files (first: {others[0]})"
             )
         return notes
 

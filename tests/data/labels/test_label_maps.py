@@ -116,7 +116,7 @@ def test_maps_that_cannot_be_used_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(("maps", "notes"), [
-    ("maps", ["1 pictures beside label maps are not read, as they are no PNGs (first: x/b.jpg)"]), ("photos", []),
+    ("maps", ["1 pictures beside label maps are not read: they are not PNG files (first: x/b.jpg)"]), ("photos", []),
 ])  # fmt: skip
 def test_maps_of_other_formats_are_counted_and_photos_beside_maps_are_not(maps, notes, tmp_path):
     for name in ("photos/x/a.jpg", "photos/x/b.jpg", "maps/x/b.jpg"):
