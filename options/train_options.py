@@ -152,6 +152,11 @@ class TrainOptions(TableOptions, NetworkOptions):
         for item in fields(cls):
             name, bound = item.name, not item.metadata["on_resume"] and item.name != "name"
             if bound and name in values and name in record and values[name] != record[name]:
+                if isinstance(values[name], dict):  # not on the command line
+                    raise UserError(
+                        f"the {name} in --options are not those of the run in {run_dir}; continue it without them, "
+                        "or start a new run with another --name"
+                    )
                 raise UserError(
                     f"--{name} {values[name]} contradicts the run in {run_dir}, which has {record[name]}; "
                     f"leave --{name} out, or start a new run with another --name"

@@ -51,6 +51,8 @@ def open_map(path: Path) -> tuple[Image.Image, str]:
             return image, raw_mode
     except LabelError:
         raise
+    except Image.UnidentifiedImageError:
+        raise LabelError("label map that is not a PNG") from None
     except Exception as error:  # Pillow's decoders raise what they like on broken files
         raise LabelError("label map that cannot be read", reason(error)) from None
 

@@ -191,8 +191,10 @@ def test_a_resumed_run_takes_its_options_from_its_folder_and_a_new_one_may_take_
 @pytest.mark.parametrize(("flags", "words"), [
     ("--lr 0.02", "--lr 0.02 contradicts the run in results/exp, which has 0.01"),
     ("--class_weights 1 3", "--class_weights"), ("--no-continue_train", "--continue_train False contradicts"),
+    ("--options other.yml", "the sources in --options are not those of the run in results/exp"),
 ])  # fmt: skip
-def test_contradictions_are_refused_by_name(flags, words, run_dir):
+def test_contradictions_are_refused_by_name(flags, words, run_dir, tmp_path):
+    (tmp_path / "other.yml").write_text("sources: {mine: {image_folder: photos, df_path: labels.csv}}")
     with pytest.raises(UserError) as caught:
         TrainOptions.parse(["--name", "exp", "--resume", *flags.split()])
     assert words in str(caught.value)
