@@ -189,7 +189,7 @@ def test_a_parse_map_takes_the_place_of_the_networks_labels(tmp_path):
 
 @pytest.mark.parametrize(("content", "labels", "message"), [
     (np.zeros((1, 5000), np.uint8), "atr", "the parse map .*a.png: 5000x1 is too narrow"),
-    (None, "atr", "no parse map for a.jpg: .*no such file"), (b"no picture", "atr", "cannot be read"),
+    (None, "atr", "no parse map for a.jpg: .*no such file"), (b"no picture", "atr", "is not a PNG"),
     (np.zeros((9, 9), np.uint8), "atr", "another size than its photo"),
     (np.full((HEIGHT, WIDTH, 3), (9, 8, 7), np.uint8), "atr", r"\(9, 8, 7\) at x 0, y 0"),
     (np.full((HEIGHT, WIDTH), 18, np.uint8), "atr", "value 18, which atr has not; see --parse_labels"),
