@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-SECONDS = 1.0  # for the first process to speak: torchrun ends it when one that says nothing has ended
+TIME_TO_SPEAK = 1.0  # seconds, for the first process: torchrun ends it when one that says nothing has ended
 
 
 class UserError(Exception):
@@ -69,7 +69,7 @@ def first_to_say(text: str) -> bool:
     try:
         mark.touch(exist_ok=False)
     except FileExistsError:
-        time.sleep(SECONDS)
+        time.sleep(TIME_TO_SPEAK)
         return False
     except OSError:  # nothing that can be shared
         pass

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.labels.cvat import CLASSES
 from data.labels.label_map_values import read_label_map
 from data.labels.rle import LabelError
 from utils.errors import UserError, one_line
@@ -30,7 +31,7 @@ def read(folder: Path) -> NamedValues | None:
     """What the file says that lies in a folder of maps, in the folders in it (Roboflow's train, valid and test), or
     beside it where labelme wrote it; None without one. Raises UserError.
     """
-    beside = [folder.parent] if folder.name.startswith("SegmentationClass") else []
+    beside = [folder.parent] if folder.name.startswith(CLASSES) else []
     found = [path for place in [folder, *beside] if (path := place / "class_names.txt").is_file()]
     lists = [folder / "_classes.csv", *sorted(folder.glob("*/_classes.csv"))]
     found += [path for path in lists if path.is_file()]
