@@ -26,6 +26,7 @@ LEAST_CLOTHES = 0.08  # of the photo's height: lower clothes have no head and sh
 EMPTY_DISTANCE = 0.04  # of the photo's longer side: between a crop without clothes and the clothes
 EMPTY_TRIES = 256  # crops of which the largest without clothes is taken
 BLACK_AND_WHITE = 0.05  # share of the samples
+FRAMED, WIDEST_FRAME = 0.1, 0.25  # share of the samples, and of the width and height that each side may take
 
 
 Labelled = tuple[Image.Image, np.ndarray, tuple[int, int]]  # photo, label map, and the size (H, W) of the photo's file
@@ -41,11 +42,12 @@ class TrainTransform:
         """size: (h, w)."""
         self.size, self.mean, self.std = size, mean, std
         self.shares = shares = augmentation if augmentation.augment == "full" else Augmentation()
-        self.smallest_area, self.crop, self.jitter = 1.0, v2.Identity(), v2.Identity()
+        self.smallest_area, self.crop, self.jitter, self.framed = 1.0, v2.Identity(), v2.Identity(), 0.0
         if shares.augment == "none":
             return
         least = shares.min_crop_area
         self.smallest_area = SMALLEST_CROP if shares.close_ups or shares.portraits or shares.empty_crops else least
+        self.framed = FRAMED
         self.crop = v2.RandomResizedCrop(size, scale=(least, 1.0), ratio=(0.8, 1.25))
         if shares.close_ups:
             small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, least), ratio=(0.5, 2.0))
@@ -85,6 +87,8 @@ class TrainTransform:
             box = portrait_box(label, stored)
         mask = tv_tensors.Mask(torch.from_numpy(label)[None])  # v2 samples a Mask nearest
         photo, mask = cut_out(photo, mask, box, self.size) if box else self.crop(photo, mask)
+        if chance(self.framed):
+            photo, mask = frame(photo, mask)
         photo, mask = self.jitter(photo, mask)
         image = torch.from_numpy(normalise(photo, self.mean, self.std))
         return image, mask.as_subclass(Tensor)[0].long()
@@ -178,6 +182,18 @@ def cut_out(photo: Image.Image, mask: tv_tensors.Mask, box: tuple[int, int, int,
     left, top, right, bottom = box
     where = (top, left, bottom - top, right - left)
     return tuple(v2.functional.resized_crop(each, *where, list(size), antialias=True) for each in (photo, mask))
+
+
+def frame(photo: Image.Image, mask: tv_tensors.Mask) -> tuple[Image.Image, tv_tensors.Mask]:
+    """Both made smaller, on a plain ground: photos are letterboxed, padded to a square, scanned with their border."""
+    h, w = mask.shape[-2:]
+    sides = [(1, 0), (0, 1), (1, 1)][int(uniform(0, 3))] * 2  # left and right, top and bottom, or all
+    margins = [int(side * uniform(0, WIDEST_FRAME) * length) for side, length in zip(sides, (w, h, w, h), strict=True)]
+    left, top, right, bottom = margins
+    colour = (0, 255)[int(uniform(0, 2))] if chance(0.5) else [int(uniform(0, 256)) for _ in range(3)]
+    inner = [h - top - bottom, w - left - right]
+    resize, pad = v2.functional.resize, v2.functional.pad
+    return pad(resize(photo, inner), margins, fill=colour), pad(resize(mask, inner), margins, fill=0)
 
 
 def paste(

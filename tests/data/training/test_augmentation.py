@@ -4,11 +4,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import tv_tensors
 
-from data.training.augmentation import TrainTransform, empty_box, paste, portrait_box, turn
+from data.training import augmentation
+from data.training.augmentation import TrainTransform, empty_box, frame, paste, portrait_box, turn
 from data.training.datasets import close_up
 from data.training.sources import Augmentation
 from utils.label_values import PALETTE, SOME_CLOTHES, UNKNOWN
+
+
+@pytest.fixture(autouse=True)
+def framed(monkeypatch) -> float:
+    """The share of samples in a frame; nothing is framed but in the test of frames."""
+    share = augmentation.FRAMED
+    monkeypatch.setattr(augmentation, "FRAMED", 0)
+    return share
 
 
 def transform(size: tuple[int, int] = (64, 64), augment: str = "full", **shares):
@@ -69,6 +79,20 @@ def test_a_few_samples_are_black_and_white():
     photo, label = own_colours(32, 32)
     sample = transform((16, 16), min_crop_area=0.9)[1]
     assert 0.02 < np.mean([is_grey(sample(photo, label)[0]) for _ in range(400)]) < 0.09
+
+
+def test_a_few_samples_stand_in_a_plain_frame_which_is_background(framed, monkeypatch):
+    monkeypatch.setattr(augmentation, "FRAMED", framed)
+    clothes = np.ones((32, 32), np.uint8)
+    sample = transform((32, 32), min_crop_area=1.0)[1]
+    labels = [label for _ in range(400) if not (label := sample(red_clothes(clothes), clothes)[1]).all()]
+    assert 0.05 < len(labels) / 400 < 0.15
+    for label in labels:
+        rows, columns = label.any(1), label.any(0)
+        assert torch.equal(label, torch.outer(rows, columns).long())
+        assert min(rows.sum(), columns.sum()) >= 16
+    photo, label = frame(red_clothes(clothes), tv_tensors.Mask(clothes[None]))
+    assert (np.asarray(photo)[label[0] > 0] == [200, 0, 0]).all()
 
 
 def test_labels_are_sampled_nearest_and_unknown_pixels_stay_unknown():
