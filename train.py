@@ -39,6 +39,7 @@ from utils.training.visualizer import Visualizer
 
 def main(options: TrainOptions) -> int:
     keep_freed_memory()
+    torch.backends.cudnn.benchmark = True  # on GPUs: the fastest convolutions for images of one size
     if (threads := share_of_cores()) and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads)
     device = resolve_device(options.device)
@@ -69,7 +70,6 @@ def train(options: TrainOptions, device: torch.device) -> int:
     with visualizer, Interruption() as interruption, kill_workers_at_end():
         if validation_due(state, options, val_sets):  # an interruption cut it short
             validate_and_keep_best(state, info, val_sets, run, visualizer, interruption)
-            save(state, info, run, options.model)
         for batches in steps(data, state, options, device):
             if interruption.stops_before(state.iteration, device):
                 break
@@ -188,7 +188,7 @@ def validate_and_keep_best(
     visualizer: Visualizer,
     interruption: Interruption,
 ) -> None:
-    """Measure the weights, and save them and the state that knows of them if none before were better.
+    """Measure the weights, save them if none before were better, and save the state that knows of it.
 
     An interruption ends it early, and the figures, which are then of part of the photographs, are dropped: the run that
     is resumed begins with it.
@@ -207,7 +207,8 @@ def validate_and_keep_best(
         if rank() == 0:
             info = replace(info, iteration=state.iteration, metrics=metrics)
             save_checkpoint(run.checkpoints / "best.pth", state.weights, info)
-            state.save(run.latest)
+    if rank() == 0:
+        state.save(run.latest)
 
 
 def save(state: TrainingState, info: CheckpointInfo, run: RunFolder, model: str) -> None:
