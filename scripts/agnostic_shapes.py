@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from options.base_options import PredictorOptions, option
+from utils.errors import UserError, escape_unprintable, run_program
 
 
 @dataclass
@@ -22,44 +23,65 @@ class ShapesOptions(PredictorOptions):
     agnostic_margin: str = option("2%", "20px, or 2%% of the person's height", metavar="MARGIN")
     pose: bool = option(True, "use the pose network of requirements-tryon.txt")
     height: int = option(320, "of the photos in the picture", at_least=32)
-    output: str = option("agnostic_shapes.jpg", "the picture", metavar="FILE")
+    output: str = option("agnostic_shapes.jpg", "the picture", metavar="FILE.jpg")
+
+    def resolve(self) -> "ShapesOptions":
+        super().resolve()
+        if Path(self.output).suffix.lower() not in (".jpg", ".jpeg"):
+            raise UserError(f"--output {self.output}: the picture is a JPEG; name it .jpg")
+        return self
 
 
 if __name__ == "__main__":
     options = ShapesOptions.from_command_line()  # before the imports that take seconds
 
-from itertools import product
-
 import numpy as np
 from PIL import Image
 
 from data.photos.folder import find_photos
-from data.photos.open import open_photo
+from data.photos.open import PhotoError, open_photo
 from data.results.formats import jpeg
 from data.tryon.agnostic import SHAPES, Margin, agnostic_mask
 from data.tryon.presets import greyed
 from networks.pose import PoseNetwork
 from networks.predictor import Predictor
-from utils.errors import run_program
-from utils.files import write_atomically
+from utils.files import say_replaced, write_atomically
 
 
-def main(options: ShapesOptions) -> None:
+def main(options: ShapesOptions) -> int:
+    folder, output = Path(options.image_dir), Path(options.output)
+    paths = [folder / path for path in find_photos(folder)]
+    if output.resolve() in {path.resolve() for path in paths}:
+        raise UserError(f"the picture would replace the photograph {output}; choose another --output")
     predictor, margin = Predictor.load(**options.predictor), Margin.parse(options.agnostic_margin)
+    categories = ("any", *predictor.class_names[1:])
+    if unknown := [category for category in options.category if category not in categories]:
+        raise UserError(f"--category {unknown[0]}: this checkpoint knows {', '.join(categories)}")
     find_joints = PoseNetwork.load() if options.pose else None
-    rows = []
-    for path, category in product(find_photos(Path(options.image_dir)), options.category):
-        photo = open_photo(Path(options.image_dir) / path)
+    rows, failed = [], 0
+    for path in paths:
+        try:
+            photo = open_photo(path)
+        except PhotoError as error:
+            failed += 1
+            print(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)
+            continue
         result, joints = predictor(photo), find_joints(photo) if find_joints else None
-        masks = (agnostic_mask(result, category, shape, margin, joints) for shape in SHAPES)
-        panels = [photo, *(greyed(photo, Image.fromarray(mask)) for mask in masks)]
-        size = (round(photo.width * options.height / photo.height), options.height)
-        row = np.hstack([panel.resize(size, Image.Resampling.LANCZOS) for panel in panels])
-        rows.append(Image.fromarray(row))
+        size = (max(1, round(photo.width * options.height / photo.height)), options.height)
+        for category in options.category:
+            masks = (agnostic_mask(result, category, shape, margin, joints) for shape in SHAPES)
+            panels = [photo, *(greyed(photo, Image.fromarray(mask)) for mask in masks)]
+            row = np.hstack([panel.resize(size, Image.Resampling.LANCZOS) for panel in panels])
+            rows.append(Image.fromarray(row))
+    if not rows:
+        raise UserError(f"none of the {len(paths)} photos of --image_dir can be read")
     sheet = Image.new("RGB", (max(row.width for row in rows), len(rows) * options.height), "white")
     for number, row in enumerate(rows):
         sheet.paste(row, (0, number * options.height))
-    write_atomically(Path(options.output), jpeg(sheet, quality=85))
+    say_replaced([output])
+    write_atomically(output, jpeg(sheet, quality=85))
+    print(f"wrote {output}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

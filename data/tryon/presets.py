@@ -142,12 +142,14 @@ class Preset:
 
     @cached_property
     def _present(self) -> tuple[Kind, ...]:
-        """The kinds whose folders are there; where there are none, all photos are of the first kind, or of the one that
-        their names tell."""
+        """The kinds whose folders are there. Where there are none, all photos are of one kind, or of those that their
+        names tell: the kind whose folder they lie in themselves, else the first."""
         places = [*self.sources, *(place for source in self.sources for place in source.glob("*") if place.is_dir())]
         named = {source.name for source in self.sources if len(self.sources) > 1}  # photos are named from above these
         present = [k for k in self.kinds if k.folder in named or any((place / k.folder).is_dir() for place in places)]
-        alone = [replace(kind, folder="") for kind in self.kinds if kind.ending or kind == self.kinds[0]]
+        own = {(source if source.is_dir() else source.parent).absolute().name for source in self.sources}
+        one = next((kind for kind in self.kinds if own == {kind.folder}), self.kinds[0])
+        alone = [replace(kind, folder="") for kind in self.kinds if kind.ending or kind == one]
         return tuple(present or alone)
 
     def names(self, photos: list[Path]) -> dict[Path, Path]:
@@ -160,7 +162,8 @@ class Preset:
         for photo, (kind, _, _) in places.items():
             if photo.suffix.lower() not in WRITERS and (self.fit or "{name}" in kind.files[0]):
                 raise UserError(
-                    f"{photo}: a mask with one channel cannot be {photo.suffix}; save the photo as .jpg or .png"
+                    f"{photo}: a mask with one channel cannot be "
+                    f"{photo.suffix or 'without a suffix'}; save the photo as .jpg or .png"
                 )
             for path in self.paths(Path(), photo).values():
                 other = first.setdefault(str(path).lower(), photo)
@@ -172,7 +175,8 @@ class Preset:
         """As OutputLayout's; several categories have a data set each, in folders of their names."""
         kind, before, rest = self._place(name) or (self._present[0], Path(), name)
         categories = self._categories(kind, before)
-        files = [*kind.files, f"{kind.folder or self.kinds[0].folder}/{{name}}"] if self.fit else kind.files
+        folder = next(each.folder for each in self.kinds if each.files == kind.files)
+        files = [*kind.files, f"{folder}/{{name}}"] if self.fit else kind.files
         return {
             (file, category): result_dir / before / (category if len(categories) > 1 else "") / _filled_in(file, rest)
             for category in categories

@@ -111,8 +111,17 @@ def test_where_the_files_of_a_photo_go(tmp_path, preset, photos, expected):
             )
 
 
+@pytest.mark.parametrize("source", ["image", "image/p.jpg"])
+def test_the_folder_of_people_itself_is_of_people(tmp_path, source):
+    layout = make("viton", tmp_path, "image/p.jpg", fit=Fit((64, 48)))
+    layout = replace(layout, sources=[tmp_path / source])
+    files = [path.relative_to(tmp_path).as_posix() for path in layout.paths(tmp_path, Path("p.jpg")).values()]
+    assert files == ["agnostic-mask/p_mask.png", "agnostic-v3.2/p.jpg", "image/p.jpg"]
+
+
 @pytest.mark.parametrize(("preset", "photos", "message"), [
     ("agnostic", "a.jpg a.png", "a.jpg and a.png would have results of one name"), ("viton", "a.heic", r"be \.heic"),
+    ("viton", "a", "be without a suffix"),
     ("agnostic", "image/a.jpg image/A.jpg", "of one name"), ("gp-vton", "cloth/a.jpg cloth/a.png", "of one name"),
     ("viton", "a.webp", r"save the photo as \.jpg or \.png"), ("dresscode", "a.jpg", "names that end in _1 or _0"),
 ])  # fmt: skip
