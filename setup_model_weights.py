@@ -45,10 +45,7 @@ def published_weights(model: str, folder: Path) -> Path:
             download(PUBLISHED[model].google_drive, target)
         except UserError as error:
             print(f"{error}; trying the release instead")
-            try:
-                return local_weights(model)
-            except UserError as other:
-                raise UserError(f"{other}, then run python setup_model_weights.py --weights FILE") from None
+            return local_weights(model)
     return target
 
 

@@ -40,11 +40,11 @@ def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tu
         except Exception:  # moved meanwhile, or with metadata at which Pillow's decoders raise what they like
             continue
     found = {
-        "photos have an EXIF rotation, which the loaders ignore; --size writes them upright": turned,
-        "masks are empty: DCI-VTON stops at one, and others paint nothing": empty,
-        f"masks of garments have fewer than {FEWEST_WHITE:,} white pixels: StableVITON ignores them": small,
+        "photos with an EXIF rotation, which the loaders ignore (--size writes them upright)": turned,
+        "empty masks, at which DCI-VTON stops and others paint nothing": empty,
+        f"masks of garments with fewer than {FEWEST_WHITE:,} white pixels, which StableVITON ignores": small,
     }
-    lines = [f"{len(paths)} {what} (the first: {paths[0]})" for what, paths in found.items() if paths]
+    lines = [f"{what}: {len(paths)} (the first: {paths[0]})" for what, paths in found.items() if paths]
     if len(sizes) > 1:
         common = ", ".join(f"{count} of {width}x{height}" for (width, height), count in sizes.most_common(3))
         lines.append(f"photos have {len(sizes)} sizes ({common}): most loaders want one for all; see --size")

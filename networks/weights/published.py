@@ -55,7 +55,7 @@ def download(name: str) -> Path:
     file, md5 = f"{name}.onnx", PUBLISHED[name].md5
     folder = cache_folder() / "weights"
     address = f"{(os.environ.get(MIRROR) or RELEASE).rstrip('/')}/{file}"
-    by_hand = f"download {address} in a browser and save it as {folder / file}"
+    by_hand = f"download {address} in a browser, save it as {folder / file} and try again"
     if (kept := folder / file).is_file() and digest(kept, method="md5") == md5:
         return kept
     import pooch

@@ -35,7 +35,7 @@ def test_without_a_network_one_line_says_what_to_do_by_hand_and_nothing_is_left(
     assert "drive.google.com/uc?id=1ao1ovG1Qtx4b7EoskHXmi2E9rp5CHLcZ failed" in result.stdout
     assert_one_line_error(
         result, "no connection", "download https://github.com/danielgatis/rembg/releases/download/v0.0.0/u2net.onnx",
-        f"save it as {tmp_path}/cache/cloth-segmentation/weights/u2net.onnx", "--weights FILE",
+        f"save it as {tmp_path}/cache/cloth-segmentation/weights/u2net.onnx and try again",
     )  # fmt: skip
     assert not list((tmp_path / "out").iterdir())
 

@@ -28,7 +28,7 @@ def mask(path: Path, white: int) -> Path:
 
 @pytest.mark.parametrize(("file", "white", "settings", "said"), [
     (CLOTH_MASK, 122_880, {}, []), (CLOTH_MASK, 122_879, {}, ["fewer than 122,880 white pixels"]),
-    (CLOTH_MASK, 0, {}, ["1 masks are empty"]), (AGNOSTIC_MASK, 0, {}, ["1 masks are empty"]),
+    (CLOTH_MASK, 0, {}, ["empty masks"]), (AGNOSTIC_MASK, 0, {}, ["empty masks"]),
     (AGNOSTIC_MASK, 5, {}, []), (CLOTH_MASK, 200_000, {"orientation": 6}, ["EXIF rotation"]),
     (CLOTH_MASK, 200_000, {"size": (400, 601)}, ["2 sizes (1 of 400x600, 1 of 400x601)"]),
     (CLOTH_MASK, 0, {"size": (9, 9), "orientation": 3}, ["EXIF", "empty", "sizes"]),
@@ -48,7 +48,7 @@ def test_metadata_that_pillow_refuses_is_no_obstacle(tmp_path):
     chunk.add_text("workflow", "x" * 3_000_000, zip=True)
     Image.new("RGB", (400, 600)).save(tmp_path / "a.png", pnginfo=chunk)
     (line,) = findings("viton", tmp_path, [(tmp_path / "a.png", {(CLOTH_MASK, "any"): mask(tmp_path / "m/a.png", 0)})])
-    assert "1 masks are empty" in line
+    assert "empty masks" in line
 
 
 def test_what_is_no_finding(tmp_path):

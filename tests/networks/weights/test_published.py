@@ -113,8 +113,9 @@ def test_weights_that_cannot_be_fetched_are_one_line_that_says_what_to_do_by_han
     server.answers = [answer]
     with pytest.raises(UserError, match=rf"cannot download the weights u2netp \({reason}") as caught:
         local_weights("u2netp")
-    by_hand = f"download {server.address}/weights/{FILE} in a browser and save it as {cache_folder()}/weights/{FILE}"
-    assert by_hand in str(caught.value) and "\n" not in str(caught.value)
+    address, kept_as = f"{server.address}/weights/{FILE}", f"{cache_folder()}/weights/{FILE}"
+    message = str(caught.value)
+    assert f"download {address} in a browser, save it as {kept_as} and try again" in message and "\n" not in message
     assert kept() <= {f".{FILE}.part"}
 
 
