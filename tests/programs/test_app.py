@@ -17,7 +17,7 @@ from PIL import Image
 from data.results.formats import FORMATS
 from networks.predictor import Predictor
 from scripts.page_screenshot import chromium, drop, served_page, wait_for_cards
-from tests.helpers import ROOT, assert_one_line_error, encoded_photo, free_port, run_here, run_script
+from tests.helpers import ROOT, assert_one_line_error, encoded_photo, free_port, run_script
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("gradio"), reason="needs gradio (pip install -r requirements-app.txt)"
@@ -170,13 +170,12 @@ def test_endless_uploads_and_other_files_are_refused(page, folder):
         assert client.get(f"{page}/gradio_api/file={folder}/look_ups").status_code == 403
 
 
-def test_a_place_that_is_taken_is_one_line(tiny_checkpoint, monkeypatch):
-    for name in ("NO_PROXY", "no_proxy", "GRADIO_TEMP_DIR"):  # the program changes them for its process
-        monkeypatch.setenv(name, "")
-    monkeypatch.setattr("app.signal.signal", lambda *_: None)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+def test_a_place_that_is_taken_is_one_line(tiny_checkpoint):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
         port = taken.getsockname()[1]
-        run = run_here("app.py", "--port", port, "--engine", "torch", "--checkpoint_path", tiny_checkpoint)
+        run = run_script("app.py", "--port", port, "--engine", "torch", "--checkpoint_path", tiny_checkpoint)
     assert_one_line_error(run, f"cannot listen at 127.0.0.1:{port}; choose another --port or --host")
 
 

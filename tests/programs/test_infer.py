@@ -351,7 +351,7 @@ def test_a_photograph_that_another_run_finished_meanwhile_is_left_alone(small, m
 def test_processes_of_torchrun_share_a_folder_and_wait_for_the_slower_one_after_a_broken_photo(small, whole, tmp_path):
     """Rank 0 has a.jpg and broken.jpg, rank 1 b.png and sub/a.jpg."""
     _, results, (_, *flags) = small
-    script = changed_on_rank_1("infer.py", "time.sleep(1)", tmp_path)
+    script = changed_on_rank_1("infer.py", "time.sleep(3)", tmp_path)
     run = run_script(*torchrun(), script, *flags, "--outputs", "mask", "json")
     assert run.returncode != 0 and run.stderr.count("broken.jpg: not an image") == 1
     assert "shard 1 of 2: 2 photograph(s)" in run.stdout and "shard 2 of 2: 2 photograph(s)" in run.stdout
