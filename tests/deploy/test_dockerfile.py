@@ -1,19 +1,20 @@
-"""Every step of the Dockerfile that needs no Docker, run as it stands: its build, and its start (test_server.py).
+"""Every step of the Dockerfile that needs no Docker, run as it stands: its build, its start, its health check.
 
 What is left out are the base image, apt-get, useradd and the download of packages.
 """
 
+import json
+import os
 import re
 import shlex
 import shutil
-import zipfile
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from deploy.build_archive import contents
-from networks.weights.info import INCLUDED_WEIGHTS
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, encoded_photo, run_script
 
 DOCKERFILE = ROOT / "deploy/Dockerfile"
 
@@ -62,8 +63,6 @@ def test_the_build_sees_only_what_it_needs(built):
     kept = {path.relative_to(built).parts[0] for path in built.rglob("*") if path.is_file()}
     assert kept == {"data", "deploy", "model-store", "networks", "options", "trained_checkpoint", "utils"}
     assert [path.name for path in (built / "model-store").iterdir()] == ["cloth_seg.mar"]
-    with zipfile.ZipFile(built / "model-store/cloth_seg.mar") as archive:
-        assert set(archive.namelist()) == contents(INCLUDED_WEIGHTS, ROOT / "deploy/model-config.yaml").keys()
 
 
 def test_files_that_are_copied_exist(built):
@@ -86,3 +85,22 @@ def test_the_server_is_not_root_and_on_the_published_port():
     assert only("USER", 2) == "model-server"
     assert only("EXPOSE", 2) == "7080"
     assert "inference_address=http://0.0.0.0:7080\n" in (ROOT / "deploy/config.properties").read_text()
+
+
+def test_the_command_serves_and_the_health_check_tells(built):
+    pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-dev.txt")
+    if shutil.which("java") is None:
+        pytest.skip("needs Java 17, which TorchServe runs on")
+    from benchmarks.local_server import START, LocalServer
+
+    assert json.loads(only("CMD", 2)) == ["torchserve", *START]
+    check = json.loads(only("HEALTHCHECK", 2).partition("CMD ")[2])
+    with LocalServer(built / "model-store/cloth_seg.mar") as server:
+        server.wait_until_ready()
+        assert server.predict(encoded_photo()).status == 200
+        assert server.request("/ping").status == 200
+        port = server.url.rpartition(":")[2]
+        run = [sys.executable, *(argument.replace("7080", port) for argument in check[1:])]
+        proxy = os.environ | {"http_proxy": "http://127.0.0.1:9"}  # as Docker hands its client's on
+        assert subprocess.run(run, timeout=60, env=proxy).returncode == 0
+    assert subprocess.run(run, stderr=subprocess.DEVNULL, timeout=60).returncode != 0

@@ -4,14 +4,10 @@ import base64
 import http.client
 import io
 import json
-import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -21,15 +17,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.deploy.test_dockerfile import only
-from tests.helpers import ROOT, b64, encoded_photo, run_here, run_script, scene
+from tests.helpers import ROOT, b64, encoded_photo, run_script, scene
 
 psutil = pytest.importorskip("psutil", reason="needs torchserve: pip install -r requirements-dev.txt")
 pytest.importorskip("ts", reason="needs torchserve: pip install -r requirements-dev.txt")
 if shutil.which("java") is None:
     pytest.skip("needs Java 17, which TorchServe runs on", allow_module_level=True)
 
-from benchmarks.local_server import START, Answer, LocalServer  # noqa: E402
+from benchmarks.local_server import Answer, LocalServer  # noqa: E402
 from deploy.build_archive import archive, contents  # noqa: E402
 
 LIMITS = {"photo_megabytes": 2, "photo_megapixels": 2, "instances": 4, "reply_megabytes": 1}
@@ -48,7 +43,7 @@ def photos(tiny_checkpoint, tmp_path_factory) -> list[Photo]:
     folder = tmp_path_factory.mktemp("photos")
     for seed in range(8):
         scene(seed, 60 + 10 * seed, 140 - 9 * seed).save(folder / f"{seed}.jpg")
-    result = run_here(
+    result = run_script(
         "infer.py", "--checkpoint_path", tiny_checkpoint, "--image_dir", folder, "--result_dir", folder / "masks",
         "--engine", "torch",  # that of the server
     )  # fmt: skip
@@ -220,23 +215,10 @@ def test_a_shop_page_may_ask_where_the_settings_for_it_are_on(server, photos):
         assert (status, headers["access-control-allow-origin"]) == (expected, "https://shop.example")
 
 
-def docker_finds_healthy(server: LocalServer) -> bool:
-    """What the health check of the Dockerfile says of it."""
-    _, *words = json.loads(only("HEALTHCHECK", 2).partition("CMD ")[2])
-    command = [sys.executable, *(word.replace("7080", server.url.rpartition(":")[2]) for word in words)]
-    proxy = os.environ | {"http_proxy": "http://127.0.0.1:9"}  # as Docker hands its client's on
-    return subprocess.run(command, env=proxy, capture_output=True, timeout=60).returncode == 0
-
-
-def test_the_server_is_started_as_in_the_dockerfile_and_healthy(server):
-    assert json.loads(only("CMD", 2)) == ["torchserve", *START]
-    assert server.request("/ping").json == {"status": "Healthy"}
-    assert docker_finds_healthy(server)
-
-
 def test_management_is_not_reachable_on_the_public_port(server):
     for path in ("/models", "/models/cloth_seg", "/metrics"):
         assert server.request(path).status == 404
+    assert server.request("/ping").json == {"status": "Healthy"}
 
 
 def test_the_client_writes_the_masks_of_infer(server, photos, tmp_path):
@@ -254,7 +236,7 @@ def test_the_client_writes_the_masks_of_infer(server, photos, tmp_path):
         assert is_mask((tmp_path / "masks" / photo.name).with_suffix(".png").read_bytes(), photo.mask)
 
 
-def test_hundreds_of_requests_with_a_tenth_bad(server, photos):
+def test_a_thousand_requests_with_a_tenth_bad(server, photos):
     """All are answered rightly, by the same worker, whose memory does not grow."""
     before = [worker["pid"] for worker in server.workers()]
     bad = list(BAD.values())[:5]
@@ -276,9 +258,9 @@ def test_hundreds_of_requests_with_a_tenth_bad(server, photos):
         return sum(psutil.Process(pid).memory_info().rss for pid in before)
 
     with ThreadPoolExecutor(8) as pool:
-        wrong = [fault for fault in pool.map(ask, range(200)) if fault]
+        wrong = [fault for fault in pool.map(ask, range(400)) if fault]
         warm = memory()
-        wrong += [fault for fault in pool.map(ask, range(200, 500)) if fault]
+        wrong += [fault for fault in pool.map(ask, range(400, 1000)) if fault]
     assert not wrong, wrong[:3]
     assert memory() < 1.05 * warm
     assert [worker["pid"] for worker in server.workers()] == before
@@ -287,16 +269,15 @@ def test_hundreds_of_requests_with_a_tenth_bad(server, photos):
 def test_health_turns_unhealthy_when_the_network_cannot_be_loaded(tiny_checkpoint, tmp_path):
     path = build(tiny_checkpoint, tmp_path / "cloth_seg.mar", **{"cloth_seg.pth": b"no weights"})
     with LocalServer(path) as broken:
-        for _ in range(300):
+        for _ in range(120):
             try:
                 answer = broken.request("/ping")
             except OSError:
                 answer = None  # not up yet
             if answer and answer.status != 200:
                 break
-            time.sleep(0.2)
+            threading.Event().wait(0.5)
         assert (answer.status, answer.json) == (500, {"status": "Unhealthy"})
-        assert not docker_finds_healthy(broken)
         # As shipped, no page of another origin may ask.
         _, headers = headers_of(broken, "OPTIONS", "/predictions/cloth_seg", Origin="https://shop.example")
         assert not [name for name in headers if name.startswith("access-control")]
