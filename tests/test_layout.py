@@ -87,11 +87,11 @@ for name in sys.argv[1:]:
 """
 WITHOUT_TORCH = (
     "data.classes", "data.labels.rle", "data.photos.folder", "data.photos.open", "data.photos.preprocessing",
-    "data.results.formats", "data.results.segmentation", "networks.weights.info",
+    "data.results.formats", "data.results.segmentation", "networks.weights.info", "deploy.deployed_infer",
 )  # fmt: skip
 
 
-def test_options_and_what_prepares_and_writes_photographs_do_not_import_torch():
+def test_options_the_client_and_what_prepares_and_writes_photographs_do_not_import_torch():
     options = [".".join(path.with_suffix("").parts) for path in MODULES if path.parts[0] == "options"]
     run_python(IMPORTS, *WITHOUT_TORCH, *options)
 

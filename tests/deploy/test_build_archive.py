@@ -10,14 +10,14 @@ import yaml
 from deploy.build_archive import archive, contents
 from networks.exporters import EXPORTERS
 from networks.weights.checkpoint import load_network
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, run_here, run_script
 from utils.errors import UserError
 
 CONFIG = ROOT / "deploy/model-config.yaml"
 
 
 def test_one_command_builds_the_archive(tiny_checkpoint, tmp_path):
-    result = run_script("deploy/build_archive.py", "--checkpoint_path", tiny_checkpoint, "--output_dir", tmp_path)
+    result = run_here("deploy/build_archive.py", "--checkpoint_path", tiny_checkpoint, "--output_dir", tmp_path)
     assert result.returncode == 0, result.stderr
     with zipfile.ZipFile(tmp_path / "cloth_seg.mar") as archive:
         names = set(archive.namelist())

@@ -158,7 +158,7 @@ NAMED = st.dictionaries(st.sampled_from(["body", "data", "category", "format"]) 
 HEADERS = st.dictionaries(st.sampled_from(["content-type", "x-format", "x-category"]), TEXTS, max_size=3)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(st.fixed_dictionaries({"body": BODIES}) | NAMED, HEADERS)
 def test_whatever_comes_is_read_or_refused(parameters, headers):
     try:

@@ -199,16 +199,6 @@ def test_photos_of_odd_names_and_forms_are_segmented(call, folder):
     assert results == {folder / "out" / Path(name).with_suffix(".png") for name in (*ODD, "good.jpg")}
 
 
-def test_links_a_loop_and_a_pipe_end(call, folder):
-    photos = folder / "photos"
-    (photos / "gone.jpg").symlink_to("nowhere.jpg")
-    (photos / "linked.jpg").symlink_to(write(folder / "elsewhere.jpg", encoded_photo(kind="JPEG")))
-    (photos / "loop").symlink_to(photos)
-    os.mkfifo(photos / "pipe.jpg")
-    before = contents(folder)
-    check(call("infer.py", []), 1, (r"gone\.jpg: no such file", "2 of 3"), folder, before)
-
-
 def test_photographs_of_any_shape_and_mode_can_be_trained_on(call, folder):
     rows = TABLE_HEADER
     for mode, width, height in (

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from collections import Counter
 
@@ -19,6 +20,7 @@ from tests.helpers import (  # isort: skip
     DataSet, assert_one_line_error, changed_on_rank_1, exif_of, lock_folders, random_photos, run_here, run_script,
     torchrun, training_flags,
 )  # fmt: skip
+from utils.cache_folder import cache_folder
 from utils.errors import UserError
 
 
@@ -368,12 +370,20 @@ print("loaded:", *({"torch", "torchvision", "onnx", "pandas", "scipy", "onnxrunt
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_run_imports_its_engine_and_no_other_large_package(engine, tmp_path):
+def test_a_run_imports_its_engine_and_no_other_large_package_and_adds_nothing_to_the_home_folder(engine, tmp_path):
+    """OpenVINO and ONNX Runtime write an identity for their telemetry there unless they are told not to."""
     pytest.importorskip(engine)
-    command = ["infer.py", "--engine", engine, "--device", "cpu", "--result_dir", tmp_path]
+    command = ["infer.py", "--engine", engine, "--device", "cpu", "--result_dir", tmp_path / "out"]
     command += ["--image_dir", "input_images/eileen_collins.jpg", "--outputs", "mask", "json", "cutout"]
     if engine != "torch":  # converts the weights, with PyTorch, if no run did it before
         run_here(*command)
-    run = run_script("-c", LOADED, *command)
+    home, cache = tmp_path / "home", tmp_path / "home/.cache/cloth-segmentation"
+    cache.parent.mkdir(parents=True)
+    cache.symlink_to(cache_folder())
+    before = set(home.rglob("*"))
+    elsewhere = ("XDG_CACHE_HOME", "CI", "ORT_DISABLE_TELEMETRY")  # or the environment would tell them not to
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    run = run_script("-c", LOADED, *command, env=environment | {"HOME": str(home)})
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1].split() == ["loaded:", engine]
+    assert set(home.rglob("*")) == before

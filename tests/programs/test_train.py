@@ -154,13 +154,13 @@ def train_in_fork(flags: list[str]) -> None:
         os._exit(train.main(TrainOptions.parse(flags)))
 
 
-def test_killed_at_20_moments_and_resumed_gives_the_straight_runs_weights(dolls, straight, tmp_path):
+def test_killed_at_10_moments_and_resumed_gives_the_straight_runs_weights(dolls, straight, tmp_path):
     """A state is saved after every iteration, and many of the kills come in the middle of that."""
     save_dir = tmp_path / "run"
     latest = save_dir / "latest.pth"
     first_flags = training_flags(dolls, save_dir, iter=20, save_freq=1, **RESUMED)
     rng, fork, kills, patience = random.Random(0), multiprocessing.get_context("fork"), 0, 0.5
-    while kills < 20 or not latest.exists():
+    while kills < 10 or not latest.exists():
         before = latest.stat().st_mtime if latest.exists() else 0
         flags = ["--resume", "--save_dir", str(save_dir)] if before else first_flags
         process = fork.Process(target=train_in_fork, args=(flags,))
@@ -176,20 +176,19 @@ def test_killed_at_20_moments_and_resumed_gives_the_straight_runs_weights(dolls,
     assert_equal_states(straight, save_dir)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_one_command_begins_a_run_and_goes_on_with_it_after_an_interruption(number, dolls, tmp_path, monkeypatch):
+def test_one_command_begins_a_run_and_goes_on_with_it_after_an_interruption(dolls, tmp_path, monkeypatch):
     step = train.train_step
 
     def signalled_step(state, *arguments):
         if state.iteration == 4:
-            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)
         return step(state, *arguments)
 
     monkeypatch.setattr(train, "train_step", signalled_step)
     command = {**SMALL, "save_freq": 100, "schedule": "poly", "smaller_first": ["0.5:0.5"], "fine_width": 64}
     code, out = run_training(dolls, tmp_path / "run", **command, resume=True, iter=10_000)
-    assert code == 128 + number
-    assert f"stopped by {number.name} at iteration 5; continue with --resume" in out
+    assert code == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM at iteration 5; continue with --resume" in out
     assert state_of(tmp_path / "run")["iteration"] == 5
 
     record = (tmp_path / "run/training_options.yml").read_bytes()

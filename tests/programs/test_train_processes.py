@@ -109,10 +109,10 @@ def test_a_job_that_its_launcher_starts_again_goes_on_to_the_end(dolls, tmp_path
 
 
 def test_a_mistake_that_all_ranks_see_is_said_once(dolls, tmp_path):
-    for mistake, words in (("--df_path=no.csv", "error: no label table at"), ("--schedule=x", "error: argument")):
-        result = run_script(*torchrun(), "train.py", *training_flags(dolls, tmp_path / "run", **SMALL), mistake)
-        assert result.returncode == 1
-        assert result.stderr.count(words) == 1, result.stderr
+    flags = training_flags(dolls, tmp_path / "run", **SMALL, df_path="no.csv")
+    result = run_script(*torchrun(), "train.py", *flags)
+    assert result.returncode == 1
+    assert result.stderr.count("error: no label table at") == 1, result.stderr
 
 
 def test_a_users_mistake_on_one_rank_ends_the_job_with_its_own_error(dolls, tmp_path):

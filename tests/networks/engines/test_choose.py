@@ -1,4 +1,4 @@
-"""Every engine gives the same label maps; nothing is written where it should not be."""
+"""Which engine runs, that every engine gives the same label maps, and what none can do."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from networks.engines.choose import choose_engine, load_engine
 from networks.engines.openvino_engine import openvino_precision
 from networks.engines.settings import ENGINES, EngineSettings
 from networks.predictor import Predictor
-from tests.helpers import random_photos, run_script
+from tests.helpers import random_photos
 from utils.errors import UserError
 
 OTHERS = [
@@ -31,7 +31,7 @@ def labels_of(engine: str, precision: str, photos: list) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def reference(ccp_val):
     """(photographs, what PyTorch in fp32 makes of them)."""
-    photos = [open_photo(path) for path in sorted(ccp_val.image_folder.iterdir())[:20]]
+    photos = [open_photo(path) for path in sorted(ccp_val.image_folder.iterdir())[:5]]
     return photos, labels_of("torch", "fp32", photos)
 
 
@@ -68,23 +68,10 @@ def test_images_come_back_in_order_and_as_they_come_alone_in_batches_and_threads
     assert len({array.tobytes() for array in expected}) == 5
     parts = [slice(3), slice(5), slice(2), slice(1, 5)]
     with ThreadPoolExecutor(6) as pool:
-        batches = [images[part] for part in parts] * 4
+        batches = [images[part] for part in parts] * 2
         logits = [*map(loaded, batches), *pool.map(loaded, batches)]
-    for part, found in zip(parts * 8, logits, strict=True):
+    for part, found in zip(parts * 4, logits, strict=True):
         np.testing.assert_allclose(found, expected[part], atol=1e-4)
-
-
-@pytest.mark.parametrize("engine", OTHERS)
-def test_the_home_folder_stays_empty(engine, tmp_path):
-    """Both libraries write an identity for their telemetry there unless they are told not to."""
-    home, cache = tmp_path / "home", tmp_path / "cache"
-    home.mkdir()
-    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
-    code = f"""from networks.predictor import Predictor
-Predictor.load(engine={engine!r}, device='cpu')('input_images/eileen_collins.jpg').labels"""
-    result = run_script("-c", code, env=environment | {"HOME": str(home), "XDG_CACHE_HOME": str(cache)})
-    assert result.returncode == 0, result.stderr
-    assert not list(home.rglob("*")) and list(cache.rglob("*"))
 
 
 def test_processes_of_a_machine_share_its_cores(tiny_checkpoint, launched, monkeypatch):

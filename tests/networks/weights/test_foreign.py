@@ -59,17 +59,16 @@ def prefixed(state: StateDict, prefix: str) -> StateDict:
     return {f"{prefix}{key}": tensor for key, tensor in state.items()}
 
 
-PREFIXES = [
-    "", "module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "segmentation_network.", "generator.u2net.",
-]  # fmt: skip
-KEYS = ["state_dict", "model", "params", "ema", "anything"]
+WRAPPERS = ["", "module.", "_orig_mod.", "model.", "net.", "module._orig_mod."]
+PREFIXES = ["", "module._orig_mod.", "generator.u2net."]
+KEYS = ["state_dict", "anything"]
 OPTIMIZER = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-3}]}
 # (state, another network's state) -> what is saved; the first one must come back
 SOUND: dict[str, Callable[[StateDict, StateDict], object]] = {
     **{f"prefix {prefix}": lambda s, o, prefix=prefix: prefixed(s, prefix) for prefix in PREFIXES},
     **{key: lambda s, o, key=key: {"epoch": 3, key: prefixed(s, "module."), "optimizer": OPTIMIZER} for key in KEYS},
     "parameters": lambda s, o: {key: nn.Parameter(t, t.is_floating_point()) for key, t in s.items()},
-    "prefixes that differ": lambda s, o: {f"{PREFIXES[i % 6]}{key}": s[key] for i, key in enumerate(s)},
+    "prefixes that differ": lambda s, o: {f"{WRAPPERS[i % 6]}{key}": s[key] for i, key in enumerate(s)},
     "wrappers within": lambda s, o: {
         key.replace("stage3.", "stage3._orig_mod.").replace("side2.", "side2.module."): s[key] for key in s
     },

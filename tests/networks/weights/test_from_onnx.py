@@ -43,11 +43,6 @@ def exports(network, tmp_path_factory) -> dict[str, bytes]:
     return files
 
 
-@pytest.fixture(params=["folded", "unfolded"])
-def model(request, exports) -> onnx.ModelProto:
-    return onnx.load_from_string(exports[request.param])
-
-
 def assert_same_as_runtime(path: Path) -> None:
     """What the file gives in onnxruntime, load_network's network gives, too."""
     session = onnxruntime.InferenceSession(path)
@@ -102,15 +97,16 @@ def with_another_epsilon(model: onnx.ModelProto) -> None:
         attribute.f = 1e-2
 
 
-CHANGES = {
-    "none": (), "order": (in_another_order,), "constants": (as_constants,), "epsilon": (with_another_epsilon,),
-    "several": (in_another_order, without_names, as_half),
-}  # fmt: skip
+SEVERAL = in_another_order, without_names, as_half
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_an_export_gives_what_it_gives_in_onnxruntime(name, model, tmp_path):
-    for change in CHANGES[name]:
+@pytest.mark.parametrize(("name", "changes"), [
+    ("folded", ()), ("unfolded", ()), ("folded", SEVERAL), ("unfolded", SEVERAL), ("folded", (as_constants,)),
+    ("unfolded", (with_another_epsilon,)),
+])  # fmt: skip
+def test_an_export_gives_what_it_gives_in_onnxruntime(name, changes, exports, tmp_path):
+    model = onnx.load_from_string(exports[name])
+    for change in changes:
         change(model)
     onnx.save(model, tmp_path / "a.onnx")
     assert_same_as_runtime(tmp_path / "a.onnx")
