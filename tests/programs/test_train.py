@@ -14,17 +14,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import yaml
-from PIL import Image
 
 import train
 from data.training.datasets import TrainingPhotos
 from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
-from scripts import training_curve
 
 from tests.helpers import (  # isort: skip
     SMALL, DataSet, end, events_of, flags_of, small_disk, start_script, state_of, training_flags, wait_for,
@@ -87,23 +84,6 @@ def test_the_loss_falls_and_tensorboard_reads_every_scalar_and_the_picture_grid(
     assert events.Scalars("total_loss")[0].value == pytest.approx(1.5 * parts[0] + sum(parts[1:]), rel=1e-4)
     picture = events.Images("photo_label_prediction")[0]
     assert (picture.step, picture.width, picture.height) == (3, 3 * 32, 4 * 32)
-
-
-def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path):
-    picture, table = tmp_path / "curve.png", tmp_path / "curve.csv"
-    flags = flags_of({"logs_dir": run[0] / "logs", "picture": picture, "table": table})
-    training_curve.main(training_curve.CurveOptions.parse(flags))
-    rows = pd.read_csv(table, index_col="iteration")
-    assert list(rows.index) == list(range(2, 21, 2))
-    assert rows["val/miou"].dropna().index.tolist() == [10, 20]
-    assert Image.open(picture).width > 500
-    broken = pd.DataFrame({"total_loss": [float("nan"), float("inf")], "lr": [1, 1]})
-    with pytest.raises(UserError, match="no loss of this run is a number"):
-        training_curve.draw(broken, io.BytesIO())
-    for flags, words in (({}, "no losses of a training"), ({"picture": "x", "table": "x"}, "are the same file")):
-        folder = tmp_path if not flags else run[0] / "logs"
-        with pytest.raises(UserError, match=words):
-            training_curve.main(training_curve.CurveOptions(logs_dir=str(folder), **flags))
 
 
 def test_options_network_and_checkpoints_that_describe_themselves_are_written(run, dolls):
