@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from options.base_options import BaseOptions, option
 from utils.errors import UserError, run_program
-from utils.files import write_atomically
+from utils.files import say_replaced, write_atomically
 
 
 @dataclass
@@ -37,13 +37,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-VALIDATION = ("iou_upper", "iou_lower", "iou_full", "miou_clothes", "clothes_iou")
-
 
 def main(options: CurveOptions) -> None:
     scalars = read(Path(options.logs_dir))
     if options.table and options.table == options.picture:
         raise UserError("--table and --picture are the same file; give two")
+    say_replaced([Path(path) for path in (options.picture, options.table) if path])
     if options.table:
         write_atomically(Path(options.table), scalars.to_csv(float_format="%.5g").encode())
     if options.picture:
@@ -65,6 +64,14 @@ def read(logs_dir: Path) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("iteration")
 
 
+def drawn_figures(scalars: pd.DataFrame) -> list[str]:
+    """Of one validation set the IoU of each class of clothes and those of all; of several the mean of each."""
+    figures = [name.removeprefix("val/") for name in scalars if name.startswith("val/")]
+    if any("/" in figure for figure in figures):
+        return [figure for figure in figures if figure.endswith("/miou_clothes")]
+    return [figure for figure in figures if "iou" in figure and figure not in ("iou_background", "miou")]
+
+
 def draw(scalars: pd.DataFrame, file: BinaryIO) -> None:
     """Write a PNG: loss and learning rate at the left, validation at the right."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
@@ -78,7 +85,7 @@ def draw(scalars: pd.DataFrame, file: BinaryIO) -> None:
     rate.plot(scalars["lr"].dropna(), color="tab:orange")
     rate.set(ylabel="learning rate (orange)", ylim=(0, None))
     left.legend(loc="upper right")
-    validation = [name for name in VALIDATION if f"val/{name}" in scalars]
+    validation = drawn_figures(scalars)
     for name in validation:
         right.plot(scalars[f"val/{name}"].dropna(), marker="o", label=name)
     right.set(xlabel="iteration", ylabel="IoU on the validation photographs", ylim=(0, 1))

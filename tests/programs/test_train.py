@@ -89,14 +89,22 @@ def test_the_loss_falls_and_tensorboard_reads_every_scalar_and_the_picture_grid(
     assert (picture.step, picture.width, picture.height) == (3, 3 * 32, 4 * 32)
 
 
-def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path):
+def test_the_curve_of_a_run_is_drawn_from_its_logs(run, tmp_path, capsys):
     picture, table = tmp_path / "curve.png", tmp_path / "curve.csv"
     flags = flags_of({"logs_dir": run[0] / "logs", "picture": picture, "table": table})
-    training_curve.main(training_curve.CurveOptions.parse(flags))
+    for replaced in (0, 2):
+        training_curve.main(training_curve.CurveOptions.parse(flags))
+        assert ("2 of 2 results are there already: replaced" in capsys.readouterr().out) == bool(replaced)
     rows = pd.read_csv(table, index_col="iteration")
     assert list(rows.index) == list(range(2, 21, 2))
     assert rows["val/miou"].dropna().index.tolist() == [10, 20]
     assert Image.open(picture).width > 500
+    for figures, drawn in (
+        ("iou_background iou_hat miou miou_clothes clothes_iou", ["iou_hat", "miou_clothes", "clothes_iou"]),
+        ("a/iou_hat a/miou_clothes a/clothes_iou walls/false_alarm walls/miou miou", ["a/miou_clothes"]),
+    ):
+        columns = [f"val/{figure}" for figure in figures.split()]
+        assert training_curve.drawn_figures(pd.DataFrame(columns=["total_loss", *columns])) == drawn
     broken = pd.DataFrame({"total_loss": [float("nan"), float("inf")], "lr": [1, 1]})
     with pytest.raises(UserError, match="no loss of this run is a number"):
         training_curve.draw(broken, io.BytesIO())
