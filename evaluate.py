@@ -104,11 +104,12 @@ def defined(value: float) -> float | None:
 def as_text(result: Evaluation, names: tuple[str, ...]) -> str:
     """The figures as a table to read."""
     matrix = result.matrix
-    width = max(len("clothes against rest"), *map(len, names))
+    longest = max(map(len, names))
+    width, column = max(len("clothes against rest"), longest), max(12, longest + 2)
 
     def line(name: object, *cells: object) -> str:
         shown = (str(c) if not isinstance(c, float) else "-" if np.isnan(c) else f"{c:.4f}" for c in cells)
-        return f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in shown)
+        return f"{name:<{width}}" + "".join(f"{cell:>{column}}" for cell in shown)
 
     iou, dice, boundary = (values.tolist() for values in (matrix.iou(), matrix.dice(), result.boundary.f_score()))
     share = matrix.counts / np.maximum(matrix.counts.sum(1, keepdims=True), 1)

@@ -120,7 +120,9 @@ def training_loss(options: TrainOptions, info: CheckpointInfo, device: torch.dev
 def training_data(options: TrainOptions, classes: ClassTable, info: CheckpointInfo) -> TrainingData:
     sources = options.training_sources()
     if len(sources) > 1:
-        log(f"sources: {', '.join(f'{each.name} ({each.share:g} of the samples)' for each in sources)}")
+        total = sum(each.share for each in sources)
+        shares = (f"{each.name} ({100 * each.share / total:.3g} % of the samples)" for each in sources)
+        log(f"sources: {', '.join(shares)}")
     return TrainingData(
         [load_source(source, classes, options.max_dataset_size) for source in sources],
         classes,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from data.classes import load_class_table
+from data.classes import check_classes, load_class_table
 from data.labels.read import read_labels
 from data.results.segmentation import Segmentation
 from data.training.datasets import EvaluationPhotos
@@ -20,7 +20,7 @@ from data.tryon.body import ARMS, BARE_ARM, BARE_LEG, HANDS, LEGS, body_of_joint
 from networks.pose import PoseNetwork
 from networks.predictor import Predictor
 from options.base_options import PredictorOptions, TableOptions, option
-from utils.errors import run_program
+from utils.errors import UserError, run_program
 
 COLUMNS = {
     "old": "old garment left visible: mean of the photos",
@@ -49,8 +49,13 @@ class AgnosticOptions(TableOptions, PredictorOptions):
 
 
 def main(options: AgnosticOptions) -> None:
-    table = read_labels(options.df_path, options.image_folder, load_class_table(options.class_map))
+    margins = {text: Margin.parse(text) for text in options.agnostic_margin}
+    classes = load_class_table(options.class_map)
     predictor, find_joints = Predictor.load(**options.predictor), PoseNetwork.load()
+    check_classes(classes, predictor.class_names, options.checkpoint_path)
+    if missing := [name for name in REPLACED if name not in classes.names]:
+        raise UserError(f"masks are measured for {', '.join(REPLACED)}; the checkpoint has no {', '.join(missing)}")
+    table = read_labels(options.df_path, options.image_folder, classes)
     shares = defaultdict(lambda: defaultdict(list))
     indices, found = range(0, len(table), options.every), 0
     for _, photo, labels in tqdm(EvaluationPhotos(table).load(indices), total=len(indices), unit="photo", leave=False):
@@ -61,8 +66,8 @@ def main(options: AgnosticOptions) -> None:
         known = joints if options.pose else None
         for category, areas in measured_areas(labels, predictor.class_names, joints):
             for shape in SHAPES:
-                for margin in options.agnostic_margin:
-                    mask = agnostic_mask(result, category, shape, Margin.parse(margin), known)
+                for margin in margins:
+                    mask = agnostic_mask(result, category, shape, margins[margin], known)
                     for column, share in measure(mask, areas):
                         shares[category, shape, margin][column].append(share)
     print(f"{found} photos with people, in per cent\n")

@@ -32,7 +32,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from benchmarks.harness import interleaved_medians
+from benchmarks.harness import interleaved_medians, read_photo
 from data.classes import CLOTHES
 from data.constants import MEAN, SIZE, STD
 from data.labels.imaterialist import COLUMNS
@@ -42,9 +42,10 @@ from data.training.datasets import LoadedSource, TrainingPhotos
 from data.training.sampler import Draw
 from data.training.sources import Source
 from data.tryon.presets import Fit
-from utils.errors import run_program
+from utils.errors import UserError, run_program
 
 CATEGORIES = [1, 6, 10, 13, 23, 31, 33]  # a top, trousers, a dress, and four that are background
+LEAST_SIDE = 32  # of a photo: the smallest label would vanish on smaller ones
 normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize([MEAN] * 3, [STD] * 3)])
 
 
@@ -53,6 +54,8 @@ def main(options: DataOptions) -> None:
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             height, width = Fit.parse(size).size
+            if min(height, width) < LEAST_SIDE:
+                raise UserError(f"--sizes {size}: the labels need {LEAST_SIDE} pixels; give larger ones")
             table = make_data(Path(folder), Path(options.photo), width, height)
             rows = pd.read_csv(table)
             source = LoadedSource(Source("photographs", folder, str(table)), read_labels(str(table), folder, CLOTHES))
@@ -69,7 +72,7 @@ def main(options: DataOptions) -> None:
 
 def make_data(folder: Path, photo: Path, width: int, height: int) -> Path:
     """A photo and its table with an ellipse for each of CATEGORIES: path of the table."""
-    Image.open(photo).convert("RGB").resize((width, height), Image.Resampling.LANCZOS).save(folder / "photo.jpg")
+    read_photo(photo).resize((width, height), Image.Resampling.LANCZOS).save(folder / "photo.jpg")
     y, x = np.mgrid[:height, :width]
     rows = []
     for i, category in enumerate(CATEGORIES):

@@ -8,7 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from utils.errors import UserError
+from utils.files import say_replaced, write_atomically
 
 
 @dataclass
@@ -66,6 +70,16 @@ def print_table(results: dict[str, Measured]) -> None:
         print(f"{way:<34}{measured.seconds:>9.3f}{measured.megabytes:>8.0f}{ratio:>8}")
 
 
+def read_photo(path: Path):
+    """The PIL image of a photo to measure with. Raises UserError."""
+    from data.photos.open import PhotoError, open_photo  # here: their memory would count in the processes of compare
+
+    try:
+        return open_photo(path)
+    except PhotoError as error:
+        raise UserError(f"{path}: {error}; measure with another photo") from None
+
+
 def untrained_weights(model: str, size: int, folder: Path) -> Path:
     """A checkpoint of an untrained network in ``folder``: as fast as a trained one."""
     from networks.u2net import build_network
@@ -79,7 +93,7 @@ def untrained_weights(model: str, size: int, folder: Path) -> Path:
 
 
 def draw(results: dict[str, Measured], title: str, path: Path) -> None:
-    """The seconds of each way as bars, slowest first. Needs matplotlib."""
+    """The seconds of each way as bars, slowest first, as PNG. Needs matplotlib."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -92,4 +106,5 @@ def draw(results: dict[str, Measured], title: str, path: Path) -> None:
     axes.margins(x=0.12)
     axes.set(title=title, xlabel="seconds, less is better")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    say_replaced([path])
+    write_atomically(path, partial(figure.savefig, format="png", dpi=110))

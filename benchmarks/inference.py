@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 
 from options.base_options import BaseOptions, option
+from utils.errors import UserError, run_program
 
 WAYS = ("published", "rembg", "torch", "onnxruntime", "openvino")
 
@@ -25,6 +26,12 @@ class InferenceOptions(BaseOptions):
     way: str | None = option(None, "the one way that this process measures", WAYS)
     checkpoint: str | None = option(None, "weights for --way")
 
+    def resolve(self) -> "InferenceOptions":
+        super().resolve()
+        if self.way and not self.checkpoint:
+            raise UserError("--way needs --checkpoint; leave it out to compare all ways")
+        return self
+
 
 if __name__ == "__main__":
     options = InferenceOptions.from_command_line()  # sets how PyTorch's threads wait, before it is imported
@@ -38,7 +45,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import compare, draw, print_table, report_call, untrained_weights
-from utils.errors import run_program
 
 
 def run_way(way: str, checkpoint: Path, size: int, repeats: int) -> None:

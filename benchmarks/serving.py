@@ -40,6 +40,7 @@ import numpy as np
 import torch
 import yaml
 
+from benchmarks.harness import read_photo
 from benchmarks.local_server import LocalServer
 from data.photos.open import open_photo
 from deploy.build_archive import archive, contents
@@ -94,6 +95,7 @@ def build(checkpoint: Path, folder: Path, batch: int, workers: int) -> Path:
 
 
 def main(options: ServingOptions) -> None:
+    read_photo(Path(options.photo))  # raises on one that the server would refuse
     checkpoint, photo = Path(options.checkpoint_path), Path(options.photo).read_bytes()
     threads = torch.get_num_threads()
     print(f"{options.checkpoint_path}, {options.photo}, {os.cpu_count()} cores, {options.concurrency} clients")

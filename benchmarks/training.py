@@ -8,7 +8,7 @@ add the options in their names.
 import os
 from dataclasses import dataclass
 
-from options.base_options import NetworkOptions, option
+from options.base_options import BaseOptions, option
 
 # Arguments of our_step by way.
 WAYS = {
@@ -23,12 +23,13 @@ WAYS = {
 
 
 @dataclass
-class TrainingOptions(NetworkOptions):
+class TrainingOptions(BaseOptions):
     """How fast a step of training is on this machine."""
 
     model: str = option("u2netp", choices=("u2net", "u2netp"))
     size: int = option(256, "height and width of the photos", at_least=32)
     batch: int = option(4, "photos in a batch", at_least=1)
+    device: str = option("auto", "as for train.py")
     rounds: int = option(3, "processes of each way", at_least=1)
     repeats: int = option(5, "steps in each process", at_least=1)
     ways: list[str] = option(tuple(WAYS), "what to compare", tuple(WAYS))

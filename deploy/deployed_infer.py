@@ -164,7 +164,7 @@ def mask_of(reply: bytes) -> Image.Image:
     try:
         (prediction,) = json.loads(reply)["predictions"]
         if "error" in prediction:
-            raise AnswerError(prediction["error"])
+            raise AnswerError(_line(prediction["error"]))
         with Image.open(io.BytesIO(base64.b64decode(prediction["body"])), formats=["PNG"]) as mask:
             if mask.width * mask.height > MEGAPIXELS * 1e6:  # no photo that was sent is so large
                 raise AnswerError(f"the reply is a mask of {mask.width}x{mask.height} pixels")
@@ -211,7 +211,7 @@ def torchserve(url: str) -> Send:
         if 200 <= reply.status < 300:
             return content
         said = f"{reply.status} {reply.reason} {reply.headers.get('Location', '')}".strip()
-        raise AnswerError(error_of(content) or _line(said), reply.status in RETRYABLE)
+        raise AnswerError(_line(error_of(content) or said), reply.status in RETRYABLE)
 
     return send
 

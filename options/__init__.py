@@ -1,15 +1,19 @@
 """The options of each program; every default is visible there, and every option is on the command line.
 
-Programs import this package first, so Ctrl-C shows no traceback from here on.
+Programs import this package first, so Ctrl-C and missing packages show no traceback from here on.
 """
 
 import sys
 
+from utils.errors import format_error
+
 
 def _report(kind, error, trace) -> None:
-    """An unhandled error, as Python reports it, but for Ctrl-C."""
+    """An unhandled error, as Python reports it, but for Ctrl-C and packages that are not installed."""
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
+    elif issubclass(kind, ModuleNotFoundError):
+        print(format_error(error), file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

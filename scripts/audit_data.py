@@ -105,7 +105,7 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
         name, value = table.categories[category]
         in_class = "-" if value in NAMES else classes.names[value]
         photos = len(rows.photos_of_category[category])
-        lines.append(f"{category if category >= 0 else '':>3} {name:<40}{in_class:<12}{count:>8}{photos:>13}")
+        lines.append(f"{category if category >= 0 else '':>3} {name:<39} {in_class:<11} {count:>8}{photos:>13}")
     return "\n".join(lines)
 
 
@@ -125,7 +125,7 @@ def classes_as_text(counts: ClassCounts, table: LabelTable, classes: ClassTable)
     lines = ["", f"{'class':<16}{'masks':>8}{'photos':>13}{'of all pixels':>15}"]
     for value, name in enumerate(classes.names[1:], 1):
         share = 100 * counts.covered[value] / counts.pixels
-        lines.append(f"{name:<16}{masks[value]:>8}{counts.photos[value]:>13}{share:>13.2f} %")
+        lines.append(f"{name:<15} {masks[value]:>8}{counts.photos[value]:>13}{share:>13.2f} %")
     lines.append(f"photos without clothes: {counts.without_clothes}")
     for pair, pixels in sorted(counts.overlap_pixels.items()):
         first, second = (classes.names[value] for value in pair)

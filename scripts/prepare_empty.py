@@ -39,8 +39,9 @@ from tqdm import tqdm
 
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
-from utils.errors import escape_unprintable, run_program
-from utils.files import whole_folder
+from data.results.formats import jpeg
+from utils.errors import UserError, escape_unprintable, run_program
+from utils.files import whole_folder, write_atomically
 
 LEAST_SIDE = 96  # pixels: smaller pictures are icons
 SAME = 3  # grey levels that two pictures differ by, seen at 8x8, up to which they are one
@@ -55,6 +56,8 @@ def main(options: PrepareEmptyOptions) -> int:
     with whole_folder(options.output_dir) as folder:
         draw_patterns(options, folder, random)
         taken, failed = make_small(paths, options.side, folder, random)
+        if not (options.drawn or taken):
+            raise UserError(f"nothing to write: --drawn 0, and {taken} of {len(paths)} pictures")
     print(f"wrote {output}: {options.drawn} drawn patterns, {taken} of {len(paths)} pictures")
     return 1 if failed else 0
 
@@ -86,7 +89,7 @@ def make_small(paths: list[Path], side: int, output: Path, random: Random) -> tu
 
 
 def save(picture: Image.Image, path: Path, random: Random) -> None:
-    picture.save(path, quality=int(random.integers(*QUALITY)))
+    write_atomically(path, jpeg(picture, quality=int(random.integers(*QUALITY))))
 
 
 def camera(pixels: np.ndarray, random: Random) -> Image.Image:

@@ -79,6 +79,8 @@ def main(options: PseudoLabelOptions) -> int:
         values, counts = np.unique(labels, return_counts=True)
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         rows += table_rows(photo.as_posix(), labels, classes)
+    if not rows:
+        raise UserError(f"none of the {len(photos)} photographs of {folder} can be read")
     write_csv(Path(options.output), [COLUMNS, *rows])
     names = dict(enumerate(classes.names)) | NAMES
     total, failed = max(1, pixels.total()), left_out.total()

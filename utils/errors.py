@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+ROOT = Path(__file__).parents[1]
 TIME_TO_SPEAK = 1.0  # seconds, for the first process: torchrun ends it when one that says nothing has ended
 
 
@@ -42,12 +43,17 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
 
 
 def format_error(error: Exception) -> str:
-    """One line about a UserError, or a file that the system does not give; another error is the program's own fault,
-    and this is its traceback."""
+    """One line about a UserError, a file that the system does not give, or a package that is not installed; another
+    error is the program's own fault, and this is its traceback."""
     if isinstance(error, UserError):
         return f"error: {escape_unprintable(error)}"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"error: {escape_unprintable(error.filename)}: {error.strerror}"
+    if isinstance(error, ModuleNotFoundError) and error.name and not (ROOT / error.name.partition(".")[0]).exists():
+        return (
+            f"error: {error.name} is not installed; run: pip install -r requirements.txt "
+            "(requirements-dev.txt for scripts/ and benchmarks/)"
+        )
     return "".join(traceback.format_exception(error))
 
 

@@ -164,6 +164,7 @@ def test_an_answer_that_breaks_off_may_be_asked_for_again(answer):
 @pytest.mark.parametrize(("answer", "words"), [
     *((b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % place, "302 Found http://")
       for place in (b"http://[bad/", b"http://localhost/")),
+    (b'HTTP/1.1 400 No\r\n\r\n{"message": "bad\\n%s"}' % (500 * b"."), "^bad [.]{296}$"),
     (b"HTTP/1.1 200 OK\r\n\r\n" + bytes(2000), "the reply is over 0.001 MB"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + bytes(2000), "the reply is over 0.001 MB"),
 ])  # fmt: skip

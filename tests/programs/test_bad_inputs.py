@@ -34,7 +34,7 @@ def folder(tmp_path) -> Path:
     files = {
         "photos/good.jpg": encoded_photo(kind="JPEG"), "file": b"a file", "empty/a.txt": b"",
         **dict.fromkeys(("x/a.png", "y/a.png", "p/a.png", "p/binary_any/a.png"), encoded_photo()),
-        "map.yml": b"[upper]", "absent.csv": f"{TABLE_HEADER}absent.jpg,1 5,9,9,1\n".encode(),
+        "bad/a.jpg": b"no image", "map.yml": b"[upper]", "absent.csv": f"{TABLE_HEADER}absent.jpg,1 5,9,9,1\n".encode(),
         "code.yml": b"name: !!python/object/apply:os.mkdir [marker]",
     }  # fmt: skip
     for name, content in files.items():
@@ -61,13 +61,15 @@ def call(folder, few_dolls, tiny_checkpoint):
         "deploy/build_archive.py": weights | {"output_dir": folder / "store"},
         "export.py": weights | {"output": folder / "new.pth"},
         "deploy/convert_to_torchscript.py": weights | {"output": folder / "new.pt"},
+        "scripts/pseudo_label.py": weights | plain | {"image_folder": folder / "bad", "output": folder / "new.csv"},
+        "scripts/prepare_empty.py": {"output_dir": folder / "new", "drawn": 0},
         "deploy/deployed_infer.py": {"input": "file", "output": folder / "out", "url": "http://127.0.0.1:9"},
     }
 
     def call(program: str, flags: list) -> subprocess.CompletedProcess:
         if program == "train.py":
             return run_here(program, *training_flags(few_dolls, folder / "run", iter=1), *flags)
-        return run_here(*program.split(), *flags_of(usual[program]), *flags)
+        return run_here(*program.split(), *flags_of(usual.get(program, {})), *flags)
 
     return call
 
@@ -94,6 +96,7 @@ def check(ended: subprocess.CompletedProcess, code: int, words: tuple[str, ...],
 
 
 NO_FOLDER, CLIENT = "cannot write .*: Not a directory", "deploy/deployed_infer.py"
+NO_IMAGE = "error: .*: not an image .*another photo"
 TABLE = (  # program, flags in the folder {f}, pattern of what it says
     *((program, f"--{option} {{f}}/none.pth", r"error: there (is|are) no .*none\.pth") for program, option in (
         ("infer.py", "checkpoint_path"), ("evaluate.py", "checkpoint_path"), ("export.py", "checkpoint_path"),
@@ -122,6 +125,12 @@ TABLE = (  # program, flags in the folder {f}, pattern of what it says
     (CLIENT, "--input {f}/x/a.png {f}/y/a.png", "two photographs .*a.png"),
     (CLIENT, "--input {f}/x/a.png --output {f}/x", "same folder"),
     *(("evaluate.py", f"--json {{f}}/{name}", "does not end in .json") for name in ("photos", "map.yml")),
+    ("scripts/pseudo_label.py", "", "error: none of the 1 photographs"),
+    ("scripts/prepare_empty.py", "--pictures {f}/bad", "error: nothing to write: --drawn 0, and 0 of 1 pictures"),
+    ("-m benchmarks.data", "--photo {f}/file", NO_IMAGE), ("-m benchmarks.data", "--sizes 9x9", "--sizes 9x9"),
+    ("-m benchmarks.folder", "--photos {f}/bad", NO_IMAGE), ("-m benchmarks.serving", "--photo {f}/file", NO_IMAGE),
+    ("-m benchmarks.inference", "--way torch", "--way needs --checkpoint"),
+    ("-m benchmarks.agnostic", "--agnostic_margin 2", "2 is not a margin"),
 )  # fmt: skip
 
 
@@ -142,7 +151,7 @@ WRITERS = {
     "infer.py": "--result_dir {d}", "evaluate.py": "--report_dir {d}", "-m data.audit": "--report_dir {d}",
     "export.py": "--output {d}/new.pth", "deploy/convert_to_torchscript.py": "--output {d}/new.pt",
     "setup_model_weights.py": "--save_dir {d}", "deploy/build_archive.py": "--output_dir {d}",
-    "train.py": "--save_dir {d}/run --logs_dir {f}/logs",
+    "train.py": "--save_dir {d}/run --logs_dir {f}/logs", "scripts/prepare_empty.py": "--output_dir {d}/new --drawn 30",
 }  # fmt: skip
 
 

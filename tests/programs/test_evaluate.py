@@ -111,6 +111,9 @@ def test_a_class_that_is_not_there_is_null_in_json_and_a_dash_on_screen(doll_pho
     json.dumps(figures, allow_nan=False)
     row = next(line for line in evaluate.as_text(result, NAMES).splitlines() if line.startswith("full"))
     assert row.split() == ["full", "-", "-", "-"]
+    long_names = ("background", 20 * "a", 20 * "b", 20 * "c")
+    heading = next(line for line in evaluate.as_text(result, long_names).splitlines() if line.startswith("truth"))
+    assert heading.split()[3:] == list(long_names)
 
 
 def test_contact_sheet_ranks_photographs_by_agreement(doll_photos, monkeypatch):

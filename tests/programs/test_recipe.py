@@ -54,7 +54,7 @@ def recipe(tiny_checkpoint, tmp_path):
 def test_the_recipe_ends_in_weights_and_continues_where_it_was(recipe, tmp_path):
     first = recipe(1)
     assert first.returncode == 0, first.stderr
-    assert "sources: street (0.22" in first.stdout and "2 of 2 photographs" in first.stdout
+    assert "sources: street (22 %" in first.stdout and "2 of 2 photographs" in first.stdout
     assert "160 drawn patterns" in first.stdout and "160 photographs without clothes" in first.stdout
     included = tmp_path / "cloth_segm_u2netp.pth"
     _, info = load_network(included)

@@ -1,6 +1,7 @@
 """How a program ends: one line for a user's mistake, a traceback for a fault, at once, and said once per launch."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,16 @@ def test_a_fault_is_a_traceback_and_code_1_and_nothing_is_waited_for():
     result = program("hinder()\nraise ValueError('a fault')")  # waiting would take longer than its time
     assert result.returncode == 1
     assert "Traceback" in result.stderr and result.stderr.rstrip().endswith("ValueError: a fault")
+
+
+@pytest.mark.parametrize(
+    "where", ["import options, {}", "from utils.errors import run_program; run_program(__import__, '{}')"]
+)
+def test_a_package_that_is_not_installed_is_one_line_and_a_module_of_this_program_a_fault(where):
+    missing, own = (run_script("-c", where.format(name)) for name in ("no_such_package", "data.no_such_module"))
+    assert missing.returncode == own.returncode == 1
+    assert re.fullmatch("error: no_such_package is not installed; run: pip install .*\n", missing.stderr)
+    assert "Traceback" in own.stderr
 
 
 PRINTS = """
