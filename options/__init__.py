@@ -5,7 +5,7 @@ Programs import this package first, so Ctrl-C and missing packages show no trace
 
 import sys
 
-from utils.errors import format_error
+from utils.errors import first_to_say, format_error
 
 
 def _report(kind, error, trace) -> None:
@@ -13,7 +13,8 @@ def _report(kind, error, trace) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
     elif issubclass(kind, ModuleNotFoundError):
-        print(format_error(error), file=sys.stderr)
+        if first_to_say(message := format_error(error)):
+            print(message, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-ROOT = Path(__file__).parents[1]
 TIME_TO_SPEAK = 1.0  # seconds, for the first process: torchrun ends it when one that says nothing has ended
 
 
@@ -49,9 +48,11 @@ def format_error(error: Exception) -> str:
         return f"error: {escape_unprintable(error)}"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"error: {escape_unprintable(error.filename)}: {error.strerror}"
-    if isinstance(error, ModuleNotFoundError) and error.name and not (ROOT / error.name.partition(".")[0]).exists():
+    absent = isinstance(error, ModuleNotFoundError) and error.name
+    # A part of a package that is there, or of Python itself, is nothing that pip would mend.
+    if absent and "." not in absent and absent not in sys.stdlib_module_names:
         return (
-            f"error: {error.name} is not installed; run: pip install -r requirements.txt "
+            f"error: {absent} is not installed; run: pip install -r requirements.txt "
             "(requirements-dev.txt for scripts/ and benchmarks/)"
         )
     return "".join(traceback.format_exception(error))

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from tests.helpers import ROOT, run_script
-from utils.errors import first_to_say
+from utils.errors import first_to_say, format_error
 
 # Each of these would keep Python from ending: a thread that is waited for, and a function that is called at exit.
 OBSTACLES = """
@@ -51,11 +51,17 @@ def test_a_fault_is_a_traceback_and_code_1_and_nothing_is_waited_for():
 @pytest.mark.parametrize(
     "where", ["import options, {}", "from utils.errors import run_program; run_program(__import__, '{}')"]
 )
-def test_a_package_that_is_not_installed_is_one_line_and_a_module_of_this_program_a_fault(where):
+def test_a_package_that_is_not_installed_is_one_line_and_a_module_of_one_that_is_a_fault(where):
     missing, own = (run_script("-c", where.format(name)) for name in ("no_such_package", "data.no_such_module"))
     assert missing.returncode == own.returncode == 1
     assert re.fullmatch("error: no_such_package is not installed; run: pip install .*\n", missing.stderr)
     assert "Traceback" in own.stderr
+
+
+@pytest.mark.parametrize("name", ["PIL.no_such_module", "_lzma"])
+def test_what_pip_would_not_mend_is_a_fault(name):
+    error = ModuleNotFoundError(f"No module named '{name}'", name=name)
+    assert format_error(error) == f"ModuleNotFoundError: No module named '{name}'\n"
 
 
 PRINTS = """
