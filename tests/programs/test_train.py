@@ -216,6 +216,7 @@ def test_the_best_weights_are_never_replaced_by_worse_ones_after_a_kill(dolls, t
     assert load_network(tmp_path / "run/checkpoints/best.pth")[1].metrics["miou"] == 0.6
     assert resume(tmp_path / "run", iter=2)[0] == 0
     assert load_network(tmp_path / "run/checkpoints/best.pth")[1].metrics["miou"] == 0.6
+    assert state_of(tmp_path / "run")["validated"] == 2  # and one that found worse ones is not repeated
 
 
 def test_a_run_is_alone_in_its_folder_and_ctrl_c_in_a_terminal_reaches_its_workers_and_still_saves(dolls, tmp_path):
