@@ -381,3 +381,5 @@ def test_photographs_over_the_pixel_limit_are_refused_before_decoding():
     for bomb in (content, png_with(HUGE_TEXT, photo=content)):
         with pytest.raises(PhotoError, match="2 megapixels are over the limit of 1"):
             open_photo(io.BytesIO(bomb), max_megapixels=1)
+    with pytest.raises(PhotoError, match="200 megapixels are over the limit of 100"):  # not Pillow's own limit of 179
+        open_photo(io.BytesIO(b"P5 20000 10000 255\n"), max_megapixels=100)
