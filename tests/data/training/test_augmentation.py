@@ -93,6 +93,8 @@ def test_a_few_samples_stand_in_a_plain_frame_which_is_background(framed, monkey
         assert min(rows.sum(), columns.sum()) >= 16
     photo, label = frame(red_clothes(clothes), tv_tensors.Mask(clothes[None]))
     assert (np.asarray(photo)[label[0] > 0] == [200, 0, 0]).all()
+    monkeypatch.setattr(augmentation, "FRAMED", 1)
+    assert transform((32, 32), "none")[1](red_clothes(clothes), clothes)[1].all()  # the published recipe has no frames
 
 
 def test_labels_are_sampled_nearest_and_unknown_pixels_stay_unknown():
