@@ -27,6 +27,7 @@ from data.tryon.presets import Preset
 from networks.engines.onnx_cache import CachedWeights
 from networks.pose import PoseNetwork, missing_package
 from networks.predictor import Predictor
+from options.base_options import check_categories
 from utils.errors import UserError, escape_unprintable, run_program
 from utils.explain_errors import explain_errors
 from utils.files import FullDiskError, make_writable_folder, write_atomically
@@ -115,9 +116,7 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
         raise UserError("--report and --coco are about a folder of photographs; --image_dir is a single one")
     listing = list_photos(sources, leave_out=result_dir)
     folder = listing.folder
-    categories = ("any", *CachedWeights(options.checkpoint_path).info.class_names[1:])
-    if unknown := [category for category in options.category if category not in categories]:
-        raise UserError(f"--category {unknown[0]}: this checkpoint knows {', '.join(categories)}")
+    check_categories(options.category, CachedWeights(options.checkpoint_path).info.class_names)
     layout = options.layout
     apart = layout.has_folders and len(sources) == 1
     if result_dir.resolve() in {each.resolve() for each in (folder, *sources)} and not apart:

@@ -251,6 +251,13 @@ def refuse_existing(output: str) -> None:
         raise UserError(f"{output} exists; remove it first, or choose another --output")
 
 
+def check_categories(categories: list[str], class_names: tuple[str, ...]) -> None:
+    """Raise UserError where --category names something else than a class of clothes or 'any'."""
+    known = ("any", *class_names[1:])
+    if unknown := [category for category in categories if category not in known]:
+        raise UserError(f"--category {unknown[0]}: this checkpoint knows {', '.join(known)}")
+
+
 def check_report_dir(report_dir: str | None, image_folder: str | None, inside: bool = False) -> None:
     """Raise UserError where pictures would lie among the photos and count as such: in their folder, or, with
     ``inside``, in one below."""

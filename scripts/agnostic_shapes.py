@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from options.base_options import PredictorOptions, option
+from options.base_options import PredictorOptions, check_categories, option
 from utils.errors import UserError, escape_unprintable, run_program
 
 
@@ -54,9 +54,7 @@ def main(options: ShapesOptions) -> int:
     if output.resolve() in {path.resolve() for path in paths}:
         raise UserError(f"the picture would replace the photograph {output}; choose another --output")
     predictor, margin = Predictor.load(**options.predictor), Margin.parse(options.agnostic_margin)
-    categories = ("any", *predictor.class_names[1:])
-    if unknown := [category for category in options.category if category not in categories]:
-        raise UserError(f"--category {unknown[0]}: this checkpoint knows {', '.join(categories)}")
+    check_categories(options.category, predictor.class_names)
     find_joints = PoseNetwork.load() if options.pose else None
     rows, failed = [], 0
     for path in paths:
