@@ -66,10 +66,10 @@ def main(options: AgnosticOptions) -> None:
         known = joints if options.pose else None
         for category, areas in measured_areas(labels, predictor.class_names, joints):
             for shape in SHAPES:
-                for margin in margins:
-                    mask = agnostic_mask(result, category, shape, margins[margin], known)
+                for text, margin in margins.items():
+                    mask = agnostic_mask(result, category, shape, margin, known)
                     for column, share in measure(mask, areas):
-                        shares[category, shape, margin][column].append(share)
+                        shares[category, shape, text][column].append(share)
     print(f"{found} photos with people, in per cent\n")
     print(*(f"{column:<7}{meaning}" for column, meaning in COLUMNS.items()), sep="\n")
     print(f"\n{'':<18}" + "".join(f"{column:>8}" for column in COLUMNS))
