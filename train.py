@@ -67,6 +67,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
     if rank() == 0:
         run.record(options.save, state.network, state.iteration)
     visualizer = Visualizer(options.logs_dir, state.iteration, options.iter, state.samples_seen)
+    saved = options.resume
     with visualizer, Interruption() as interruption, kill_workers_at_end():
         if validation_due(state, options, val_sets):  # an interruption cut it short
             validate_and_keep_best(state, info, val_sets, run, visualizer, interruption)
@@ -83,11 +84,11 @@ def train(options: TrainOptions, device: torch.device) -> int:
             if state.due(options.image_log_freq):
                 photos = denormalise(batches[-1].image.cpu().numpy(), info.mean, info.std)
                 visualizer.pictures(photos, batches[-1].label, result.fused, state.iteration)
+            if saved := state.due(options.save_freq) or state.iteration == options.iter:
+                save(state, info, run, options.model)
             if validation_due(state, options, val_sets):
                 validate_and_keep_best(state, info, val_sets, run, visualizer, interruption)
-            if state.due(options.save_freq):
-                save(state, info, run, options.model)
-        if not state.due(options.save_freq) or not state.iteration:
+        if not saved:
             save(state, info, run, options.model)
     if state.iteration < options.iter or validation_due(state, options, val_sets):
         log(f"stopped by {interruption.name} at iteration {state.iteration}; continue with --resume")

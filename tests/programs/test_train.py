@@ -207,6 +207,16 @@ def test_a_validation_that_was_cut_short_is_made_up_for(iterations, dolls, tmp_p
     assert f"at iteration {iterations} of {iterations} already" in resume(tmp_path / "run")[1]
 
 
+def test_the_last_step_is_saved_before_it_is_validated(dolls, tmp_path, monkeypatch):
+    sets = {"val_image_folder": dolls.image_folder, "val_df_path": dolls.df_path}
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(train, "validate_all", lambda *_: 1 / 0)
+        run_training(dolls, tmp_path / "run", **SMALL, **sets, iter=1, save_freq=5)
+    assert list((tmp_path / "run/checkpoints").glob("itr_00000001_*.pth"))
+    code, out = resume(tmp_path / "run")
+    assert code == 0 and "\niteration 1: iou_background" in out
+
+
 def test_the_best_weights_are_never_replaced_by_worse_ones_after_a_kill(dolls, tmp_path, monkeypatch):
     figures = iter([0.6, 0.5])
     monkeypatch.setattr(train, "validate_all", lambda *_: {"miou": next(figures)})
