@@ -21,10 +21,13 @@ FEWEST_WHITE = 122_880  # pixels of a garment's mask: StableVITON takes one with
 
 def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tuple[str, str], Path]]]) -> list[str]:
     """One line for each thing to mend. photos: (photo, its written files), as infer.py's jobs have them."""
-    turned, empty, small, sizes = [], [], [], Counter()
+    turned, misnamed, empty, small, sizes = [], [], [], [], Counter()
     for photo, results in photos:
         masks = [(file, path) for (file, _), path in results.items() if file in MASKS]
         written = (path for (file, _), path in results.items() if file.endswith("/{name}") and file not in MASKS)
+        by_stem = any("{stem}" in file for file, _ in masks)  # which loaders make by replacing .jpg
+        if len(photo.name.split()) > 1 or (by_stem and photo.suffix != ".jpg"):
+            misnamed.append(photo)
         try:
             for file, path in masks:
                 with Image.open(path) as mask:
@@ -41,6 +44,7 @@ def findings(preset: str, result_dir: Path, photos: Iterable[tuple[Path, dict[tu
             continue
     found = {
         "photos with an EXIF rotation, which the loaders ignore (--size writes them upright)": turned,
+        "photos whose names most loaders cannot use; rename them, without spaces and ending in .jpg": misnamed,
         "empty masks, at which DCI-VTON stops and others paint nothing": empty,
         f"masks of garments with fewer than {FEWEST_WHITE:,} white pixels, which StableVITON ignores": small,
     }

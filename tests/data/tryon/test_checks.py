@@ -43,6 +43,16 @@ def test_findings(tmp_path, file, white, settings, said):
         assert "good" not in line
 
 
+@pytest.mark.parametrize(("name", "file", "said"), [
+    ("a.jpg", AGNOSTIC_MASK, False), ("a.JPG", AGNOSTIC_MASK, True), ("a.png", AGNOSTIC_MASK, True),
+    ("a.png", CLOTH_MASK, False), ("a b.jpg", CLOTH_MASK, True),
+])  # fmt: skip
+def test_names_that_loaders_cannot_use(tmp_path, name, file, said):
+    path = photo(tmp_path / "with space" / name)
+    lines = findings("viton", tmp_path, [(path, {(file, "any"): mask(tmp_path / "m/a.png", 200_000)})])
+    assert [str(path) in line and "names" in line for line in lines] == [True] * said
+
+
 def test_metadata_that_pillow_refuses_is_no_obstacle(tmp_path):
     chunk = PngInfo()
     chunk.add_text("workflow", "x" * 3_000_000, zip=True)
