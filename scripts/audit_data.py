@@ -60,7 +60,8 @@ def main(options: AuditOptions) -> None:
     table = read_labels(options.df_path, options.image_folder, classes, progress=True, on_row=rows.add)
     folder = Path(options.image_folder)
     label_maps = Path(options.df_path) if Path(options.df_path).is_dir() else None
-    without_row = [path for path in find_photos(folder, label_maps) if folder / path not in rows.photos]
+    photos_there = (folder / name for name in find_photos(folder, label_maps))
+    without_row = [path for path in photos_there if path not in rows.photos]
     print(f"{options.df_path} with {options.image_folder}")
     print(rows_as_text(rows, without_row, table, classes))
     print(classes_as_text(count_classes(table, len(classes.names)), table, classes))
@@ -114,9 +115,9 @@ def sizes_as_text(sizes: np.ndarray) -> str:
     smallest, middle, largest = (np.percentile(sizes, share, axis=0).astype(int) for share in (0, 50, 100))
     common = Counter(map(tuple, sizes.tolist())).most_common(3)
     return (
-        f"height: {smallest[0]} to {largest[0]}, median {middle[0]}; "
         f"width: {smallest[1]} to {largest[1]}, median {middle[1]}; "
-        f"most often (height x width): {', '.join(f'{h}x{w} ({n})' for (h, w), n in common)}"
+        f"height: {smallest[0]} to {largest[0]}, median {middle[0]}; "
+        f"most often: {', '.join(f'{w}x{h} ({n})' for (h, w), n in common)}"
     )
 
 
@@ -184,9 +185,9 @@ def likeness(pair: Pair) -> str:
 
 
 def listed(paths: list[Path]) -> str:
-    """How many, and the first few names."""
+    """How many, and the first few."""
     more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return f"{len(paths)}" + (f" ({', '.join(path.name for path in paths[:NAMED])}{more})" if paths else "")
+    return f"{len(paths)}" + (f" ({', '.join(map(str, paths[:NAMED]))}{more})" if paths else "")
 
 
 def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:

@@ -133,7 +133,7 @@ def _load(df_path: str) -> dict:
     except MemoryError:
         raise UserError(f"{df_path} does not fit into memory; split it") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
-        raise UserError(f"{df_path} is not a COCO file: it needs the lists images, annotations and categories")
+        raise UserError(f"{df_path} is not a COCO file: it has no lists images and annotations (docs/data.md)")
     return content
 
 

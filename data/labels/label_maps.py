@@ -65,7 +65,7 @@ class LabelMaps:
         if self.folder.resolve() == image_folder.resolve():  # where photos may be PNGs too
             maps = [path for path in maps if ENDING.search(path.stem)] or maps
         if not maps:
-            raise UserError(f"there are no label maps in {self.folder}: they are PNGs, other formats may change values")
+            raise UserError(f"there are no label maps (PNG) in {self.folder}; docs/data.md says how to export them")
         return sorted(maps, key=lambda path: (len(path.parts), path))
 
     def notes(self, masks: Counter[int]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.audit.duplicates import Fingerprints, Pair
-from scripts.audit_data import AuditOptions, duplicates_as_text, main
+from scripts.audit_data import AuditOptions, duplicates_as_text, main, sizes_as_text
 from tests.helpers import append_rows, flags_of, make_paper_dolls, scene, write_scenes
 from utils.evaluation.metrics import ConfusionMatrix
 
@@ -25,17 +25,23 @@ def audit(capsys):
 
 def test_planted_faults_are_found(tmp_path, audit):
     image_folder, df_path = make_paper_dolls(tmp_path, photos=4)
-    shutil.copy(image_folder / "doll000.jpg", image_folder / "nobody.jpg")
+    (image_folder / "sub").mkdir()
+    shutil.copy(image_folder / "doll000.jpg", image_folder / "sub/nobody.jpg")
     broken = image_folder / "doll001.jpg"
     broken.write_bytes(broken.read_bytes()[:-900])  # it breaks when it is decoded
-    append_rows(df_path, ("gone.jpg", "1 1", 10, 10, 0), ("doll002.jpg", "1 1 5", "", 9, 99))
+    append_rows(df_path, ("sub/gone.jpg", "1 1", 10, 10, 0), ("doll002.jpg", "1 1 5", "", 9, 99))
     output = audit(image_folder=image_folder, df_path=df_path, report_dir=tmp_path / "report")
     for words in (
-        "of which 2 cannot be used", "skipped 1 row(s): missing photo", "photos without any row: 1 (nobody.jpg)",
-        "photos without file: 1 (gone.jpg)", f"broken: {broken}: broken image",
+        "of which 2 cannot be used", "skipped 1 row(s): missing photo",
+        f"any row: 1 ({image_folder / 'sub/nobody.jpg'})",
+        f"without file: 1 ({image_folder / 'sub/gone.jpg'})", f"broken: {broken}: broken image",
     ):  # fmt: skip
         assert words in output
     assert (tmp_path / "report" / "labels.png").is_file()
+
+
+def test_sizes_are_width_x_height():
+    assert "most often: 20x30 (2)" in sizes_as_text(np.array([(30, 20), (30, 20)]))
 
 
 def test_duplicates_across_two_tables_are_named_with_how_far_their_labels_agree(tmp_path, audit):
