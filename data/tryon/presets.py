@@ -159,12 +159,7 @@ class Preset:
             endings = " or ".join(kind.ending for kind in self._present)
             raise UserError(f"no photos in {', '.join(map(str, self.sources))} have names that end in {endings}")
         first: dict[str, Path] = {}
-        for photo, (kind, _, _) in places.items():
-            if photo.suffix.lower() not in WRITERS and (self.fit or "{name}" in kind.files[0]):
-                raise UserError(
-                    f"{photo}: a mask with one channel cannot be "
-                    f"{photo.suffix or 'without a suffix'}; save the photo as .jpg or .png"
-                )
+        for photo in places:
             for path in self.paths(Path(), photo).values():
                 other = first.setdefault(str(path).lower(), photo)
                 if other != photo:
@@ -186,6 +181,11 @@ class Preset:
     def encoder(self, result: Segmentation, name: Path) -> Callable[[str, str], bytes]:
         """As OutputLayout's; other formats than the preset's own are those of --outputs. Raises UserError."""
         kind, _, rest = self._place(name)
+        if name.suffix.lower() not in WRITERS and (self.fit or "{name}" in kind.files[0]):
+            raise UserError(
+                f"skipped {name}: a mask with one channel cannot be {name.suffix or 'without a suffix'}; "
+                "save the photo as .jpg or .png"
+            )
         if kind.of_people:
             parse_map = self.parse_maps.read(rest, self.fit, result.size) if self.parse_maps else None
             joints = self.find_joints(result.photo)

@@ -120,6 +120,17 @@ def test_a_preset_writes_into_the_folders_of_a_data_set_and_goes_with_a_report(t
     assert set(rows_of(tmp_path)) == {"1.jpg", "more/2.jpg"}
 
 
+def test_garments_whose_format_cannot_be_a_mask_are_skipped_and_the_rest_is_done(tmp_path, folder):
+    *_, command = folder
+    (tmp_path / "cloth").mkdir()
+    for name in ("1.jpg", "2.webp"):
+        photo().save(tmp_path / "cloth" / name)
+    run = run_here(*command, "--image_dir", tmp_path / "cloth", "--result_dir", tmp_path, "--preset", "viton")
+    assert run.returncode == 1 and "1 of 2 photographs" in run.stdout
+    assert "skipped 2.webp: a mask with one channel cannot be .webp; save the photo as .jpg or .png" in run.stderr
+    assert [path.name for path in (tmp_path / "cloth-mask").iterdir()] == ["1.jpg"]
+
+
 def test_one_command_makes_the_masks_of_a_whole_data_set_and_says_what_it_lacks(tmp_path, folder):
     *_, command = folder
     test, out = tmp_path / "DATA" / "test", tmp_path / "sized" / "test"
