@@ -121,7 +121,7 @@ TABLE = (  # program, flags in the folder {f}, pattern of what it says
     ("setup_model_weights.py", "--save_dir {f}/file", "cannot write"),
     ("deploy/build_archive.py", "--output_dir {f}/file", "cannot write"),
     (CLIENT, "--input input_images", "no server answers"), (CLIENT, "--input {f}/empty", "no photographs in"),
-    (CLIENT, "--input {f}/x/a.png --output {f}/x/a.png", "would replace the photograph"),
+    (CLIENT, "--input {f}/x/a.png --output {f}/x/A.png", "would replace the photograph"),
     (CLIENT, "--input {f}/x/a.png {f}/y/A.png", "two photographs .*a.png"),
     (CLIENT, "--input {f}/x/a.png --output {f}/x", "same folder"),
     *(("evaluate.py", f"--json {{f}}/{name}", "does not end in .json") for name in ("photos", "map.yml")),
