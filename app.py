@@ -26,7 +26,7 @@ except ImportError as error:
     raise SystemExit(f"error: the page needs gradio ({error}): pip install -r requirements-app.txt") from None
 import numpy as np
 
-from data.photos.folder import result_names
+from data.photos.folder import name_key, result_names
 from data.photos.open import PhotoError, open_photo
 from data.results.formats import FORMATS, blended_image, jpeg, result_path
 from data.results.segmentation import Segmentation
@@ -155,7 +155,8 @@ def take(paths: list[str], folder: Path, max_photos: int, max_megabytes: int) ->
     """The uploaded files by name, no two alike, or why one is not taken; they are removed from the disk."""
     photos = {}
     for number, path in enumerate(map(Path, paths)):
-        name = next(n for n in chain([path.name], (f"{i}_{path.name}" for i in count(2))) if n not in photos)
+        taken = set(map(name_key, photos))
+        name = next(n for n in chain([path.name], (f"{i}_{path.name}" for i in count(2))) if name_key(n) not in taken)
         try:
             if number >= max_photos:
                 photos[name] = f"left out: the limit is {max_photos} photos at once"

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from data.photos.folder import Listing, list_photos
+from data.photos.folder import Listing, list_photos, name_key
 from data.photos.open import PhotoError, TooLargeError, open_photo
 from data.results.folder_report import COCO, REPORT, write_summary
 from data.results.formats import OutputLayout, result_path, warning
@@ -129,12 +129,13 @@ def find_jobs(options: InferOptions, shard: Shard) -> tuple[list[Job], Listing]:
     names = layout.names(listing.photos)
     jobs = [Job(folder / photo, photo.as_posix(), results_of(name)) for photo, name in names.items()]
     results = [path for job in jobs for path in job.results.values()]
-    if len(set(results)) < len(results):
+    if len(set(map(name_key, results))) < len(results):
         raise UserError("a sub-folder of --image_dir has the name of a result folder (such as binary_upper); rename it")
     root, target = folder.resolve(), result_dir.resolve()
-    replaced = {root / photo for photo in names} & {target / path.relative_to(result_dir) for path in results}
+    photos = {name_key(root / photo): root / photo for photo in names}
+    replaced = photos.keys() & {name_key(target / path.relative_to(result_dir)) for path in results}
     if replaced:
-        raise UserError(f"a result would replace the photograph {min(replaced)}; choose another --result_dir")
+        raise UserError(f"a result would replace the photograph {photos[min(replaced)]}; choose another --result_dir")
     make_writable_folder(result_dir)
     return shard.of(jobs), listing
 

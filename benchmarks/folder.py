@@ -32,7 +32,6 @@ if __name__ == "__main__":
 
 import contextlib
 import io
-import resource
 import shutil
 import statistics
 import tempfile
@@ -42,7 +41,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import interleaved_medians, read_photo, untrained_weights
+from benchmarks.harness import interleaved_medians, peak_megabytes, read_photo, untrained_weights
 from data.photos.folder import find_photos
 from data.photos.open import open_photo
 from infer import find_jobs, segment
@@ -123,10 +122,6 @@ def processor_time(sample: list[Path], predictor: Predictor, options: InferOptio
         timed("labels", getattr, result, "labels")
         timed("encoding", options.layout.encoder(result, path), "mask", "any")
     return {name: statistics.median(seconds) for name, seconds in spent.items()}
-
-
-def peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -47,7 +47,12 @@ def compare(module: str, ways: list[str], arguments: list[object], rounds: int) 
 def report_call(call: Callable[[], object], repeats: int, batches: int = 1) -> None:
     """In a process of ``compare``: time a call that does ``batches`` of what is compared; print what it reads."""
     seconds = interleaved_medians({"": call}, repeats)[""] / batches
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    print(json.dumps([seconds, peak_megabytes()]))
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process had; the system counts in kilobytes, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def interleaved_medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

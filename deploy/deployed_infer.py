@@ -27,7 +27,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from data.photos.folder import find_photos, result_names
+from data.photos.folder import find_photos, name_key, result_names
 from data.photos.open import PhotoError, open_photo
 from data.results.formats import FORMATS, JPEG_SIDE
 from data.results.segmentation import Segmentation
@@ -91,7 +91,7 @@ def plan(options: ClientOptions) -> dict[Path, Path]:
             names = {name: given / name for name in find_photos(given, leave_out=output)}
         else:
             names = {Path(given.name): given}
-        twice = sources.keys() & names.keys()
+        twice = set(map(name_key, sources)) & set(map(name_key, names))
         if twice:
             raise UserError(f"two photographs of --input are called {min(twice)}; give their folder instead")
         sources |= names
@@ -106,8 +106,8 @@ def plan(options: ClientOptions) -> dict[Path, Path]:
         folders = (each if each.is_dir() else each.parent for each in map(Path, options.input))
         if output.resolve() in {folder.resolve() for folder in folders}:
             raise UserError("--input and --output are the same folder; results would be mixed with photographs")
-    photos = {source.resolve() for source in sources.values()}
-    if replaced := [target for target in targets if target.resolve() in photos]:
+    photos = {name_key(source.resolve()) for source in sources.values()}
+    if replaced := [target for target in targets if name_key(target.resolve()) in photos]:
         raise UserError(f"a result would replace the photograph {replaced[0]}; choose another --output")
     say_replaced(targets)
     make_writable_folder(targets[0].parent)

@@ -49,7 +49,7 @@ import numpy as np
 from data.classes import ClassTable, check_classes, load_class_table
 from data.labels.imaterialist import COLUMNS, WORDS
 from data.labels.tags import count_tagged, read_tags
-from data.photos.folder import find_photos
+from data.photos.folder import find_photos, name_key
 from networks.predictor import Predictor
 from scripts.unlabelled import label_rows, segmented
 from utils.errors import run_program
@@ -74,7 +74,7 @@ def main(options: PseudoLabelOptions) -> int:
     check_classes(classes, predictor.class_names, options.checkpoint_path)
     rows, pixels, left_out = [], Counter(), Counter()
     for photo, result in segmented(predictor, folder, photos, options.batchSize, left_out, options.nThreads):
-        present = np.asarray(tags.get(photo.name, [True] * len(classes.names)))
+        present = np.asarray(tags.get(name_key(photo.name), [True] * len(classes.names)))
         labels = confident_labels(result.probabilities(), present, options.confidence, options.clothes_confidence)
         values, counts = np.unique(labels, return_counts=True)
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))

@@ -90,7 +90,7 @@ def configure_process() -> None:
     goes away takes nothing from the results. Until ``run_program``, Ctrl-C ends the process without a word: modules
     that it interrupts would show a traceback.
     """
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {escape_unprintable(message)}\n"
+    configure_warnings()
     for number in range(3):  # or a result that is opened next would get the number of the closed console
         try:
             os.fstat(number)
@@ -98,6 +98,11 @@ def configure_process() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     sys.stdout, sys.stderr = Console(sys.stdout), Console(sys.stderr)
     _change_interrupt(signal.default_int_handler, signal.SIG_DFL)
+
+
+def configure_warnings() -> None:
+    """Print warnings without source lines, in this process."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {escape_unprintable(message)}\n"
 
 
 def _change_interrupt(before, after) -> None:

@@ -17,12 +17,16 @@ from utils.ranks import is_launched
 PATIENCE = timedelta(days=20)  # for ranks whose shares of a folder take longer; gloo counts milliseconds in 32 bits
 
 
+def _in_group() -> bool:
+    return dist.is_available() and dist.is_initialized()  # PyTorch may be built without, as AMD's for Windows is
+
+
 def rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if _in_group() else 0
 
 
 def world_size() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if _in_group() else 1
 
 
 def log(text: str) -> None:
@@ -75,7 +79,7 @@ def average_gradients(network: nn.Module, device: torch.device) -> nn.Module:
 
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set on any rank."""
-    if not dist.is_initialized():
+    if not _in_group():
         return flag
     value = torch.tensor(int(flag), device=device)
     dist.all_reduce(value, dist.ReduceOp.MAX)
@@ -84,7 +88,7 @@ def any_rank(flag: bool, device: torch.device) -> bool:
 
 def sum_over_ranks(counts: np.ndarray, device: torch.device) -> np.ndarray:
     """Integer counts added up over the ranks."""
-    if not dist.is_initialized():
+    if not _in_group():
         return counts
     total = torch.from_numpy(counts).to(device)
     dist.all_reduce(total)
@@ -93,14 +97,14 @@ def sum_over_ranks(counts: np.ndarray, device: torch.device) -> np.ndarray:
 
 def share_buffers(network: nn.Module) -> None:
     """Give every rank the buffers of rank 0: batch norm's statistics follow each rank's own batches."""
-    if dist.is_initialized():
+    if _in_group():
         for buffer in network.buffers():
             dist.broadcast(buffer, 0)
 
 
 def gather(value: object) -> list:
     """The value of every rank, by rank; for gloo."""
-    if not dist.is_initialized():
+    if not _in_group():
         return [value]
     values = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)

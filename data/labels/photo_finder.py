@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -14,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from PIL import Image
 
-from data.photos.folder import find_photos, photo_suffixes
+from data.photos.folder import find_photos, name_key, photo_suffixes
 from data.photos.open import PhotoError, open_photo, orientation
 from utils.errors import UserError
 
@@ -139,7 +138,7 @@ class PhotoFinder:
         if os.path.isfile(path := self.folder / name):  # noqa: PTH113
             return path
         if os.path.isfile(path := self.folder / f"{name}.jpg"):  # noqa: PTH113
-            alike = (photo.with_suffix("").parts for photo in self._index[1].get(_folded(parts[-1]), ()))
+            alike = (photo.with_suffix("").parts for photo in self._index[1].get(name_key(parts[-1]), ()))
             return path if list(alike).count(tuple(parts)) < 2 else None
         return None
 
@@ -149,12 +148,12 @@ class PhotoFinder:
             parts = parts[len(parts) - parts[::-1].index("..") :]
         if not parts:
             return []
-        *folders, last = map(_folded, parts)
+        *folders, last = map(name_key, parts)
         stem = Path(last).stem if self._has_photo_suffix(last) else last
         best: dict[tuple[int, int], list[Path]] = {}
         by_name, by_stem = self._index
         for path in by_name.get(last) or by_stem.get(stem) or []:
-            of_path = [_folded(part) for part in path.parts[:-1]]
+            of_path = [name_key(part) for part in path.parts[:-1]]
             common = min(len(folders), len(of_path))
             if folders[len(folders) - common :] == of_path[len(of_path) - common :]:
                 best.setdefault((common, -abs(len(folders) - len(of_path))), []).append(path)
@@ -171,8 +170,8 @@ class PhotoFinder:
             photos = []
         for path in photos:
             if not (same_folder and path in self._maps):
-                by_name[_folded(path.name)].append(path)
-                by_stem[_folded(path.stem)].append(path)
+                by_name[name_key(path.name)].append(path)
+                by_stem[name_key(path.stem)].append(path)
         return by_name, by_stem
 
     def _has_photo_suffix(self, name: str) -> bool:
@@ -189,11 +188,6 @@ def _spellings(name: str) -> Iterator[str]:
             names.append(unquote(local[0] if local else address.path))
     yield from names
     yield from (UPLOADED.sub("", spelling) for spelling in reversed(names))
-
-
-def _folded(name: str) -> str:
-    """A name as it is compared: some systems write letters with accents as two characters, and case varies."""
-    return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
 def where_to_get(path: str | Path) -> str:

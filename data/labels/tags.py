@@ -7,6 +7,7 @@ from torch import Tensor
 
 from data.classes import ClassTable, folded
 from data.labels.csv_rows import read_rows
+from data.photos.folder import name_key
 from utils.documents import read_document
 from utils.errors import UserError
 
@@ -14,7 +15,7 @@ COLUMNS = ["ImageId", "Tags"]
 
 
 def read_tags(path: str, classes: ClassTable, tag_map: str) -> dict[str, Tensor]:
-    """The classes that each photograph can contain: C bool by image id, background included, which is always there.
+    """The classes that each photograph can contain, background always: C bool, by the image id's name_key.
 
     The table at ``path`` has the columns ImageId and Tags; tags are separated by spaces or commas, in any case. A photo
     that several rows name has the tags of all; one without a row can contain every class. tag_map: see load_tag_map.
@@ -27,7 +28,7 @@ def read_tags(path: str, classes: ClassTable, tag_map: str) -> dict[str, Tensor]
             words = "more cells than the header; put tags with commas in quotes" if surplus > 0 else "too few cells"
             raise UserError(f"{path}: row {number} has {words}")
         image_id, tags = cells
-        found = present.setdefault(image_id, torch.arange(len(classes.names)) == 0)
+        found = present.setdefault(name_key(image_id), torch.arange(len(classes.names)) == 0)
         for tag in re.split(r"[\s,;]+", tags):
             found[list(classes_of.get(folded(tag), ()))] = True
     if not present:
@@ -39,7 +40,7 @@ def read_tags(path: str, classes: ClassTable, tag_map: str) -> dict[str, Tensor]
 
 def count_tagged(tags: dict[str, Tensor], image_ids: list[str], path: str) -> int:
     """How many of the photos have tags. Raises UserError where none has. path: of the table."""
-    tagged = sum(image_id in tags for image_id in image_ids)
+    tagged = sum(name_key(image_id) in tags for image_id in image_ids)
     if image_ids and not tagged:
         raise UserError(
             f"{path} has no tags for any of the photos: it has names like {next(iter(tags))}, "

@@ -3,6 +3,7 @@
 import glob
 import os
 import stat
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -127,17 +128,18 @@ def _may_be_photo(path: Path, leave_out: Path | None) -> bool:
     return not (leave_out and path.is_symlink() and path.resolve().is_relative_to(leave_out))
 
 
+def name_key(name: str | Path) -> str:
+    """A name or path as it is compared: some systems write letters with accents as two characters, and case varies."""
+    return unicodedata.normalize("NFC", str(name).strip()).casefold()
+
+
 def result_names(photos: list[Path]) -> dict[Path, Path]:
     """Name of each photo's results, without their suffix, no two alike.
 
     ``a.jpg`` gives ``a``; with an ``a.png`` in the same folder they give ``a.jpg`` and ``a.png``. Case is not told
     apart, as some file systems do not.
     """
-
-    def key(path: Path) -> str:
-        return str(path).lower()
-
     names = {photo: photo.with_suffix("") for photo in photos}
-    taken = Counter(map(key, names.values()))
-    taken.update(map(key, photos))  # so that a file called a.jpg.png does not get a's name
-    return {photo: name if taken[key(name)] == 1 else photo for photo, name in names.items()}
+    taken = Counter(map(name_key, names.values()))
+    taken.update(map(name_key, photos))  # so that a file called a.jpg.png does not get a's name
+    return {photo: name if taken[name_key(name)] == 1 else photo for photo, name in names.items()}

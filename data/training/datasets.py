@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.labels.table import LabelTable
+from data.photos.folder import name_key
 from data.photos.open import PhotoError, open_photo
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
@@ -40,7 +41,7 @@ class Sample(NamedTuple):
 
 @dataclass
 class LoadedSource:
-    """A source with its tables read. tags: the classes that a photo can contain, by its name; all without an entry."""
+    """A source with its tables read. tags: as of read_tags; a photo without an entry can contain every class."""
 
     source: Source
     table: LabelTable
@@ -66,7 +67,7 @@ class TrainingPhotos(Dataset):
         loaded, transform = self.sources[draw.source], self.transforms[draw.source]
         source, table, photos = loaded.source, loaded.table, len(loaded.table)
         index, *labelled = open_labelled(table, draw.index, transform)
-        present = loaded.tags.get(table.files[index].name, self.everything)
+        present = loaded.tags.get(name_key(table.files[index].name), self.everything)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * photos + draw.index)
             image, label = transform(

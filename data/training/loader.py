@@ -17,7 +17,7 @@ from data.training.sampler import Draw, MixedSampler
 from data.training.sources import Source
 from utils.errors import UserError
 from utils.process_group import log, rank, world_size
-from utils.training.interruption import ignore_in_worker
+from utils.training.interruption import hold_stop_signals, set_up_worker
 
 
 def load_table(df_path: str | None, image_folder: str, classes: ClassTable, max_photos: float = math.inf) -> LabelTable:
@@ -79,13 +79,17 @@ class TrainingData:
             sampler=sampler,
             num_workers=self.workers,
             pin_memory=device.type == "cuda",
-            worker_init_fn=ignore_in_worker,
+            worker_init_fn=set_up_worker,
         )
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
+        # Unpinned memory may be gone before Apple's GPUs copy it: pytorch/pytorch#189690.
+        to_device = {"device": device, "non_blocking": loader.pin_memory}
+        with hold_stop_signals():
+            loaded = iter(loader)
         try:
-            for image, *rest in loader:
-                image = image.to(device, non_blocking=True, memory_format=memory_format)
-                yield Sample(image, *(tensor.to(device, non_blocking=True) for tensor in rest))
+            for image, *rest in loaded:
+                image = image.to(**to_device, memory_format=memory_format)
+                yield Sample(image, *(tensor.to(**to_device) for tensor in rest))
         except UserError as error:
             # The DataLoader puts the traceback of the worker that raised it before the message.
             raise UserError(str(error).strip().splitlines()[-1].removeprefix("utils.errors.UserError: ")) from None

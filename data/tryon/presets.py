@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from data.labels.label_map_values import read_label_map
 from data.labels.rle import LabelError
+from data.photos.folder import name_key
 from data.photos.open import PhotoError
 from data.results.formats import binary_image, encoded, jpeg
 from data.results.postprocess import Postprocess
@@ -161,7 +162,7 @@ class Preset:
         first: dict[str, Path] = {}
         for photo in places:
             for path in self.paths(Path(), photo).values():
-                other = first.setdefault(str(path).lower(), photo)
+                other = first.setdefault(name_key(path), photo)
                 if other != photo:
                     raise UserError(f"{other} and {photo} would have results of one name; rename or remove one of them")
         return {photo: photo for photo in places}

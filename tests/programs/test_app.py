@@ -151,12 +151,12 @@ def test_uploads_are_told_apart_and_those_of_others_stay(tmp_path):
 
     (tmp_path / "being uploaded").write_bytes(b"its first bytes")
     (tmp_path / "forgotten").touch()
-    paths = [tmp_path / folder / name for folder, name in [("x", "2_a.jpg"), ("y", "a.jpg"), ("z", "a.jpg")]]
+    paths = [tmp_path / folder / name for folder, name in [("x", "2_a.jpg"), ("y", "a.jpg"), ("z", "A.jpg")]]
     for path in paths:
         path.parent.mkdir()
         path.write_bytes(path.parent.name.encode())
     taken = take([str(path) for path in [*paths, tmp_path / "gone.jpg"]], tmp_path, 10, 1)
-    assert list(taken) == ["2_a.jpg", "a.jpg", "3_a.jpg", "gone.jpg"]
+    assert list(taken) == ["2_a.jpg", "a.jpg", "3_A.jpg", "gone.jpg"]
     assert list(taken.values())[:3] == [b"x", b"y", b"z"] and "drop it again" in taken["gone.jpg"]
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["being uploaded"]
 

@@ -33,7 +33,7 @@ def folder(tmp_path) -> Path:
     """What the table's rows name."""
     files = {
         "photos/good.jpg": encoded_photo(kind="JPEG"), "file": b"a file", "empty/a.txt": b"",
-        **dict.fromkeys(("x/a.png", "y/a.png", "p/a.png", "p/binary_any/a.png"), encoded_photo()),
+        **dict.fromkeys(("x/a.png", "y/A.png", "p/a.png", "p/Binary_any/a.png"), encoded_photo()),
         "bad/a.jpg": b"no image", "map.yml": b"[upper]", "absent.csv": f"{TABLE_HEADER}absent.jpg,1 5,9,9,1\n".encode(),
         "code.yml": b"name: !!python/object/apply:os.mkdir [marker]",
     }  # fmt: skip
@@ -121,8 +121,8 @@ TABLE = (  # program, flags in the folder {f}, pattern of what it says
     ("setup_model_weights.py", "--save_dir {f}/file", "cannot write"),
     ("deploy/build_archive.py", "--output_dir {f}/file", "cannot write"),
     (CLIENT, "--input input_images", "no server answers"), (CLIENT, "--input {f}/empty", "no photographs in"),
-    (CLIENT, "--input {f}/x/a.png --output {f}/x/a.png", "would replace the photograph"),
-    (CLIENT, "--input {f}/x/a.png {f}/y/a.png", "two photographs .*a.png"),
+    (CLIENT, "--input {f}/x/a.png --output {f}/x/A.png", "would replace the photograph"),
+    (CLIENT, "--input {f}/x/a.png {f}/y/A.png", "two photographs .*a.png"),
     (CLIENT, "--input {f}/x/a.png --output {f}/x", "same folder"),
     *(("evaluate.py", f"--json {{f}}/{name}", "does not end in .json") for name in ("photos", "map.yml")),
     ("scripts/pseudo_label.py", "", "error: none of the 1 photographs"),

@@ -197,7 +197,7 @@ def test_photos_of_garments_show_one_unless_it_is_told_not_to(flags, of_garments
       for name in ("hat", "background")),
     ("--report --image_dir {f}/a.jpg", "about a folder of photographs"),
     ("--result_dir {f}/a.jpg/out", "cannot write into"),
-    ("--outputs binary", "a result would replace the photograph {f}/binary_any/a.png"),
+    ("--outputs binary", "a result would replace the photograph {f}/binary_any/a.PNG"),
     ("--result_dir {f}/binary_any/../binary_any/", "same folder"),
 ])  # fmt: skip
 def test_mistakes_are_found_before_the_weights_are_read(flags, words, tiny_checkpoint, tmp_path, monkeypatch):
@@ -206,7 +206,7 @@ def test_mistakes_are_found_before_the_weights_are_read(flags, words, tiny_check
 
     monkeypatch.setattr("networks.weights.checkpoint.build_network", refuse)
     (tmp_path / "binary_any").mkdir()  # where the results of --outputs binary go
-    for name in ("a.jpg", "binary_any/a.png"):
+    for name in ("a.jpg", "binary_any/a.PNG"):
         photo().save(tmp_path / name)
     before = contents(tmp_path)
     command = ["infer.py", "--checkpoint_path", tiny_checkpoint, "--result_dir", tmp_path]

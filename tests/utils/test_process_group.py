@@ -11,12 +11,16 @@ from utils.process_group import any_rank, gather, process_group, rank, sum_over_
 CPU = torch.device("cpu")
 
 
-def test_without_a_launcher_there_is_one_process_and_no_group(launched):
+@pytest.mark.parametrize("built_in", [True, False])
+def test_without_a_launcher_there_is_one_process_and_no_group(built_in, launched, monkeypatch):
+    if not built_in:  # PyTorch may come without
+        monkeypatch.setattr(dist, "is_available", lambda: False)
+        monkeypatch.delattr(dist, "is_initialized")
     assert (rank(), world_size(), gather("mine")) == (0, 1, ["mine"])
     assert any_rank(True, CPU) and not any_rank(False, CPU)
     assert sum_over_ranks(np.array([3]), CPU).tolist() == [3]
     with process_group(CPU):
-        assert not dist.is_initialized()
+        assert not (built_in and dist.is_initialized())
     with pytest.raises(UserError, match="torchrun"), process_group(CPU, launched=True):
         pass
 

@@ -4,9 +4,11 @@ import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 import torch
 
+from utils.errors import configure_warnings
 from utils.process_group import any_rank, world_size
 
 ASK_RANKS_EVERY = 10  # iterations
@@ -67,10 +69,30 @@ class Interruption:
         return 128 + (self._signal or signal.SIGTERM)
 
 
-def ignore_in_worker(worker_id: int) -> None:
-    """For loader workers: signals reach the whole process group, but only the training process decides."""
+@contextmanager
+def hold_stop_signals() -> Iterator[None]:
+    """Let stop_signals wait, for this process until the end and for those started inside for ever.
+
+    A worker that is not forked takes seconds to come to ``set_up_worker``, and would end by a Ctrl-C before.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    if multiprocessing.get_start_method() != "fork":  # else the first worker starts it, and it lets signals in again
+        resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def set_up_worker(worker_id: int) -> None:
+    """For loader workers: signals reach the whole process group, but only the training process decides; and warnings
+    are printed as that one prints them."""
     for s in stop_signals():
         signal.signal(s, signal.SIG_IGN)
+    configure_warnings()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
+FAR = 1 << 30  # bytes: behind what is in a lock file
 RECORD = "training_options.yml"
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # of another process's lock
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -74,7 +75,7 @@ class RunFolder:
         """The folder for the logs: another one where it holds those of a run of another folder."""
         if newest_record(self.path).exists() or not has_events(logs_dir):
             return logs_dir
-        return next(other for number in count(2) if not has_events(other := f"{logs_dir.rstrip('/')}_{number}"))
+        return next(other for number in count(2) if not has_events(other := f"{Path(logs_dir)}_{number}"))
 
     def record(self, save_options: Callable[[Path], None], network: object, iteration: int) -> None:
         """Keep options and network; the record of a resumed part does not replace the first one."""
@@ -88,4 +89,5 @@ def lock(file: int) -> None:
     if fcntl:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     else:
+        os.lseek(file, FAR, os.SEEK_SET)  # it locks from here on, and nobody else may read what is locked
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)

@@ -43,7 +43,7 @@ def samples(table: LabelTable, size=(32, 32), augment="full", seed=0, tags=None,
 
 
 def test_a_sample_is_image_label_trust_and_the_classes_that_can_be_there(tmp_path):
-    table = noisy_photos(tmp_path, suffix=".png")
+    table = noisy_photos(tmp_path, suffix=".PNG")
     tags = {"a.png": torch.tensor([True, False, False, True])}
     photos = samples(table, (40, 30), "none", tags=tags)
     image, label, trust, present, teacher_trust = photos[Draw(0, 1, 0)]

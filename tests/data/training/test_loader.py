@@ -66,3 +66,10 @@ def test_an_error_of_a_worker_is_one_line(tmp_path):
     with pytest.raises(UserError) as error:
         batches(data, 1)
     assert str(error.value) == "none of the 2 photographs can be decoded; check the data set"
+
+
+def test_memory_that_is_not_pinned_is_copied_before_it_is_free_again(dolls, monkeypatch):
+    copied, to = [], torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *place, **how: copied.append(how) or to(self, *place, **how))
+    image = next(training_data(dolls).batches(SIZE, 0, torch.device("meta"))).image
+    assert image.is_meta and not any(how.get("non_blocking") for how in copied)

@@ -1,12 +1,14 @@
 """Signals as a request to stop (what becomes of the workers: tests/programs/test_train.py)."""
 
 import contextlib
+import multiprocessing
 import signal
+import warnings
 
 import pytest
 import torch
 
-from utils.training.interruption import Interruption
+from utils.training.interruption import Interruption, hold_stop_signals, set_up_worker
 
 CPU = torch.device("cpu")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -47,3 +49,23 @@ def test_a_terminal_that_closes_is_ignored_where_nohup_says_so(second):
         signal.raise_signal(signal.SIGHUP)
         assert not interruption.noted
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_signals_wait_while_workers_are_started_and_never_reach_those(second, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "spawn")
+    worker = multiprocessing.get_context("spawn").Process(target=signal.raise_signal, args=(signal.SIGTERM,))
+    with hold_stop_signals():
+        worker.start()
+        signal.raise_signal(signal.SIGINT)
+        assert not second
+    worker.join()
+    assert (second, worker.exitcode) == ([signal.SIGINT], 0)
+
+
+def test_a_worker_ignores_signals_and_prints_warnings_as_the_run_does(second, monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    set_up_worker(0)
+    for number in SIGNALS:
+        signal.raise_signal(number)
+    assert not second
+    assert warnings.formatwarning("a photo is broken", UserWarning, "file.py", 1) == "warning: a photo is broken\n"

@@ -1,6 +1,7 @@
 """The folder of a run belongs to one process, whatever ends it, and to one run."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -25,9 +26,17 @@ def claim_and_stay(path: str, claimed) -> None:
     time.sleep(600)
 
 
-@pytest.fixture
-def process(tmp_path):
+def lock_range(file: int, mode: int, size: int) -> None:
+    """As msvcrt.locking: bytes from the position of the file on."""
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, size, os.lseek(file, 0, os.SEEK_CUR))
+
+
+@pytest.fixture(params=["POSIX", "Windows"])
+def process(request, tmp_path, monkeypatch):
     """A process that claimed tmp_path / "run"."""
+    if request.param == "Windows":
+        monkeypatch.setattr(run_folder, "fcntl", None)
+        monkeypatch.setattr(run_folder, "msvcrt", Mock(locking=lock_range), raising=False)
     claimed = fork.Queue()
     process = fork.Process(target=claim_and_stay, args=(str(tmp_path / "run"), claimed))
     process.start()
