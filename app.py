@@ -90,6 +90,7 @@ class Photo:
 
 def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Blocks:
     """The page; it is not served yet. folder: of uploads and results, gradio's own."""
+    categories = ["any", *predictor.class_names[1:]]
     names = [f"<span>{swatch(value)}{html.escape(name)}</span>" for value, name in enumerate(predictor.class_names)]
     legend = f"<div class='legend'>{''.join(names)}</div>"
     limits = (
@@ -99,15 +100,21 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
         "runs."
     )
 
-    def look(paths: list[str]) -> dict[str, Photo | str]:
-        files = take(paths, folder, options.max_photos, options.max_megabytes)
+    def receive(paths: list[str]) -> dict[str, bytes | str]:
+        return take(paths, folder, options.max_photos, options.max_megabytes)
+
+    def look(files: dict[str, bytes | str]) -> dict[str, Photo | str]:
         return {name: segment(file, predictor, options.max_megapixels) for name, file in files.items()}
 
     def answer_program(paths: list[str] | None, category: str, output: str) -> str:
         """The result of one photo, or a zip of several; an error where a photo cannot be used."""
-        if not (paths and category and output):
-            raise gr.Error("give a list of photos, a category and an output", print_exception=False)
-        _, download, faults = write(look(paths), category, output, options.max_megapixels, folder)
+        files = receive(paths or [])  # off the disk, also where the request is refused
+        for asked, known in ((category, categories), (output, FORMATS)):
+            if asked not in known:
+                raise gr.Error(f"{asked!r} is unknown; use one of {', '.join(known)}", print_exception=False)
+        if not files:
+            raise gr.Error("give a list of photos", print_exception=False)
+        _, download, faults = write(look(files), category, output, options.max_megapixels, folder)
         if faults:
             raise gr.Error("; ".join(faults), print_exception=False)
         return str(download)
@@ -116,16 +123,16 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
         """Segment the photos that were dropped now, or write those that were dropped before in another way."""
         started = time.perf_counter()
         if paths:
-            photos = look(paths)
+            photos = look(receive(paths))
         if not photos:
-            return None, photos, legend, gr.DownloadButton("Download", interactive=False)
-        cards, download, _ = write(photos, category, output, options.max_megapixels, folder)
-        seconds = time.perf_counter() - started
-        summary = f"<p>{len(photos)} photo(s) in {seconds:.1f} s · {html.escape(predictor.name)}</p>"
+            return photos, legend, gr.DownloadButton("Download", interactive=False)
+        cards, download, faults = write(photos, category, output, options.max_megapixels, folder)
+        done = f"{len(photos) - len(faults)} of {len(photos)} photos in {time.perf_counter() - started:.1f} s"
+        summary = f"<p>{done} · {html.escape(predictor.name)}</p>"
         button = gr.DownloadButton(
             f"Download {download.name}" if download else "Download", value=download, interactive=download is not None
         )
-        return None, photos, legend + summary + "".join(cards), button
+        return photos, legend + summary + "".join(cards), button
 
     delete_cache = 60, 60 * options.keep_minutes  # seconds: how often, from which age on
     with gr.Blocks(title="Clothes segmentation", delete_cache=delete_cache) as page:
@@ -134,7 +141,7 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 dropped = gr.File(label="Drop photos", file_count="multiple", height=160)
-                category = gr.Radio(["any", *predictor.class_names[1:]], value="any", label="Category")
+                category = gr.Radio(categories, value="any", label="Category")
                 output = gr.Dropdown(list(FORMATS), value="mask", label="Output")
                 download = gr.DownloadButton("Download", interactive=False, variant="primary")
                 gr.Markdown(limits)
@@ -142,11 +149,15 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
                 cards = gr.HTML(legend)
         gr.on(
             [dropped.upload, category.input, output.input], answer, [dropped, photos, category, output],
-            [dropped, photos, cards, download], api_visibility="private", show_progress_on=cards,
+            [photos, cards, download], api_visibility="private", show_progress_on=cards,
+            trigger_mode="multiple",  # what is dropped or chosen during the work waits for its turn
         )  # fmt: skip
-        # Programs get a file, not the page's HTML.
+        # Emptied while the photos are on their way, not after the work: nothing later may name them again.
+        dropped.change(lambda: None, outputs=dropped, api_visibility="private", queue=False)
+        # Programs get a file, not the page's HTML. gradio would keep the photos of a wrong choice.
+        asked = [gr.Textbox(chosen.value, label=chosen.label, visible=False) for chosen in (category, output)]
         gr.Button(visible=False).click(
-            answer_program, [dropped, category, output], gr.File(label="Result", visible=False), api_name="segment"
+            answer_program, [dropped, *asked], gr.File(label="Result", visible=False), api_name="segment"
         )
     return page
 
@@ -235,12 +246,13 @@ def photo_card(name: str, photo: Photo, category: str) -> str:
         for value in np.flatnonzero(shares)
         if value > 0
     )
+    nothing = f"no {'clothes' if category == 'any' else html.escape(category)} found"
     height, width = photo.size
     return card(
         name,
         picture("photo under the colours", "image/jpeg", jpeg(blended_image(preview)))
         + picture("class map", "image/png", FORMATS["mask"].encode(preview)),
-        f"{found or 'no clothes found'}<p>{width}x{height}, {photo.seconds:.1f} s</p>",
+        f"{found or nothing}<p>{width}x{height}, {photo.seconds:.1f} s</p>",
     )
 
 

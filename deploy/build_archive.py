@@ -41,7 +41,8 @@ MODULES = (
     "deploy/request.py",
 )
 NEEDED = {"batchSize", "maxWorkers", "handler"}  # settings that the handler reads
-COUNTS = {"batchSize", "minWorkers", "maxWorkers", "instances"}
+TIMEOUTS = {"responseTimeout", "startupTimeout", "maxRetryTimeoutInSec"}  # TorchServe would pass over a wrong value
+COUNTS = {"batchSize", "minWorkers", "maxWorkers", "instances", *TIMEOUTS}
 SETTINGS = {"engine", "precision", "height", "width", "flip", "limits"}  # of the section handler
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date
 

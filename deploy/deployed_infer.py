@@ -19,6 +19,7 @@ import io
 import ipaddress
 import json
 import math
+import socket
 import time
 import urllib.parse
 import urllib.request
@@ -205,6 +206,8 @@ def torchserve(url: str) -> Send:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ConnectionRefusedError):
                 raise UserError(f"no server answers at {url}; start it as docs/deploy.md says") from None
+            if isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_NONAME:
+                raise UserError(f"no host is named {host}; check --url") from None
             raise AnswerError(f"no answer from {url} ({_line(reason)})", True) from None
         if len(content) > MOST_BYTES:
             raise AnswerError(f"the reply is over {MOST_BYTES / 1e6:g} MB")

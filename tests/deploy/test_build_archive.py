@@ -65,6 +65,7 @@ def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp
         (shipped.replace("    instances: 16", "    instances: 16\n    instance: 16"), "limits .* unknown instance$"),
         (shipped.replace("batchSize: 2", "batchSize: two"), "batchSize is 'two'; it must be a whole number over 0"),
         (shipped.replace("maxWorkers: 2", "maxWorkers: 0.5"), "maxWorkers is 0.5"),
+        (shipped.replace("startupTimeout: 120", "startupTimeout: 2min"), "startupTimeout is '2min'"),
         (shipped.replace("flip: false", "flip: yes please"), "flip is 'yes please'; it must be true or false"),
         (shipped.replace("photo_megabytes: 20", "photo_megabytes: '20'"), "photo_megabytes is '20'"),
         (shipped.replace("precision: auto", "precision: bf17"), "precision is 'bf17'; use auto, fp32"),

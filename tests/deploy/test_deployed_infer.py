@@ -121,6 +121,13 @@ def test_what_is_not_a_web_address_is_told(url):
         client.torchserve(url)
 
 
+def test_a_host_that_nobody_knows_ends_the_run(monkeypatch):
+    monkeypatch.setattr(client.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(client.socket, "getaddrinfo", Mock(side_effect=socket.gaierror(socket.EAI_NONAME, "unknown")))
+    with pytest.raises(UserError, match="no host is named segment.invalid; check --url"):
+        client.torchserve("http://segment.invalid")(b"question")
+
+
 def one_answer(answer: bytes) -> str:
     """The address of a server on this machine that gives one raw answer."""
     listening = socket.create_server(("127.0.0.1", 0))

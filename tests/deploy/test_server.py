@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -266,10 +267,21 @@ def test_hundreds_of_requests_with_a_tenth_bad(server, photos):
     assert [worker["pid"] for worker in server.workers()] == before
 
 
+def test_health_lasts_while_a_worker_that_died_is_replaced(server, photos):
+    (worker,) = server.workers()
+    psutil.Process(worker["pid"]).kill()
+    deadline = time.monotonic() + 60
+    while not [each for each in server.workers() if each["status"] == "READY" and each["pid"] != worker["pid"]]:
+        assert time.monotonic() < deadline, "no new worker came up"
+        assert server.request("/ping").status == 200
+        time.sleep(0.1)
+    assert_mask(server.predict(photos[0].content), photos[0])
+
+
 def test_health_turns_unhealthy_when_the_network_cannot_be_loaded(tiny_checkpoint, tmp_path):
     path = build(tiny_checkpoint, tmp_path / "cloth_seg.mar", **{"cloth_seg.pth": b"no weights"})
     with LocalServer(path) as broken:
-        for _ in range(120):
+        for _ in range(240):
             try:
                 answer = broken.request("/ping")
             except OSError:

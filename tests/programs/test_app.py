@@ -11,16 +11,22 @@ import weakref
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from data.results.formats import FORMATS
+from data.results.segmentation import Segmentation
 from networks.predictor import Predictor
 from scripts.page_screenshot import chromium, drop, served_page, wait_for_cards
 from tests.helpers import ROOT, assert_one_line_error, encoded_photo, free_port, run_script
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("gradio"), reason="needs gradio (pip install -r requirements-app.txt)"
+)
+in_a_browser = pytest.mark.skipif(
+    not (importlib.util.find_spec("selenium") and shutil.which("chromedriver")),
+    reason="needs selenium and Debian's chromium and chromium-driver",
 )
 SHIRT = ROOT / "input_images/shirt.jpg"
 # Python reads a file of this name at its start: here it writes down what names the page's process looks up.
@@ -120,20 +126,23 @@ def test_several_give_a_zip(ask, predictor):
 @pytest.mark.parametrize(("photos", "category", "words"), [
     ({}, "any", "give a list of photos"), ({"b.jpg": SHIRT.read_bytes()[:2000]}, "any", "b.jpg: broken image"),
     ({f"{i}.png": encoded_photo(30, 40 + i) for i in range(4)}, "any", "3.png: left out: the limit is 3 photos"),
-    ({"a.png": encoded_photo()}, "hat", "hat"),
+    ({"a.png": encoded_photo()}, "hat", "'hat' is unknown; use one of any, upper, lower, full"),
 ])  # fmt: skip
-def test_what_is_refused_is_an_error_that_says_why(ask, photos, category, words):
+def test_what_is_refused_is_an_error_that_says_why_and_leaves_nothing(ask, folder, photos, category, words):
     with pytest.raises(Exception, match=words):
         ask(photos, category)
+    assert not {path.name for path in folder.rglob("*")} & photos.keys()
 
 
 def test_a_card_has_two_pictures_or_the_reason_without_html_of_the_users(predictor, tmp_path):
-    from app import segment, write
+    from app import Photo, photo_card, segment, write
 
     files = {"a.jpg": SHIRT.read_bytes(), "<b>.jpg": b"no image", "c.jpg": "left out"}
     photos = {name: segment(file, predictor, 1) for name, file in files.items()}
     cards, _, faults = write(photos, "any", "mask", 1, tmp_path)
     assert [card.count("<img") for card in cards] == [2, 0, 0] and "<b>" not in "".join(cards)
+    nothing = Segmentation.from_labels(np.zeros((4, 4), np.uint8), predictor.class_names, Image.new("RGB", (4, 4)))
+    assert "no upper found" in photo_card("d.jpg", Photo(b"", nothing, (4, 4), 0), "upper")
     assert faults == ["<b>.jpg: not an image in a format that Pillow reads", "c.jpg: left out"]
 
 
@@ -185,10 +194,7 @@ def test_without_gradio_the_install_command_is_said(tmp_path):
     assert_one_line_error(run, "pip install -r requirements-app.txt")
 
 
-@pytest.mark.skipif(
-    not (importlib.util.find_spec("selenium") and shutil.which("chromedriver")),
-    reason="needs selenium and Debian's chromium and chromium-driver",
-)
+@in_a_browser
 def test_in_a_browser_photos_are_dropped_seen_and_downloaded(page, predictor, tmp_path):
     (tmp_path / "large.jpg").write_bytes(bytes(2_200_000))
     Image.new("L", (4000, 3000), 120).save(tmp_path / "wide.png")
@@ -198,12 +204,31 @@ def test_in_a_browser_photos_are_dropped_seen_and_downloaded(page, predictor, tm
         good, large, wide = wait_for_cards(browser, 3, seconds=120)
         pictures = good.find_elements("tag name", "img")
         assert [browser.execute_script("return arguments[0].naturalWidth", each) for each in pictures] == [533, 533]
+        assert "2 of 3 photos in" in browser.find_element("tag name", "body").text
         assert "over the limit of 2 MB" in large.text and "4000x3000" in wide.text
         download(browser, tmp_path, "mask_any.zip")
         browser.find_element("css selector", "input[type=radio][value=lower]").click()  # of the same photographs
         with ZipFile(download(browser, tmp_path, "mask_lower.zip")) as file:
             assert file.read("mask_lower/shirt.png") == FORMATS["mask"].encode(predictor(SHIRT).only("lower"))
             assert Image.open(file.open("mask_lower/wide.png")).size == (4000, 3000)
+
+
+@in_a_browser
+def test_what_is_dropped_and_chosen_during_the_work_is_done_after_it(page, folder, predictor, tmp_path):
+    Image.new("L", (12_000, 9_000)).save(tmp_path / "slow.png")
+    (tmp_path / "next.jpg").write_bytes(SHIRT.read_bytes())
+    sent = "return performance.getEntriesByType('resource').filter(e => e.name.includes('queue/join')).length"
+    with chromium(tmp_path) as browser:
+        browser.get(page)
+        drop(browser, [tmp_path / "slow.png"])
+        wait_for(lambda: browser.execute_script(sent))
+        drop(browser, [tmp_path / "next.jpg", SHIRT])
+        wait_for(lambda: list(folder.rglob("next.jpg")))
+        browser.find_element("css selector", "input[type=radio][value=lower]").click()
+        with ZipFile(download(browser, tmp_path, "mask_lower.zip")) as file:
+            assert file.namelist() == ["mask_lower/next.png", "mask_lower/shirt.png"]
+            assert file.read("mask_lower/next.png") == FORMATS["mask"].encode(predictor(SHIRT).only("lower"))
+    assert not list(folder.rglob("next.jpg"))
 
 
 def download(browser, downloads: Path, name: str) -> Path:
