@@ -57,13 +57,17 @@ def photos(tiny_checkpoint, tmp_path_factory) -> list[Photo]:
     return found
 
 
-def build(checkpoint: Path, target: Path, **replaced: bytes) -> Path:
-    """The archive of the shipped settings, but for smaller limits, so that they are cheap to reach."""
+def build(checkpoint: Path, target: Path, patience: int | None = None, **replaced: bytes) -> Path:
+    """The archive of the shipped settings, but for smaller limits, so that they are cheap to reach.
+
+    patience: seconds until a worker that does not come up counts; as shipped without it.
+    """
     files = contents(checkpoint, ROOT / "deploy/model-config.yaml")
     settings = yaml.safe_load(files["model-config.yaml"])
     settings["batchSize"], settings["maxBatchDelay"] = BATCH, 100  # enough for four requests to meet on a busy machine
     settings["minWorkers"] = settings["maxWorkers"] = 1
     settings["handler"]["limits"] = LIMITS
+    settings["maxRetryTimeoutInSec"] = patience or settings["maxRetryTimeoutInSec"]
     files["model-config.yaml"] = yaml.safe_dump(settings).encode()
     target.write_bytes(archive(files | replaced))
     return target
@@ -279,9 +283,9 @@ def test_health_lasts_while_a_worker_that_died_is_replaced(server, photos):
 
 
 def test_health_turns_unhealthy_when_the_network_cannot_be_loaded(tiny_checkpoint, tmp_path):
-    path = build(tiny_checkpoint, tmp_path / "cloth_seg.mar", **{"cloth_seg.pth": b"no weights"})
+    path = build(tiny_checkpoint, tmp_path / "cloth_seg.mar", patience=3, **{"cloth_seg.pth": b"no weights"})
     with LocalServer(path) as broken:
-        for _ in range(240):
+        for _ in range(120):
             try:
                 answer = broken.request("/ping")
             except OSError:
