@@ -1,7 +1,7 @@
 """What the benchmarks share: ways of doing one thing, each in processes of its own, in turn; medians and ratios."""
 
 import json
-import resource
+import math
 import statistics
 import subprocess
 import sys
@@ -13,6 +13,11 @@ from pathlib import Path
 
 from utils.errors import UserError
 from utils.files import say_replaced, write_atomically
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 @dataclass
@@ -51,7 +56,9 @@ def report_call(call: Callable[[], object], repeats: int, batches: int = 1) -> N
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process had; the system counts in kilobytes, macOS in bytes."""
+    """The most memory that this process had, NaN on Windows; the system counts in kilobytes, macOS in bytes."""
+    if resource is None:
+        return math.nan
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
