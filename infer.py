@@ -197,20 +197,23 @@ def write_results(
     Raises FullDiskError.
     """
     job, result = segmented
+    photo = escape_unprintable(job.photo)
     if isinstance(result, PhotoError):
         advice = ", or raise --max_megapixels" if isinstance(result, TooLargeError) else ""
-        return [f"skipped {escape_unprintable(job.photo)}: {result}{advice}"], None
+        return [f"skipped {photo}: {result}{advice}"], None
     result = postprocess(result)
     try:
         encode = layout.encoder(result, Path(job.name))
-    except UserError as error:
-        return [escape_unprintable(error)], warning(result)
+    except PhotoError as error:
+        return [f"skipped {photo}: {escape_unprintable(error)}"], warning(result)
     faults = []
     for (output, category), path in job.results.items():
         try:
             write_atomically(path, encode(output, category))
         except FullDiskError:
             raise
+        except PhotoError as error:
+            faults.append(f"cannot write {escape_unprintable(path)}: {error}")
         except UserError as error:
             faults.append(escape_unprintable(error))
     return faults, warning(result)

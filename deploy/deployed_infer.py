@@ -92,8 +92,8 @@ def plan(options: ClientOptions) -> dict[Path, Path]:
             names = {name: given / name for name in find_photos(given, leave_out=output)}
         else:
             names = {Path(given.name): given}
-        twice = set(map(name_key, sources)) & set(map(name_key, names))
-        if twice:
+        earlier = set(map(name_key, sources))
+        if twice := [name for name in names if name_key(name) in earlier]:
             raise UserError(f"two photographs of --input are called {min(twice)}; give their folder instead")
         sources |= names
     suffix = FORMATS[options.format].suffix

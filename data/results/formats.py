@@ -12,10 +12,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from data.photos.folder import result_names
+from data.photos.open import PhotoError
 from data.results.outlines import polygons
 from data.results.postprocess import nearest_pixels
 from data.results.segmentation import Segmentation
-from utils.errors import UserError
 from utils.label_values import PALETTE
 
 JPEG_SIDE = 65_500  # pixels, the format's limit
@@ -190,9 +190,9 @@ def png(image: Image.Image) -> bytes:
 
 
 def jpeg(image: Image.Image, quality: int = 90) -> bytes:
-    """Raises UserError where the image is larger than a JPEG can be."""
+    """Raises PhotoError where the image is larger than a JPEG can be."""
     if max(image.size) > JPEG_SIDE:
-        raise UserError(f"a JPEG cannot have {max(image.size)} pixels on a side; scale the photograph down")
+        raise PhotoError(f"a JPEG cannot have {max(image.size)} pixels on a side; scale the photo down")
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

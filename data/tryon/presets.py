@@ -89,22 +89,22 @@ class ParseMaps:
     labels: str
 
     def read(self, photo: Path, fit: Fit | None, size: tuple[int, int]) -> ParseMap:
-        """(values H x W uint8, their names) for a photo, by its path in its folder. size: (H, W). Raises UserError."""
+        """(values H x W uint8, their names) for a photo, by its path in its folder. size: (H, W). Raises PhotoError."""
         path, names = (self.folder / photo).with_suffix(".png"), PARSE_LABELS[self.labels]
         try:
             values = read_label_map(path)
         except LabelError as error:
-            raise UserError(f"no parse map for {photo}: {path}: {error}") from None
+            raise PhotoError(f"no parse map {path}: {error}") from None
         if values.max() >= len(names):
-            raise UserError(f"{path} has the value {values.max()}, which {self.labels} has not; see --parse_labels")
+            raise PhotoError(f"{path} has the value {values.max()}, which {self.labels} has not; see --parse_labels")
         values = values.astype(np.uint8)
         try:
             if fit:
                 values = np.asarray(fit(Image.fromarray(values), 0, Image.Resampling.NEAREST))
         except PhotoError as error:
-            raise UserError(f"the parse map {path}: {error}") from None
+            raise PhotoError(f"the parse map {path}: {error}") from None
         if values.shape != size:
-            raise UserError(f"the parse map {path} has another size than its photo")
+            raise PhotoError(f"the parse map {path} has another size than its photo")
         return values, names
 
 
@@ -180,12 +180,11 @@ class Preset:
         }
 
     def encoder(self, result: Segmentation, name: Path) -> Callable[[str, str], bytes]:
-        """As OutputLayout's; other formats than the preset's own are those of --outputs. Raises UserError."""
+        """As OutputLayout's; other formats than the preset's own are those of --outputs. Raises PhotoError."""
         kind, _, rest = self._place(name)
         if name.suffix.lower() not in WRITERS and (self.fit or "{name}" in kind.files[0]):
-            raise UserError(
-                f"skipped {name}: a mask with one channel cannot be {name.suffix or 'without a suffix'}; "
-                "save the photo as .jpg or .png"
+            raise PhotoError(
+                f"a mask with one channel cannot be {name.suffix or 'without a suffix'}; save the photo as .jpg or .png"
             )
         if kind.of_people:
             parse_map = self.parse_maps.read(rest, self.fit, result.size) if self.parse_maps else None
@@ -240,7 +239,7 @@ def _filled_in(file: str, photo: Path) -> Path:
 
 
 def picture(image: Image.Image, suffix: str) -> bytes:
-    """A photo or mask as a file. Raises UserError where it is larger than its format can have it."""
+    """A photo or mask as a file. Raises PhotoError where it is larger than its format can have it."""
     if WRITERS[suffix.lower()] == "JPEG":
         return jpeg(image, quality=100 if image.mode == "L" else 95)
     buffer = io.BytesIO()
