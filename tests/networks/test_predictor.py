@@ -65,6 +65,11 @@ def test_a_predictor_is_pickled_and_copied_by_loading_it_again(tiny_checkpoint, 
         pickle.dumps(Predictor(first_channels(), CheckpointInfo(NAMES)))
 
 
+def test_of_several_photos_the_one_that_cannot_be_used_is_named(tiny):
+    with pytest.raises(PhotoError, match="photo 1: no such file"):
+        tiny.predict([np.zeros((8, 8, 3), np.uint8), "absent.jpg"])
+
+
 FORK = """
 import os, signal
 from networks.predictor import Predictor
