@@ -55,10 +55,12 @@ def main(options: ExportOptions) -> None:
                 f"not exported: only {100 * agreement:.2f} % of the pixels of {len(photos)} photographs keep their "
                 f"label, {100 * LEAST_AGREEMENT:g} % must"
             )
-        for path in sorted(Path(folder).iterdir()):  # the .bin of an .xml and the .json first
+        written = sorted(Path(folder).iterdir())  # the .bin of an .xml and the .json first
+        megabytes = sum(path.stat().st_size for path in written) / 1e6
+        for path in written:
             shutil.move(path, target.parent / path.name)
     print(
-        f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB), input {info.width}x{info.height} normalised with "
+        f"wrote {target} ({megabytes:.1f} MB), input {info.width}x{info.height} normalised with "
         f"{'ImageNet mean and std' if options.preset else f'mean {info.mean:g} and std {info.std:g}'}; "
         f"{100 * agreement:.3f} % of the pixels of {len(photos)} photographs keep their label"
     )

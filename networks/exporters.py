@@ -114,7 +114,7 @@ def open_exported(path: Path, info: CheckpointInfo) -> Engine:
     if path.suffix == ".pt":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return TorchEngine(torch.jit.load(str(path), map_location="cpu"), torch.device("cpu"))
+            return TorchEngine(torch.jit.load(io.BytesIO(path.read_bytes()), map_location="cpu"), torch.device("cpu"))
     return TorchEngine(load_network(path)[0], torch.device("cpu"))
 
 

@@ -4,11 +4,14 @@ import io
 import json
 import warnings
 from dataclasses import asdict
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
 from networks.weights.info import METADATA_KEY, CheckpointInfo
+
+_EXPORTING = Lock()  # PyTorch exports in one thread at a time
 
 
 def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | None = None) -> bytes:
@@ -19,11 +22,13 @@ def onnx_model(module: nn.Module, info: CheckpointInfo, size: tuple[int, int] | 
     import onnx
 
     buffer = io.BytesIO()
-    with torch.inference_mode(), warnings.catch_warnings():
+    image = next(module.parameters()).new_zeros(1, 3, *(size or (info.height, info.width)))
+    # A caller's autocast would become part of the graph.
+    with _EXPORTING, torch.inference_mode(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module.eval(),
-            (torch.zeros(1, 3, *(size or (info.height, info.width))),),
+            (image,),
             buffer,
             opset_version=17,
             dynamo=False,  # the newer exporter needs onnxscript and writes this machine's paths into the file

@@ -76,18 +76,23 @@ class Predictor:
 
     def __call__(self, photo: Photo, bgr: bool = False, upright: bool = True) -> Segmentation:
         """Segment one photo, in any form that take_photo takes. Raises PhotoError."""
-        return self.predict([photo], bgr, upright)[0]
+        return self._segment([self._prepared(take_photo(photo, bgr, upright))])[0]
 
     def predict(self, photos: Iterable[Photo], bgr: bool = False, upright: bool = True) -> list[Segmentation]:
         """Segment photos of any sizes in one pass of the network; none give an empty list.
 
-        photos, bgr, upright: each as in take_photo. Raises PhotoError.
+        photos, bgr, upright: each as in take_photo. Raises PhotoError, which says the number of the photo, from 0.
         """
         one = isinstance(photos, Image.Image | str | bytes | os.PathLike) or hasattr(photos, "read")
         if one or not isinstance(photos, Iterable) or (isinstance(photos, np.ndarray) and photos.ndim != 4):
             raise PhotoError("predict takes several photos, such as a list; call the predictor itself for one")
-        photos = (take_photo(photo, bgr, upright) for photo in photos)
-        return self._segment([(self.prepare(photo), photo.size[::-1], photo) for photo in photos])
+        batch = []
+        for number, photo in enumerate(photos):
+            try:
+                batch.append(self._prepared(take_photo(photo, bgr, upright)))
+            except PhotoError as error:
+                raise type(error)(f"photo {number}: {error}") from None
+        return self._segment(batch)
 
     def predict_stream(
         self,
@@ -104,8 +109,7 @@ class Predictor:
         """
 
         def prepare_item(item: Item) -> Prepared:
-            photo = load(item)
-            return self.prepare(photo), photo.size[::-1], photo if keep_photos else None
+            return self._prepared(load(item), keep_photos)
 
         batch: list[tuple[Item, Prepared | PhotoError]] = []
         for item, prepared in prefetch(pool, prepare_item, items, 2 * batch_size):
@@ -126,6 +130,9 @@ class Predictor:
     def prepare(self, photo: Image.Image) -> np.ndarray:
         """The network's input, 3 x h x w float32."""
         return prepare(photo, self.size, self.mean, self.std)
+
+    def _prepared(self, photo: Image.Image, keep_photo: bool = True) -> Prepared:
+        return self.prepare(photo), photo.size[::-1], photo if keep_photo else None
 
     def _segment(self, batch: list[Prepared]) -> list[Segmentation]:
         if not batch:

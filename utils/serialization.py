@@ -5,6 +5,7 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -61,6 +62,8 @@ for module in ("pathlib", "pathlib._local"):
         pure = system.__name__
         HARMLESS += [(system, f"{module}.{pure}"), (system, f"{module}.{pure.removeprefix('Pure')}")]
 
+_LOADING = Lock()  # what torch.load takes for safe is one list for all threads
+
 
 def load_safely(path: Path, mmap: bool = False) -> object:
     """torch.load that runs no code from the file, on the CPU. Raises UserError.
@@ -69,7 +72,7 @@ def load_safely(path: Path, mmap: bool = False) -> object:
     mmap: tensors are read from disk when they are used, for a look at the rest of the file.
     """
     try:
-        with torch.serialization.safe_globals(HARMLESS):
+        with _LOADING, torch.serialization.safe_globals(HARMLESS):
             # Files of PyTorch's first format, as the published .pth are, cannot be mapped.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:

@@ -1,7 +1,6 @@
 """ONNX Runtime as an engine."""
 
 import os
-import warnings
 
 import numpy as np
 
@@ -23,8 +22,8 @@ class OnnxRuntimeEngine:
         import onnxruntime
 
         kind, _, index = settings.device.partition(":")
-        if kind == "auto":  # the providers are those that were built in, with or without a GPU
-            built_in = onnxruntime.get_available_providers()
+        built_in = onnxruntime.get_available_providers()  # with or without a GPU
+        if kind == "auto":
             kind = "cuda" if "CUDAExecutionProvider" in built_in and may_have_gpu() else "cpu"
         if index and local_world_size() > 1:
             raise UserError(f"device {settings.device} puts all processes on one GPU; use cuda, one for each")
@@ -38,10 +37,9 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = settings.threads or 0  # 0: as it likes
         # Threads that wait in a loop would take the processor from the threads that decode photographs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a missing provider is an error below
+        if provider in built_in:
             self._session = onnxruntime.InferenceSession(model, options, providers=[(provider, arguments)])
-        if self._session.get_providers()[0] != provider:
+        if provider not in built_in or self._session.get_providers()[0] != provider:
             raise UserError(
                 f"device {settings.device}: this ONNX Runtime cannot use it; pip install onnxruntime-gpu, or use cpu"
             )

@@ -54,9 +54,12 @@ class OpenVinoEngine:
             network.reshape([1, 3, *size])
             return core.compile_model(network, "CPU", hints).export_model().getvalue()
 
+        compiled = [cached(name, compile_model)]  # at once: the file may be another one when the first image comes
+
         def queue(at_a_time: int):
             hint = {"NUM_STREAMS": at_a_time} if at_a_time > 1 else {"PERFORMANCE_HINT": "LATENCY"}
-            network = core.import_model(io.BytesIO(cached(name, compile_model)), "CPU", hints | hint)
+            content = compiled.pop() if compiled else cached(name, compile_model)
+            network = core.import_model(io.BytesIO(content), "CPU", hints | hint)
             return openvino.AsyncInferQueue(network, at_a_time)
 
         # Made when they are needed. Kept are the one for single images and the one for the largest batch.

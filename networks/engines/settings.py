@@ -16,8 +16,8 @@ class EngineSettings:
     """Engine, device and precision, 'auto' for the best that this machine has. Raises UserError on other values.
 
     engine: 'auto' or one of ENGINES. device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: 'auto' or one of
-    PRECISIONS. threads: on the CPU; default: under a launcher this process's share of the cores, else the engine's own
-    choice. compiled: with torch.compile, by PyTorch alone.
+    PRECISIONS. threads: on the CPU, with PyTorch those of the whole process; default: under a launcher this process's
+    share of the cores, else the engine's own choice. compiled: with torch.compile, by PyTorch alone.
     """
 
     engine: str = "auto"

@@ -22,9 +22,10 @@ def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
     Raises UserError for anything else, and for saliency weights.
     """
     state, info = read_weights(path)
-    network = build_network(_architecture(state, path), len(state["outconv.bias"]))
+    with torch.device("meta"):  # without weights: those of the file take their place, whatever PyTorch's default type
+        network = build_network(_architecture(state, path), len(state["outconv.bias"]))
     check_keys(state, network, path)
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=True)
     return network.eval(), info
 
 

@@ -110,12 +110,13 @@ def _check_zip(path: Path) -> None:
 def _read_safetensors(path: Path) -> tuple[StateDict, dict]:
     try:
         from safetensors import safe_open
+        from safetensors.torch import load
     except ImportError:
         raise UserError(f"{path} is a safetensors file; to read it, run pip install safetensors") from None
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
-            content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it cannot be iterated over)
+        content = load(path.read_bytes())  # a copy: tensors of the file itself would change with it
     except Exception as error:  # the library's own, and those of tensors that PyTorch does not have
         raise UserError(f"cannot read {path} (truncated, or not safetensors): {error}") from None
     return content, description_of(metadata, path)

@@ -13,8 +13,9 @@ from data.photos.open import PhotoError, open_photo
 from data.photos.preprocessing import prepare
 from networks.engines.settings import ENGINES, is_installed
 from networks.predictor import Predictor
+from networks.weights.checkpoint import save_checkpoint
 from networks.weights.info import CheckpointInfo
-from tests.helpers import exif_of, random_photos, run_script
+from tests.helpers import exif_of, random_photos, run_script, trained_like
 from utils.errors import UserError
 
 SIZES = (50, 70), (90, 31), (64, 64), (33, 120), (40, 40)
@@ -63,6 +64,23 @@ def test_a_predictor_is_pickled_and_copied_by_loading_it_again(tiny_checkpoint, 
         assert np.array_equal(copied(photo).logits, predictor(photo).logits)
     with pytest.raises(UserError, match="only what Predictor.load gives"):
         pickle.dumps(Predictor(first_channels(), CheckpointInfo(NAMES)))
+
+
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if is_installed(engine)])
+def test_a_predictor_keeps_the_weights_that_its_file_had(engine, tmp_path):
+    path, photo = tmp_path / "a.pth", random_photos((60, 45))[0]
+    predictors = []
+    for seed in (10, 11):
+        save_checkpoint(path, trained_like("u2netp", 4, seed), CheckpointInfo(NAMES, 64, 64))
+        predictors.append(Predictor.load(path, "cpu", "fp32", engine=engine))
+    path.unlink()
+    first, second = (predictor(photo).logits for predictor in predictors)
+    assert np.abs(first - second).max() > 0.1
+
+
+def test_of_several_photos_the_one_that_cannot_be_used_is_named(tiny):
+    with pytest.raises(PhotoError, match="photo 1: no such file"):
+        tiny.predict([np.zeros((8, 8, 3), np.uint8), "absent.jpg"])
 
 
 FORK = """

@@ -1,6 +1,8 @@
 """What load_safely makes of the things that stand beside tensors, (what it refuses: test_foreign)."""
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -23,6 +25,15 @@ def test_numpys_numbers_become_pythons_own_and_paths_readable_on_every_system(sa
     torch.save({"x": saved}, tmp_path / "a.pth")
     found = load_safely(tmp_path / "a.pth")["x"]
     assert found == expected and type(found) is type(expected)
+
+
+def test_files_can_be_loaded_in_threads_at_once(tmp_path, monkeypatch):
+    """PyTorch's list of what is safe is one for all threads: the first to end would take it from the second."""
+    torch.save({"x": np.float64(0.1)}, tmp_path / "a.pth")
+    original, seconds = torch.load, iter((0.1, 0.3))
+    monkeypatch.setattr(torch, "load", lambda *args, **named: time.sleep(next(seconds)) or original(*args, **named))
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(load_safely, [tmp_path / "a.pth"] * 2)) == [{"x": 0.1}] * 2
 
 
 @pytest.mark.parametrize("zipped", [True, False])

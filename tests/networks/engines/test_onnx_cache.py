@@ -1,6 +1,7 @@
 """Weight files as the engines run them: made once for each content, whatever files it is spread over."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ import torch
 
 from networks.engines.onnx_cache import CachedWeights
 from networks.exporters import EXPORTERS, open_exported
+from networks.onnx_graph import Fused, onnx_model
 from networks.weights.info import CheckpointInfo
 from tests.helpers import trained_like
 from utils import cache_folder
@@ -39,6 +41,16 @@ def test_the_weights_of_an_openvino_file_are_part_of_what_is_compiled(tmp_path):
         with torch.no_grad():
             wanted = network.fused(torch.from_numpy(images)).numpy()
         np.testing.assert_allclose(open_exported(tmp_path / "a.xml", INFO)(images), wanted, atol=1e-3)
+
+
+def test_a_graph_is_the_same_in_threads_at_once_and_under_autocast():
+    def convert(name: str) -> bytes:
+        with torch.autocast("cpu", torch.bfloat16):
+            return onnx_model(Fused(NETWORKS[name]), INFO)
+
+    with ThreadPoolExecutor(2) as pool:
+        converted = list(pool.map(convert, NETWORKS))
+    assert converted == [onnx_model(Fused(network), INFO) for network in NETWORKS.values()]
 
 
 def test_a_file_is_hashed_once_in_a_process_and_again_when_it_changes(tiny_checkpoint, tmp_path, monkeypatch):

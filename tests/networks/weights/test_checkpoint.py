@@ -29,6 +29,20 @@ def test_a_saved_network_comes_back_with_its_description(network, tmp_path):
         assert torch.equal(tensor, saved[key]) and tensor.dtype == saved[key].dtype, key
 
 
+def test_loading_takes_neither_pytorchs_defaults_nor_its_random_numbers(network, tmp_path):
+    save_checkpoint(tmp_path / "own.pth", network, INFO)
+    random = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):  # as a program that has set its GPU
+            loaded, _ = load_network(tmp_path / "own.pth")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(torch.get_rng_state(), random)
+    with torch.inference_mode():
+        assert loaded(torch.zeros(1, 3, 32, 32))[0].isfinite().all()
+
+
 def test_files_keep_the_form_they_always_had(network, tmp_path):
     save_checkpoint(tmp_path / "own.pth", network, INFO)
     content = torch.load(tmp_path / "own.pth", weights_only=True)
