@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data.classes import CLOTHES
 from data.constants import IMAGENET_MEAN, IMAGENET_STD
 from networks.engines.choose import Engine
 from networks.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -80,7 +81,10 @@ def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None
     """ONNX that rembg runs as its u2net_cloth_seg: 1 x 3 x 768 x 768 with ImageNet's normalisation in, logits out.
 
     The description inside is the network's own: whoever takes the weights out of the file needs that one.
+    Raises UserError for other classes than the three that rembg knows.
     """
+    if info.class_names != CLOTHES.names:
+        raise UserError(f"rembg knows the classes {', '.join(CLOTHES.clothes)}; export these weights without --preset")
     write_atomically(target, onnx_model(ForRembg(network, info), info, size=(REMBG_SIZE, REMBG_SIZE)))
 
 

@@ -13,7 +13,7 @@ from networks.weights.published import local_weights
 from utils.cache_folder import cached, digest
 from utils.errors import UserError
 
-VERSION = 1  # of the conversion: raise it when the converted file changes
+VERSION = 2  # of the conversion: raise it when the converted file changes
 
 
 class CachedWeights:

@@ -72,6 +72,8 @@ def test_a_file_for_rembg_undoes_its_normalisation_and_works_at_the_networks_own
     assert found.shape == (1, 4, 768, 768)
     rows, columns = (np.arange(768) * side // 768 for side in (INFO.height, INFO.width))
     assert np.mean(found.argmax(1)[0] == expected[rows][:, columns]) > 0.9
+    with pytest.raises(UserError, match="rembg knows the classes upper, lower, full"):
+        export_rembg(network, replace(INFO, class_names=("background", "shoes", "bags", "hats")), tmp_path / "b.onnx")
 
 
 def test_half_precision_halves_the_file_and_a_counter_may_be_larger_than_it_holds_but_a_weight_may_not(tmp_path):
