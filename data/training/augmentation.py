@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from data.constants import SMALLEST_CROP
@@ -41,20 +40,13 @@ class TrainTransform:
     def __init__(self, size: tuple[int, int], mean: float, std: float, augmentation: Augmentation):
         """size: (h, w)."""
         self.size, self.mean, self.std = size, mean, std
-        self.shares = shares = augmentation if augmentation.augment == "full" else Augmentation()
-        self.smallest_area, self.crop, self.jitter, self.framed = 1.0, v2.Identity(), v2.Identity(), 0.0
-        if shares.augment == "none":
-            return
-        least = shares.min_crop_area
-        self.smallest_area = SMALLEST_CROP if shares.close_ups or shares.portraits or shares.empty_crops else least
-        self.framed = FRAMED
-        self.crop = v2.RandomResizedCrop(size, scale=(least, 1.0), ratio=(0.8, 1.25))
-        if shares.close_ups:
-            small_crop = v2.RandomResizedCrop(size, scale=(SMALLEST_CROP, least), ratio=(0.5, 2.0))
-            self.crop = v2.RandomChoice([self.crop, small_crop], p=[1 - shares.close_ups, shares.close_ups])
+        self.shares = augmentation
+        self.smallest_area = 1.0
+        if augmentation.augment == "full":
+            small = augmentation.close_ups or augmentation.portraits or augmentation.empty_crops
+            self.smallest_area = SMALLEST_CROP if small else augmentation.min_crop_area
         self.jitter = v2.Compose(
             [
-                v2.RandomHorizontalFlip(),
                 v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03),
                 v2.RandomGrayscale(BLACK_AND_WHITE),
             ]
@@ -76,6 +68,15 @@ class TrainTransform:
 
         another: gives a random photo of the same source, to take garments from.
         """
+        if self.shares.augment == "full":
+            photo, label = self._varied(photo, label, stored, another)
+        image = torch.from_numpy(normalise(photo, self.mean, self.std))
+        return image, torch.from_numpy(label).long()
+
+    def _varied(
+        self, photo: Image.Image, label: np.ndarray, stored: tuple[int, int], another: Callable[[], Labelled]
+    ) -> tuple[Image.Image, np.ndarray]:
+        """Both augmented, of the target's size. Arguments: see __call__."""
         if chance(self.shares.pastes):
             photo, label = paste(photo, label, *another())
         if chance(self.shares.turns):
@@ -85,13 +86,22 @@ class TrainTransform:
         box = empty_box(label, stored) if chance(self.shares.empty_crops) else None
         if not box and chance(self.shares.portraits):
             box = portrait_box(label, stored)
-        mask = tv_tensors.Mask(torch.from_numpy(label)[None])  # v2 samples a Mask nearest
-        photo, mask = cut_out(photo, mask, box, self.size) if box else self.crop(photo, mask)
-        if chance(self.framed):
-            photo, mask = frame(photo, mask)
-        photo, mask = self.jitter(photo, mask)
-        image = torch.from_numpy(normalise(photo, self.mean, self.std))
-        return image, mask.as_subclass(Tensor)[0].long()
+        left, top, right, bottom = box = box or self._random_box(photo)
+        photo, label = resized(photo.crop(box), label[top:bottom, left:right], self.size)
+        if chance(FRAMED):
+            photo, label = frame(photo, label)
+        if chance(0.5):
+            photo, label = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), cv2.flip(label, 1)
+        return self.jitter(photo), label
+
+    def _random_box(self, photo: Image.Image) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) of a random crop."""
+        area, aspect = (self.shares.min_crop_area, 1.0), (0.8, 1.25)
+        close_ups = self.shares.close_ups
+        if close_ups and torch.multinomial(torch.tensor([1.0 - close_ups, close_ups]), 1):
+            area, aspect = (SMALLEST_CROP, self.shares.min_crop_area), (0.5, 2.0)
+        top, left, height, width = v2.RandomResizedCrop.get_params(photo, area, aspect)
+        return left, top, left + width, top + height
 
 
 def chance(share: float) -> bool:
@@ -177,23 +187,27 @@ def empty_box(label: np.ndarray, stored: tuple[int, int]) -> tuple[int, int, int
     return tuple(empty[np.argmax((empty[:, 2:] - empty[:, :2]).prod(1))].tolist())
 
 
-def cut_out(photo: Image.Image, mask: tv_tensors.Mask, box: tuple[int, int, int, int], size: tuple[int, int]):
-    """Both cut out at (left, top, right, bottom) and resized to ``size`` = (h, w), as RandomResizedCrop does it."""
-    left, top, right, bottom = box
-    where = (top, left, bottom - top, right - left)
-    return tuple(v2.functional.resized_crop(each, *where, list(size), antialias=True) for each in (photo, mask))
+def resized(photo: Image.Image, label: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, np.ndarray]:
+    """Both at ``size`` = (h, w). The label is sampled at the centres of its pixels, as the photo is.
+
+    From their corners, as torchvision and OpenCV's INTER_NEAREST do it, it would lie half a pixel off the photo.
+    """
+    label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return photo.resize(size[::-1], Image.Resampling.BILINEAR), label
 
 
-def frame(photo: Image.Image, mask: tv_tensors.Mask) -> tuple[Image.Image, tv_tensors.Mask]:
+def frame(photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.ndarray]:
     """Both made smaller, on a plain ground: photos are letterboxed, padded to a square, scanned with their border."""
-    h, w = mask.shape[-2:]
+    h, w = label.shape
     sides = [(1, 0), (0, 1), (1, 1)][int(uniform(0, 3))] * 2  # left and right, top and bottom, or all
     margins = [int(side * uniform(0, WIDEST_FRAME) * length) for side, length in zip(sides, (w, h, w, h), strict=True)]
     left, top, right, bottom = margins
-    colour = (0, 255)[int(uniform(0, 2))] if chance(0.5) else [int(uniform(0, 256)) for _ in range(3)]
-    inner = [h - top - bottom, w - left - right]
-    resize, pad = v2.functional.resize, v2.functional.pad
-    return pad(resize(photo, inner), margins, fill=colour), pad(resize(mask, inner), margins, fill=0)
+    colour = 3 * [(0, 255)[int(uniform(0, 2))]] if chance(0.5) else [int(uniform(0, 256)) for _ in range(3)]
+    photo, label = resized(photo, label, (h - top - bottom, w - left - right))
+    ground, labels = Image.new("RGB", (w, h), tuple(colour)), np.zeros((h, w), np.uint8)
+    ground.paste(photo, (left, top))
+    labels[top : h - bottom, left : w - right] = label
+    return ground, labels
 
 
 def paste(
@@ -221,7 +235,7 @@ def paste(
     garment = cv2.resize(np.asarray(other)[window], size, interpolation=sampling).astype(np.float32)
     inside = cv2.erode(wanted[window].astype(np.float32), np.ones((3, 3), np.uint8))
     opacity = cv2.GaussianBlur(cv2.resize(inside, size), (3, 3), 0)[..., None]
-    classes = cv2.resize(np.where(wanted, other_label, 0)[window], size, interpolation=cv2.INTER_NEAREST)
+    classes = cv2.resize(np.where(wanted, other_label, 0)[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     left = int(uniform(0, columns - size[0] + 1))
     top = int(uniform(0, rows - size[1] + 1))
     place = slice(top, top + size[1]), slice(left, left + size[0])

@@ -64,7 +64,7 @@ def agnostic_mask(
         joints = joints * np.float32([scale, scale, 1])
     if parse_map is not None:
         values, names = parse_map
-        parse_map = cv2.resize(values, work.size[::-1], interpolation=cv2.INTER_NEAREST), names
+        parse_map = cv2.resize(values, work.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), names
     labels, old, body = _old_garment(work, category, joints, parse_map)
     height = body.height or cv2.boundingRect((labels > 0).astype(np.uint8))[3]
     name = "full" if category == "any" else category
@@ -144,7 +144,7 @@ def _resized(segmentation: Segmentation, scale: float) -> Segmentation:
         return segmentation
     size = tuple(max(1, round(side * scale)) for side in segmentation.size)
     work = Segmentation(segmentation.logits, size, segmentation.class_names)
-    return work.with_labels(cv2.resize(segmentation.labels, size[::-1], interpolation=cv2.INTER_NEAREST))
+    return work.with_labels(cv2.resize(segmentation.labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def _grown(mask: np.ndarray, reach: float) -> np.ndarray:

@@ -41,7 +41,7 @@ def label_panel(photo: Image.Image, labels: np.ndarray) -> Image.Image:
     labels: H x W uint8 of the photo's size; 0 is left bare, UNKNOWN has a colour of its own.
     """
     small = photo_panel(photo)
-    labels = cv2.resize(labels, small.size, interpolation=cv2.INTER_NEAREST)
+    labels = cv2.resize(labels, small.size, interpolation=cv2.INTER_NEAREST_EXACT)
     grey = np.asarray(small.convert("L").convert("RGB"), np.float32)
     tinted = grey + TINT * (COLOURS[labels] - grey)
     edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
