@@ -72,7 +72,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
         if validation_due(state, options, val_sets):  # an interruption cut it short
             validate_and_keep_best(state, info, val_sets, run, visualizer, interruption)
         for batches in steps(data, state, options, device):
-            if interruption.stops_before(state.iteration, device):
+            if interruption.on_any_rank(device):
                 break
             lr = options.learning_rate(state.iteration)
             result = train_step(state, forward, batches, criterion, lr, options.clip_grad)

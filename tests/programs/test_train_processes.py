@@ -65,12 +65,11 @@ def rank_1(process: subprocess.Popen) -> int:
     return pid
 
 
-@pytest.mark.parametrize("to", ["launcher", "rank 1"])
-def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
+def test_sigterm_saves_one_state_of_all_ranks(dolls, tmp_path):
     flags = training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6, save_freq=2, nThreads=1)
     process = start_script(*torchrun(), "train.py", *flags)
     wait_for(tmp_path / "run/latest.pth", process)
-    os.kill(process.pid if to == "launcher" else rank_1(process), signal.SIGTERM)
+    process.terminate()
     out, err = end(process)
     assert process.returncode != 0
     assert out.count("stopped by") == 1, err
@@ -78,6 +77,18 @@ def test_sigterm_saves_one_state_of_all_ranks(to, dolls, tmp_path):
     assert f"at iteration {state['iteration']};" in out
     assert state["samples_seen"] == 4 * state["iteration"]
     assert (tmp_path / f"run/checkpoints/itr_{state['iteration']:08d}_u2netp.pth").exists()
+
+
+def test_a_signal_on_one_rank_ends_the_run_after_the_step(dolls, tmp_path):
+    """torchrun kills what has not ended after 30 seconds, and a step may take many."""
+    change = (
+        "import signal; from utils.training.state import TrainingState as State; advance = State.advance; "
+        "State.advance = lambda *a: (advance(*a), a[0].iteration == 3 and signal.raise_signal(signal.SIGTERM))"
+    )
+    script = changed_on_rank_1("train.py", change, tmp_path)
+    result = run_script(*torchrun(), script, *training_flags(dolls, tmp_path / "run", **SMALL, iter=10**6))
+    assert "stopped by another process at iteration 3;" in result.stdout, result.stderr
+    assert state_of(tmp_path / "run")["iteration"] == 3
 
 
 def test_a_killed_rank_ends_the_job_and_leaves_a_state_to_resume(dolls, tmp_path):

@@ -9,9 +9,7 @@ from multiprocessing import resource_tracker
 import torch
 
 from utils.errors import configure_warnings
-from utils.process_group import any_rank, world_size
-
-ASK_RANKS_EVERY = 10  # iterations
+from utils.process_group import any_rank
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -54,10 +52,6 @@ class Interruption:
     def on_any_rank(self, device: torch.device) -> bool:
         """Whether to stop; the ranks of a distributed run agree, or they would wait for each other for ever."""
         return any_rank(self.noted, device)
-
-    def stops_before(self, iteration: int, device: torch.device) -> bool:
-        """Whether training stops now. Ranks ask each other now and then only, because all wait for the answer."""
-        return (world_size() == 1 or iteration % ASK_RANKS_EVERY == 0) and self.on_any_rank(device)
 
     @property
     def name(self) -> str:
