@@ -36,23 +36,23 @@ def noisy_photos(folder: Path, names: str = "ab", suffix: str = ".jpg", size: tu
     return LabelTable.pack(photos)
 
 
-def samples(table: LabelTable, size=(32, 32), augment="full", seed=0, tags=None, **shares) -> TrainingPhotos:
+def samples(table: LabelTable, size=(32, 32), augment="full", seed=0, **shares) -> TrainingPhotos:
     how = Augmentation(augment, **shares)
     source = Source("photographs", "", None, trust=0.7, teacher_trust=0.2, augmentation=how)
-    return TrainingPhotos(2 * [LoadedSource(source, table, tags or {})], size, 0.5, 0.5, 4, seed)
+    present = torch.tensor([[True, index == 0, True, True] for index in range(len(table))])
+    return TrainingPhotos(2 * [LoadedSource(source, table, present)], size, 0.5, 0.5, seed)
 
 
 def test_a_sample_is_image_label_trust_and_the_classes_that_can_be_there(tmp_path):
     table = noisy_photos(tmp_path, suffix=".PNG")
-    tags = {"a.png": torch.tensor([True, False, False, True])}
-    photos = samples(table, (40, 30), "none", tags=tags)
+    photos = samples(table, (40, 30), "none")
     image, label, trust, present, teacher_trust = photos[Draw(0, 1, 0)]
     assert (image.shape, image.dtype, label.shape, label.dtype) == ((3, 40, 30), torch.float32, (40, 30), torch.int64)
     assert np.array_equal(label, table.label_map(1))
     photo = torch.from_numpy(np.array(Image.open(table.files[1]))).permute(2, 0, 1) / 255
     torch.testing.assert_close(image, (photo - 0.5) / 0.5)
-    assert (trust, teacher_trust) == pytest.approx((0.7, 0.2)) and present.tolist() == [True] * 4
-    assert photos[Draw(0, 0, 0)].present.tolist() == [True, False, False, True]
+    assert (trust, teacher_trust) == pytest.approx((0.7, 0.2)) and present.tolist() == [True, False, True, True]
+    assert photos[Draw(0, 0, 0)].present.all()
 
 
 def test_a_sample_is_a_function_of_seed_and_draw(tmp_path):
