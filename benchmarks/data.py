@@ -58,8 +58,9 @@ def main(options: DataOptions) -> None:
                 raise UserError(f"--sizes {size}: the labels need {LEAST_SIDE} pixels; give larger ones")
             table = make_data(Path(folder), Path(options.photo), width, height)
             rows = pd.read_csv(table)
-            source = LoadedSource(Source("photographs", folder, str(table)), read_labels(str(table), folder, CLOTHES))
-            ours = TrainingPhotos([source], (SIZE, SIZE), MEAN, STD, len(CLOTHES.names))
+            labels, present = read_labels(str(table), folder, CLOTHES), torch.ones(1, len(CLOTHES.names), dtype=bool)
+            source = LoadedSource(Source("photographs", folder, str(table)), labels, present)
+            ours = TrainingPhotos([source], (SIZE, SIZE), MEAN, STD)
             ways = {
                 "published": partial(published_sample, Path(folder), rows),
                 "this project": partial(ours.__getitem__, Draw(0, 0, 0)),

@@ -95,11 +95,12 @@ class TrainTransform:
         return self.jitter(photo), label
 
     def _random_box(self, photo: Image.Image) -> tuple[int, int, int, int]:
-        """(left, top, right, bottom) of a random crop."""
+        """(left, top, right, bottom) of a random crop, of about the photo's own aspect."""
         area, aspect = (self.shares.min_crop_area, 1.0), (0.8, 1.25)
         close_ups = self.shares.close_ups
         if close_ups and torch.multinomial(torch.tensor([1.0 - close_ups, close_ups]), 1):
             area, aspect = (SMALLEST_CROP, self.shares.min_crop_area), (0.5, 2.0)
+        aspect = [ratio * photo.width / photo.height for ratio in aspect]
         top, left, height, width = v2.RandomResizedCrop.get_params(photo, area, aspect)
         return left, top, left + width, top + height
 

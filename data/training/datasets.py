@@ -4,7 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.labels.table import LabelTable
-from data.photos.folder import name_key
 from data.photos.open import PhotoError, open_photo
 from data.training.augmentation import TrainTransform
 from data.training.sampler import Draw
@@ -41,11 +40,14 @@ class Sample(NamedTuple):
 
 @dataclass
 class LoadedSource:
-    """A source with its tables read. tags: as of read_tags; a photo without an entry can contain every class."""
+    """A source with its tables read. present: P x C bool, the classes that each of the table's photos can contain.
+
+    One tensor, for the reason of LabelTable's: a worker that is not forked gets each as an open file.
+    """
 
     source: Source
     table: LabelTable
-    tags: dict[str, Tensor] = field(default_factory=dict)
+    present: Tensor
 
 
 class TrainingPhotos(Dataset):
@@ -55,26 +57,22 @@ class TrainingPhotos(Dataset):
     resumed run makes the samples that the straight run would have made.
     """
 
-    def __init__(
-        self, sources: list[LoadedSource], size: tuple[int, int], mean: float, std: float, classes: int, seed: int = 0
-    ):
-        """size: (h, w). classes: C, background included."""
+    def __init__(self, sources: list[LoadedSource], size: tuple[int, int], mean: float, std: float, seed: int = 0):
+        """size: (h, w)."""
         self.sources, self.seed = sources, seed
         self.transforms = [TrainTransform(size, mean, std, each.source.augmentation) for each in sources]
-        self.everything = torch.ones(classes, dtype=torch.bool)
 
     def __getitem__(self, draw: Draw) -> Sample:
         loaded, transform = self.sources[draw.source], self.transforms[draw.source]
         source, table, photos = loaded.source, loaded.table, len(loaded.table)
         index, *labelled = open_labelled(table, draw.index, transform)
-        present = loaded.tags.get(name_key(table.files[index].name), self.everything)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + draw.source * 1_000_000_007 + draw.epoch * photos + draw.index)
             image, label = transform(
                 *labelled, lambda: open_labelled(table, int(torch.randint(photos, ())), transform)[1:]
             )
         trust, teacher_trust = torch.tensor((source.trust, source.teacher_trust), dtype=torch.float32)
-        return Sample(image, label, trust, present, teacher_trust)
+        return Sample(image, label, trust, loaded.present[index], teacher_trust)
 
 
 def open_labelled(
@@ -88,7 +86,7 @@ def open_labelled(
         index = (wanted + offset) % len(table)
         path, stored = table.files[index], table.size(index)
         size = transform.working_size(stored)
-        upright = bool(table.upright[index])  # by a quarter: the least size is that of the stored photo
+        upright = bool(table.upright[index])  # by a quarter, and it is resized before
         try:
             photo = open_photo(path, size[::-1] if upright else size, upright)
         except PhotoError as error:
@@ -97,7 +95,6 @@ def open_labelled(
             # Its header was fine at start-up; a photo broken further on must not end a long run.
             warnings.warn(f"{path}: {error}; the next photo is used instead", stacklevel=2)
             continue
-        photo = photo.resize(size[::-1], Image.Resampling.BILINEAR)
         return index, photo, table.label_map(index, size), stored
     raise UserError(f"none of the {len(table)} photographs can be decoded; check the data set")
 

@@ -12,6 +12,7 @@ from data.classes import ClassTable
 from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.labels.tags import count_tagged, read_tags
+from data.photos.folder import name_key
 from data.training.datasets import LoadedSource, Sample, TrainingPhotos
 from data.training.sampler import Draw, MixedSampler
 from data.training.sources import Source
@@ -36,10 +37,13 @@ def load_source(source: Source, classes: ClassTable, max_photos: float = math.in
     """Read the tables of a source. Raises UserError."""
     tags = read_tags(source.tags, classes, source.tag_map) if source.tags else {}
     table = load_table(source.df_path, source.image_folder, classes, max_photos)
+    present = torch.ones(len(table), len(classes.names), dtype=torch.bool)
     if source.tags:
-        tagged = count_tagged(tags, [path.name for path in table.files], source.tags)
-        log(f"{source.tags}: tags of {tagged} of these photographs")
-    return LoadedSource(source, table, tags)
+        names = [path.name for path in table.files]
+        log(f"{source.tags}: tags of {count_tagged(tags, names, source.tags)} of these photographs")
+        for of_photo, name in zip(present, names, strict=True):
+            of_photo &= tags.get(name_key(name), of_photo)
+    return LoadedSource(source, table, present)
 
 
 @dataclass
@@ -58,7 +62,7 @@ class TrainingData:
 
     def photos(self, size: tuple[int, int]) -> TrainingPhotos:
         """The samples at ``size`` = (h, w)."""
-        return TrainingPhotos(self.sources, size, self.mean, self.std, len(self.classes.names), self.seed)
+        return TrainingPhotos(self.sources, size, self.mean, self.std, self.seed)
 
     def first_images(self, size: tuple[int, int], limit: int = 64) -> Iterator[Tensor]:
         """Images of the first photographs of the first source, at most ``limit``: 3 x h x w each."""

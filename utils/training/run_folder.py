@@ -4,7 +4,7 @@ import errno
 import os
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -26,7 +26,11 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 def newest_record(path: Path) -> Path:
     """The options of the last part of a run: each part that was resumed has a record of its own."""
-    return max(path.glob(f"{Path(RECORD).stem}_from_*.yml"), default=path / RECORD)  # by iteration, in 8 digits
+    return max(records_of_parts(path), default=path / RECORD)  # by iteration, in 8 digits
+
+
+def records_of_parts(path: Path) -> Iterator[Path]:
+    return path.glob(f"{Path(RECORD).stem}_from_*.yml")
 
 
 def has_events(logs_dir: str | Path) -> bool:
@@ -78,9 +82,15 @@ class RunFolder:
         return next(other for number in count(2) if not has_events(other := f"{Path(logs_dir)}_{number}"))
 
     def record(self, save_options: Callable[[Path], None], network: object, iteration: int) -> None:
-        """Keep options and network; the record of a resumed part does not replace the first one."""
+        """Keep options and network; the record of a resumed part does not replace the first one.
+
+        Records of later parts go: their state is not there any more, and they would be taken for the newest.
+        """
         suffix = f"_from_{iteration:08d}" if iteration else ""
-        save_options((self.path / RECORD).with_stem(f"{Path(RECORD).stem}{suffix}"))
+        record = (self.path / RECORD).with_stem(f"{Path(RECORD).stem}{suffix}")
+        save_options(record)
+        for later in [path for path in records_of_parts(self.path) if path > record]:
+            later.unlink()
         write_atomically(self.path / "networks.txt", f"{network}\n".encode())
 
 

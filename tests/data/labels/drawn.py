@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from data.classes import CLOTHES, ClassTable
@@ -59,7 +60,8 @@ def read(df_path: Path, image_folder: Path, classes: ClassTable = CLOTHES, **opt
 
 
 def training_photos(table: LabelTable, size: tuple[int, int]) -> TrainingPhotos:
-    return TrainingPhotos([LoadedSource(Source("photographs", "", None), table)], size, 0.5, 0.5, 4)
+    present = torch.ones(len(table), 4, dtype=torch.bool)
+    return TrainingPhotos([LoadedSource(Source("photographs", "", None), table, present)], size, 0.5, 0.5)
 
 
 def assert_in_register(table: LabelTable) -> None:

@@ -127,7 +127,7 @@ TURNED = struct.pack(">HHIHH", ORIENTATION, 3, 1, 6, 0)
 def test_an_orientation_of_an_odd_type_or_beside_broken_exif_still_turns_the_photo(form, entries):
     content = with_exif(form, exif_with(*entries))
     assert opened(content).shape == (30, 40, 3)
-    assert opened(content, min_size=(10, 10)).shape[0] < opened(content, min_size=(10, 10)).shape[1]
+    assert opened(content, size=(20, 10)).shape == (10, 20, 3)
 
 
 @pytest.mark.parametrize("exif", [
@@ -353,13 +353,25 @@ def test_profiles_are_used_in_many_threads_at_once():
 # Limits and faults
 
 
-def test_large_jpegs_are_decoded_at_a_reduced_scale_that_suffices_and_in_srgb():
+def test_large_jpegs_are_decoded_at_a_reduced_scale_that_suffices_and_in_srgb(monkeypatch):
     colour = tuple(COLOURS[0].tolist())
     content = encoded(Image.new("RGB", (800, 800), colour), "JPEG", icc_profile=P3, quality=95)
-    for min_size, side in (((64, 64), 100), ((101, 64), 200), (None, 800)):
-        photo = opened(content, min_size=min_size)
-        assert photo.shape == (side, side, 3)
+    resize, decoded = Image.Image.resize, []
+    monkeypatch.setattr(Image.Image, "resize", lambda photo, *how: decoded.append(photo.size) or resize(photo, *how))
+    for size in ((64, 64), (101, 64), None):
+        photo = opened(content, size=size)
+        assert photo.shape == (*(size or (800, 800)), 3)
         assert abs(photo[9, 9] - P3_IN_SRGB[0]).max() < 8
+    assert decoded == [(100, 100), (200, 200)]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_jpeg_at_a_reduced_scale_lies_as_the_whole_one_does(orientation):
+    edges = np.zeros((449, 897), np.uint8)  # no multiples of 8
+    edges[380:, 790:] = 255
+    jpeg, png = (encoded(edges, form, exif=exif_of(orientation)) for form in ("JPEG", "PNG"))
+    apart = opened(jpeg, size=(56, 112)).astype(int) - opened(png, size=(56, 112))
+    assert abs(apart).max() < 30
 
 
 @pytest.mark.parametrize(("content", "reason"), [

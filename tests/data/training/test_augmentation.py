@@ -128,6 +128,16 @@ def test_close_ups_are_crops_below_the_least_area_in_the_share_asked_for():
     assert 0.1 < np.mean([share < 0.35 for share in some]) < 0.5
 
 
+@pytest.mark.parametrize("size", [(256, 192), (192, 512)])
+def test_crops_are_distorted_as_whole_photos_are_also_where_the_network_sees_no_square(size):
+    crops = TrainTransform(size, 0.5, 0.5, Augmentation("full"))
+    h, w = crops.working_size((3000, 2000))
+    boxes = [crops._random_box(Image.new("RGB", (w, h))) for _ in range(200)]
+    widths, heights = np.array([((right - left) / w, (bottom - top) / h) for left, top, right, bottom in boxes]).T
+    assert np.log(widths / heights).mean() == pytest.approx(0, abs=0.05)  # neither wider nor higher
+    assert (widths * heights).min() < 0.45 and (widths * heights).max() > 0.9
+
+
 @pytest.mark.parametrize(("options", "stored", "expected"), [
     ({"close_ups": 0.5}, (4000, 3000), (370, 370)),  # 64 / sqrt(0.03)
     ({}, (4000, 3000), (128, 128)), ({"close_ups": 0.5}, (100, 100), (100, 100)),

@@ -1,5 +1,7 @@
 """Training data: what is in a table is told, and batches follow the samples that were seen."""
 
+import io
+import pickle
 from itertools import islice
 
 import pytest
@@ -9,7 +11,7 @@ from data.classes import CLOTHES
 from data.training.datasets import Sample
 from data.training.loader import TrainingData, load_source, load_table
 from data.training.sources import Augmentation, Source
-from tests.helpers import DataSet, append_rows, make_paper_dolls
+from tests.helpers import ROOT, DataSet, append_rows, make_paper_dolls
 from utils.errors import UserError
 from utils.training.interruption import kill_workers_at_end
 
@@ -42,6 +44,22 @@ def test_a_table_is_told_with_what_was_skipped(tmp_path, capsys):
     told = capsys.readouterr().out
     assert f"{df_path}: 3 photographs, {len(table.class_of_row)} clothes masks" in told
     assert "skipped 1 row(s): missing photo (first: row" in told
+
+
+def test_tags_say_what_each_photo_can_show_in_few_tensors_of_which_workers_get_an_open_file_each(dolls, tmp_path):
+    tagged = "".join(f"DOLL{i:03}.jpg,coat\n" for i in range(1, 12))
+    (tmp_path / "tags.csv").write_text(f"ImageId,Tags\n{tagged}")
+    tags = {"tags": str(tmp_path / "tags.csv"), "tag_map": str(ROOT / "recipes/tags.yml")}
+    loaded = load_source(Source("tagged", str(dolls.image_folder), str(dolls.df_path), **tags), CLOTHES)
+    assert loaded.present.tolist() == [4 * [True]] + 11 * [[True, False, False, True]]
+    tensors = []
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, item: object) -> int | None:
+            return tensors.append(item) if isinstance(item, torch.Tensor) else None
+
+    Pickler(io.BytesIO()).dump(loaded)
+    assert len(tensors) < 12
 
 
 def test_batches_have_a_batch_dimension_in_front(dolls):

@@ -63,6 +63,13 @@ def test_a_folder_is_one_process_alone_until_that_is_killed(process, tmp_path):
     assert attempt.exitcode == 0
 
 
+def test_the_newest_record_is_of_the_part_that_began_last_also_from_an_earlier_state(tmp_path):
+    run = RunFolder(str(tmp_path))
+    for iteration, expected in ((0, ""), (50, "_from_00000050"), (30, "_from_00000030"), (0, "")):
+        run.record(lambda path: path.write_text("options"), "network", iteration)
+        assert run_folder.newest_record(tmp_path).name == f"training_options{expected}.yml"
+
+
 def test_a_run_that_was_saved_is_resumed_or_left_alone(tmp_path):
     (tmp_path / "latest.pth").touch()
     RunFolder(str(tmp_path)).claim(resume=True)
