@@ -62,16 +62,16 @@ def photo_suffixes() -> set[str]:
 
 def open_photo(
     source: str | Path | BinaryIO,
-    min_size: tuple[int, int] | None = None,
+    size: tuple[int, int] | None = None,
     upright: bool = True,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Image.Image:
     """An RGB photograph: its pixels in sRGB, without metadata; of several frames the first.
 
-    source: path or binary file. min_size: (height, width) that suffices; a larger JPEG is then decoded
-    at a reduced scale that is not smaller. upright: apply the EXIF rotation. Greyscale, 16-bit, floating-point,
-    palette and CMYK become RGB; transparency is laid over white. Metadata that cannot be read is ignored.
-    Raises PhotoError; MemoryError passes, as it is not the photo's fault.
+    source: path or binary file. size: (height, width) that the photo as it is stored is resized to; a far larger JPEG
+    is then decoded at a reduced scale, which is quick. upright: apply the EXIF rotation. Greyscale, 16-bit,
+    floating-point, palette and CMYK become RGB; transparency is laid over white. Metadata that cannot be read is
+    ignored. Raises PhotoError; MemoryError passes, as it is not the photo's fault.
     """
     fault = ""
     for version in _versions(source):
@@ -79,11 +79,9 @@ def open_photo(
             with Image.open(version, formats=FORMATS) as photo:
                 width, height = photo.size
                 if width * height > max_megapixels * 1e6:
-                    size = f"{width * height / 1e6:.0f} megapixels"
-                    raise TooLargeError(f"{size} are over the limit of {max_megapixels:g}; shrink the photo")
-                if min_size is not None:
-                    photo.draft("RGB", (min_size[1], min_size[0]))
-                return to_rgb(photo, upright)
+                    megapixels = f"{width * height / 1e6:.0f} megapixels"
+                    raise TooLargeError(f"{megapixels} are over the limit of {max_megapixels:g}; shrink the photo")
+                return to_rgb(photo, upright, size)
         except (PhotoError, MemoryError):
             raise
         except Exception as error:  # Pillow's decoders raise what they like on broken files
@@ -128,9 +126,10 @@ def orientation(photo: Image.Image) -> int:
     return value if value in TURNS else 1
 
 
-def to_rgb(photo: Image.Image, upright: bool = True) -> Image.Image:
+def to_rgb(photo: Image.Image, upright: bool = True, size: tuple[int, int] | None = None) -> Image.Image:
     """An opened image of any mode as RGB, see open_photo. Raises PhotoError, and what Pillow raises on broken files."""
     deep = any(";16" in str(tile.args) for tile in getattr(photo, "tile", ()))
+    reduced = photo.draft("RGB", size[::-1]) if size else None
     photo.load()
     turn = TURNS.get(orientation(photo)) if upright else None
     profile = photo.info.get("icc_profile")
@@ -140,6 +139,9 @@ def to_rgb(photo: Image.Image, upright: bool = True) -> Image.Image:
         # Pillow keeps the upper 8 of 16 bits of colours.
         raise PhotoError("nearly black: fewer than 16 bits stored as 16; save it with 8 bits per channel")
     photo = _to_rgb(photo, profile)
+    if size:
+        # The last column and row of a reduced photo may stand for less of it than the others.
+        photo = photo.resize(size[::-1], Image.Resampling.BILINEAR, reduced and reduced[1])
     return photo if turn is None else photo.transpose(turn)
 
 

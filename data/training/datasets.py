@@ -88,7 +88,7 @@ def open_labelled(
         index = (wanted + offset) % len(table)
         path, stored = table.files[index], table.size(index)
         size = transform.working_size(stored)
-        upright = bool(table.upright[index])  # by a quarter: the least size is that of the stored photo
+        upright = bool(table.upright[index])  # by a quarter
         try:
             photo = open_photo(path, size[::-1] if upright else size, upright)
         except PhotoError as error:
@@ -97,7 +97,6 @@ def open_labelled(
             # Its header was fine at start-up; a photo broken further on must not end a long run.
             warnings.warn(f"{path}: {error}; the next photo is used instead", stacklevel=2)
             continue
-        photo = photo.resize(size[::-1], Image.Resampling.BILINEAR)
         return index, photo, table.label_map(index, size), stored
     raise UserError(f"none of the {len(table)} photographs can be decoded; check the data set")
 

@@ -77,7 +77,7 @@ def usable(paths: list[Path]) -> list[Path]:
     readable = []
     for path in tqdm(paths, "reading backgrounds", unit="photo", leave=False):
         try:
-            open_photo(path, min_size=(64, 64))
+            open_photo(path, size=(64, 64))
             readable.append(path)
         except PhotoError as error:
             tqdm.write(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)

@@ -127,7 +127,7 @@ TURNED = struct.pack(">HHIHH", ORIENTATION, 3, 1, 6, 0)
 def test_an_orientation_of_an_odd_type_or_beside_broken_exif_still_turns_the_photo(form, entries):
     content = with_exif(form, exif_with(*entries))
     assert opened(content).shape == (30, 40, 3)
-    assert opened(content, min_size=(10, 10)).shape[0] < opened(content, min_size=(10, 10)).shape[1]
+    assert opened(content, size=(5, 4)).shape == (4, 5, 3)
 
 
 @pytest.mark.parametrize("exif", [
@@ -353,13 +353,28 @@ def test_profiles_are_used_in_many_threads_at_once():
 # Limits and faults
 
 
-def test_large_jpegs_are_decoded_at_a_reduced_scale_that_suffices_and_in_srgb():
+def test_large_jpegs_are_decoded_at_a_reduced_scale_that_suffices_and_in_srgb(monkeypatch):
     colour = tuple(COLOURS[0].tolist())
     content = encoded(Image.new("RGB", (800, 800), colour), "JPEG", icc_profile=P3, quality=95)
-    for min_size, side in (((64, 64), 100), ((101, 64), 200), (None, 800)):
-        photo = opened(content, min_size=min_size)
-        assert photo.shape == (side, side, 3)
+    resized, decoded = Image.Image.resize, []
+    monkeypatch.setattr(Image.Image, "resize", lambda image, *how: decoded.append(image.size) or resized(image, *how))
+    for size in ((64, 64), (101, 64)):
+        photo = opened(content, size=size)
+        assert photo.shape == (*size, 3)
         assert abs(photo[9, 9] - P3_IN_SRGB[0]).max() < 8
+    assert decoded == [(100, 100), (200, 200)]
+
+
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_a_jpeg_decoded_at_a_reduced_scale_lies_where_the_whole_photo_does(orientation):
+    # 1001 pixels are 125 of a scale of 1/8, and one more that stands for a single pixel.
+    ramp = np.broadcast_to(np.linspace(0, 255, 1001, dtype=np.float32).astype(np.uint8), (1001, 1001))
+    ramps = Image.fromarray(np.dstack((ramp, ramp.T, ramp)))
+    content = encoded(ramps, "JPEG", quality=95, subsampling=0, exif=exif_of(orientation))
+    whole = Image.fromarray(opened(content, upright=False)).resize((120, 120), Image.Resampling.BOX)
+    whole = np.asarray(whole if orientation == 1 else whole.transpose(Image.Transpose.ROTATE_180))
+    apart = opened(content, size=(120, 120)).astype(int) - whole
+    assert abs(apart[4:-4, 4:-4].mean((0, 1))).max() < 0.4  # a fifth of a pixel
 
 
 @pytest.mark.parametrize(("content", "reason"), [
