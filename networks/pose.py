@@ -141,11 +141,12 @@ def _outputs(model, *sizes: int) -> list[int]:
 def _cut(photo: Image.Image, to_photo: np.ndarray, side: int) -> np.ndarray:
     """A square of a photo, 1 x side x side x 3 float32 in 0..1; what lies outside the photo is black.
 
-    to_photo: 2 x 3, from pixels of the square to pixels of the photo.
+    to_photo: 2 x 3, from places in the square to places in the photo, in pixels from the corner.
     """
     shrunk = max(1, int(np.hypot(*to_photo[:, 0]) / 2))  # a photo far larger than the square would be sampled sparsely
     pixels = np.asarray(photo.reduce(shrunk))
-    matrix = (to_photo / shrunk).astype(np.float32)
+    matrix = to_photo / shrunk
+    matrix[:, 2] += (matrix[:, :2].sum(1) - 1) / 2  # OpenCV's places are from the middle of the corner's pixel
     square = cv2.warpAffine(pixels, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return square[None].astype(np.float32) / 255
 

@@ -21,25 +21,29 @@ class RowCounts:
 
     rows: int = 0
     of_category: Counter[int] = field(default_factory=Counter)
-    photos_of_category: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    photos_of_category: dict[int, set[Path]] = field(default_factory=lambda: defaultdict(set))
     bad: SkippedRows = field(default_factory=SkippedRows)
     photos: dict[Path, bool] = field(default_factory=dict)
 
     def add(self, row: TableRow) -> None:
         self.rows += 1
-        self.photos[row.photo.path] = row.photo.fault != MISSING_PHOTO
+        if row.photo.path:
+            self.photos[row.photo.path] = row.photo.fault != MISSING_PHOTO
         if row.fault:
             self.bad.add(row)
             return
         if row.category is None:  # it says that the photo has no clothes
             return
         self.of_category[row.category] += 1
-        self.photos_of_category[row.category].add(row.image_id)
+        self.photos_of_category[row.category].add(row.photo.path)
 
 
 @dataclass
 class ClassCounts:
-    """What the classes cover, in pixels of all photos together, by label value or pair of label values."""
+    """What the classes cover, in pixels of all photos together, by label value or pair of label values.
+
+    without_clothes: photos of which nothing is known to be clothes, and not all is unknown.
+    """
 
     pixels: int
     covered: Counter[int] = field(default_factory=Counter)
@@ -52,11 +56,12 @@ class ClassCounts:
 def count_classes(table: LabelTable, classes: int) -> ClassCounts:
     """Pixels of each class and of each pair's overlap, from the run-lengths alone: no mask is drawn."""
     counts = ClassCounts(int(table.sizes.long().prod(1).sum()))
-    for photo in range(len(table)):
-        known = {value: runs for value, runs in table.class_masks(photo) if value != UNKNOWN}
-        area = {value: covered(runs) for value, runs in known.items()}
-        counts.without_clothes += not any(area.values())
-        masks = {value: runs for value, runs in known.items() if value < classes}
+    for photo, pixels in enumerate(table.sizes.long().prod(1).tolist()):
+        masks = dict(table.class_masks(photo))
+        area = {value: covered(runs) for value, runs in masks.items()}
+        unknown = area.pop(UNKNOWN, 0)
+        counts.without_clothes += not any(area.values()) and unknown < pixels
+        masks = {value: runs for value, runs in masks.items() if value < classes}
         for value in masks:
             counts.covered[value] += area[value]
             counts.photos[value] += area[value] > 0

@@ -118,7 +118,7 @@ def _digest_and_thumbnail(path: Path) -> tuple[bytes, np.ndarray | None, str | N
         return str(path).encode(), None, f"cannot be read: {error.strerror}"
     digest = hashlib.blake2b(content, digest_size=16).digest()
     try:
-        # Twice the size suffices; it lets a JPEG decoder skip most of its work.
+        # Through twice the size, which lets a JPEG decoder skip most of its work.
         photo = open_photo(io.BytesIO(content), (2 * THUMBNAIL, 2 * THUMBNAIL), upright=False)
     except PhotoError as error:
         return digest, None, str(error)

@@ -111,7 +111,7 @@ class CocoFile:
         return min((min(size) for size in sizes if size), default=0) >= LARGER_THAN_PERCENT
 
     def _without_photo(self, number: int, name: str, fault: str) -> TableRow:
-        return TableRow(number, name, FoundPhoto(self.finder.folder / "(unknown)", fault=fault), fault=fault)
+        return TableRow(number, name, FoundPhoto(None, fault=fault), fault=fault)
 
 
 def _load(df_path: str) -> dict:

@@ -26,13 +26,13 @@ SIDES_SWAPPED = 5  # EXIF orientations from here on turn a photo by 90 or 270 de
 
 @dataclass(frozen=True)
 class FoundPhoto:
-    """A photo that labels name: where it is, or should be.
+    """A photo that labels name: where it is, or should be; None where they name none.
 
     size: (height, width) as stored; None where there is a ``fault``. orientation: EXIF's, 1 to 8, where it turns the
     photo only when it is opened upright. fault, detail: why the photo cannot be used.
     """
 
-    path: Path
+    path: Path | None
     size: tuple[int, int] | None = None
     orientation: int = 1
     fault: str | None = None

@@ -10,8 +10,8 @@ def polygons(mask: np.ndarray) -> list[list[int]]:
     """Outlines of the regions of an H x W uint8 mask of 0 and 1 as COCO has them: x, y, x, y, ... each, in pixels.
 
     Corners lie between pixels: the first pixel alone is [0, 0, 1, 0, 1, 1, 0, 1], or the same from another corner. A
-    polygon cannot have holes, so each hole is joined to its outline by a cut without width; holes of a few pixels are
-    left out. Edges are at most TOLERANCE off.
+    polygon cannot have holes, so each hole is joined to its outline by a line without width and runs the other way: it
+    is empty by every rule of filling. Holes of a few pixels are left out. Edges are at most TOLERANCE off.
     """
     tolerance = max(1.0, TOLERANCE * float(np.hypot(*mask.shape)))
     rings, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -48,6 +48,6 @@ def _joined(outline: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
     for hole in holes:
         apart = ((outline[:, None] - hole[None]) ** 2).sum(2)
         here, there = np.unravel_index(apart.argmin(), apart.shape)
-        around = np.concatenate((hole[there:], hole[: there + 1]))
+        around = np.concatenate((hole[there:], hole[: there + 1]))[::-1]
         outline = np.concatenate((outline[: here + 1], around, outline[here:]))
     return outline

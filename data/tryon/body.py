@@ -56,7 +56,7 @@ def body_of_joints(joints: np.ndarray, bare: np.ndarray) -> Body:
 
     Arms and legs are tubes that end at the wrists and ankles; what is kept of hands, head and feet is what is bare.
     """
-    points = joints[:, :2]
+    points = joints[:, :2] - 0.5  # drawn from the middle of the corner's pixel
     shoulders, hips, eyes, mouth = (points[list(pair)].mean(0) for pair in (SHOULDERS, HIPS, EYES, MOUTH))
     torso = torso_length(joints)
     chin = mouth + 0.75 * (mouth - eyes)

@@ -62,8 +62,8 @@ def jpeg(photo: np.ndarray, effects: dict) -> bytes:
         image = image.resize(small, Image.Resampling.BILINEAR).resize((width, height), Image.Resampling.BICUBIC)
     values = np.asarray(image).astype(np.float32) / 255
     if effects["motion"]:
-        steps = range(effects["motion"])
-        values = np.mean([np.roll(values, s - effects["motion"] // 2, axis=1) for s in steps], 0)
+        reach = effects["motion"] // 2  # to either side: the labels stay where they are
+        values = np.mean([np.roll(values, step, axis=1) for step in range(-reach, reach + 1)], 0)
     grey = values.mean(2, keepdims=True)
     values = grey + (values - grey) * effects["saturation"]
     values = values * effects["dark"] * [1 + effects["warmth"], 1, 1 - effects["warmth"]]

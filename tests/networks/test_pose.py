@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from networks.pose import ENDINGS, FILES, PoseNetwork, missing_package, package_folder
+from networks.pose import ENDINGS, FILES, PoseNetwork, _cut, missing_package, package_folder
 from tests.helpers import ROOT
 from utils.errors import UserError
 
@@ -35,6 +35,15 @@ def test_joints_of_a_portrait(network, portrait):
     x, y = joints[:, 0] / width, joints[:, 1] / height
     assert x[RIGHT_SHOULDER] < x[RIGHT_EYE] < x[NOSE] < x[LEFT_EYE] < x[LEFT_SHOULDER]  # left is the person's
     assert y[NOSE] < y[LEFT_SHOULDER] and (joints[[NOSE, LEFT_SHOULDER, RIGHT_SHOULDER], 2] > 0.9).all()
+
+
+@pytest.mark.parametrize("side", [200, 2000])
+def test_what_the_network_sees_of_a_mirrored_photo_is_mirrored(side):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+    photo = Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
+    whole = np.array([[side / 224, 0, 0], [0, side / 224, 0]])
+    seen, mirrored = (_cut(each, whole, 224) for each in (photo, ImageOps.mirror(photo)))
+    assert np.abs(seen - mirrored[:, :, ::-1]).max() < 0.05
 
 
 @installed

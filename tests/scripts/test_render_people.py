@@ -93,6 +93,16 @@ def test_the_camera_s_faults_are_those_of_the_seed_and_leave_the_size():
     assert Image.open(io.BytesIO(content)).size == (47, 61)
 
 
+@pytest.mark.parametrize("motion", [3, 4])
+def test_a_camera_that_moves_leaves_the_middle_of_things_where_their_labels_are(motion):
+    photo = np.zeros((40, 60, 3), np.uint8)
+    photo[:, 20:30] = 255
+    effects = dict.fromkeys(("blur", "saturation", "warmth", "vignette", "noise"), 0)
+    effects |= {"seed": 0, "shrink": 1, "dark": 1, "gamma": 1, "quality": 100, "motion": motion}
+    brightness = np.asarray(Image.open(io.BytesIO(jpeg(photo, effects))).convert("L")).mean(0)
+    assert abs(np.average(np.arange(60) + 0.5, weights=brightness) - 25) < 0.1
+
+
 def test_a_run_goes_on_where_it_stopped(tmp_path):
     names = [f"0_{i}" for i in range(7)]
     for i in (0, 4):

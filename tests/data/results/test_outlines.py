@@ -22,6 +22,8 @@ def test_straight_edges_holes_and_single_pixels_are_exact():
     mask[59, 89] = mask[0, 0] = 1
     assert len(polygons(mask)) == 4
     assert np.array_equal(drawn(polygons(mask), mask.shape), mask)
+    rings = [np.array(ring).reshape(-1, 2) for ring in polygons(mask)]
+    assert abs(sum(cv2.contourArea(ring, oriented=True) for ring in rings)) == mask.sum()  # holes go the other way
     assert polygons(np.zeros((5, 5), np.uint8)) == []
     assert np.array_equal(drawn(polygons(np.ones((5, 7), np.uint8)), (5, 7)), np.ones((5, 7)))
 

@@ -130,6 +130,8 @@ def test_a_close_up_is_head_and_shoulders_cut_out_like_a_portrait_and_ends_with_
     near, truth = close_up(photo, label)
     assert truth.shape == (55, 44) and np.array_equal(truth, label[35:90, 38:82])
     assert np.array_equal(np.asarray(near), np.asarray(photo)[35:90, 38:82])
+    for edge in (label[:, 50:], label[:, :70]):  # clothes 30 wide that end with the photo
+        assert close_up(photo.crop((0, 0, 70, 200)), edge)[1].shape == (55, 15 + 44 // 2)
     for row, column in ((0, 0), (199, 119)):
         label[:] = 0
         label[row, column] = 1

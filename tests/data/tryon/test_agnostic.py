@@ -176,3 +176,12 @@ def test_a_margin_needs_its_unit(text):
     assert {each: Margin.parse(each).pixels(400) for each in sizes} == sizes
     with pytest.raises(UserError, match="20px.*2%"):
         Margin.parse(text)
+
+
+def test_limbs_lie_on_their_joints_to_a_tenth_of_a_pixel():
+    apart = []
+    for shift in np.random.default_rng(0).uniform(0, 1, (200, 2)):
+        joints = JOINTS + np.float32([*shift, 0])
+        limbs = body_of_joints(joints, np.ones(SIZE, bool)).limbs["lower"]
+        apart.append(np.nonzero(limbs)[1].mean() + 0.5 - joints[23:29, 0].mean())
+    assert abs(np.mean(apart)) < 0.1
