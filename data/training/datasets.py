@@ -138,6 +138,7 @@ def close_up(photo: Image.Image, label: np.ndarray) -> tuple[Image.Image, np.nda
     height = rows.max() + 1 - rows.min()
     top, bottom = max(0, rows.min() - round(0.25 * height)), rows.min() + max(1, round(0.3 * height))
     width = round(0.8 * (bottom - top))
-    left = max(0, round(columns.mean() + 0.5 - width / 2))
-    label = label[top:bottom, left : left + max(1, width)]
+    left = round(columns.mean() + 0.5 - width / 2)
+    right, left = left + max(1, width), max(0, left)
+    label = label[top:bottom, left:right]
     return photo.crop((left, top, left + label.shape[1], top + label.shape[0])), label
