@@ -191,7 +191,7 @@ def validate_and_keep_best(
     visualizer: Visualizer,
     interruption: Interruption,
 ) -> None:
-    """Measure the weights, save them if none before were better, and save the state that knows of it.
+    """Measure the weights, save them if none before were better on these sets, and save the state that knows of it.
 
     An interruption ends it early, and the figures, which are then of part of the photographs, are dropped: the run that
     is resumed begins with it.
@@ -205,8 +205,9 @@ def validate_and_keep_best(
     state.validated = state.iteration
     visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
     log(f"iteration {state.iteration}: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
-    if metrics["miou"] > state.best_miou:
-        state.best_miou = metrics["miou"]
+    measured = {name: len(photos) for name, photos in sets.items()}
+    if metrics["miou"] > state.best_miou or state.best_on not in (None, measured):  # other sets cannot be compared
+        state.best_miou, state.best_on = metrics["miou"], measured
         if rank() == 0:
             info = replace(info, iteration=state.iteration, metrics=metrics)
             save_checkpoint(run.checkpoints / "best.pth", state.weights, info)

@@ -24,7 +24,8 @@ from networks.weights.checkpoint import load_network
 from options.train_options import TrainOptions
 
 from tests.helpers import (  # isort: skip
-    SMALL, DataSet, end, events_of, flags_of, small_disk, start_script, state_of, training_flags, wait_for,
+    SMALL, DataSet, end, events_of, flags_of, make_paper_dolls, small_disk, start_script, state_of, training_flags,
+    wait_for,
 )  # fmt: skip
 from utils.errors import UserError
 
@@ -227,6 +228,16 @@ def test_the_best_weights_are_never_replaced_by_worse_ones_after_a_kill(dolls, t
     assert resume(tmp_path / "run", iter=2)[0] == 0
     assert load_network(tmp_path / "run/checkpoints/best.pth")[1].metrics["miou"] == 0.6
     assert state_of(tmp_path / "run")["validated"] == 2  # and one that found worse ones is not repeated
+
+
+def test_figures_of_other_validation_photos_are_not_compared(dolls, tmp_path, monkeypatch):
+    figures = iter([0.6, 0.5])
+    monkeypatch.setattr(train, "validate_all", lambda *_: {"miou": next(figures)})
+    sets = {"val_image_folder": dolls.image_folder, "val_df_path": dolls.df_path}
+    assert run_training(dolls, tmp_path / "run", **SMALL, **sets, iter=1)[0] == 0
+    folder, table = make_paper_dolls(tmp_path / "others", photos=1)
+    assert resume(tmp_path / "run", val_image_folder=folder, val_df_path=table, iter=2)[0] == 0
+    assert load_network(tmp_path / "run/checkpoints/best.pth")[1].metrics["miou"] == 0.5
 
 
 def test_a_run_is_alone_in_its_folder_and_ctrl_c_in_a_terminal_reaches_its_workers_and_still_saves(dolls, tmp_path):

@@ -20,8 +20,8 @@ class TrainingState:
 
     scaler: of the loss in fp16, otherwise disabled. precision: of the forward pass. samples_seen: photographs used so
     far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far.
-    validated: the iteration of the last one that came to its end. classes: name and categories of each, which a run
-    keeps.
+    best_on: the sets of that one, name -> photos. validated: the iteration of the last one that came to its end.
+    classes: name and categories of each, which a run keeps.
     """
 
     network: nn.Module
@@ -32,6 +32,7 @@ class TrainingState:
     iteration: int = 0
     samples_seen: int = 0
     best_miou: float = -1.0
+    best_on: dict[str, int] | None = None
     validated: int = 0
     classes: list[list[int | str]] = field(default_factory=list)
 
@@ -62,6 +63,7 @@ class TrainingState:
                 "iteration": self.iteration,
                 "samples_seen": self.samples_seen,
                 "best_miou": self.best_miou,
+                "best_on": self.best_on,
                 "validated": self.validated,
                 "classes": self.classes,
             },
@@ -88,7 +90,8 @@ class TrainingState:
                 self.scaler.load_state_dict(saved["scaler"])
             self.iteration, self.samples_seen = saved["iteration"], saved["samples_seen"]
             self.best_miou = saved["best_miou"]
-            self.validated = saved.get("validated", self.iteration)  # earlier versions did not note it
+            self.best_on = saved.get("best_on")  # earlier versions did not note it, nor the next
+            self.validated = saved.get("validated", self.iteration)
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
             raise UserError(
                 f"{path} does not fit the options in {path.with_name('training_options.yml')}; "

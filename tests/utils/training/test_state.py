@@ -46,11 +46,12 @@ def change_saved(folder: Path, change: Callable[[dict], object]) -> None:
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_a_loaded_state_goes_on_exactly_as_the_saved_one(ema_decay, precision, tmp_path):
     state = trained(ema_decay, precision=precision)
-    state.best_miou, state.validated = 0.5, 1
+    state.best_miou, state.best_on, state.validated = 0.5, {"street": 3}, 1
     state.save(tmp_path / "latest.pth")
     loaded = trained(ema_decay, precision=precision, steps=0)
     loaded.load(tmp_path / "latest.pth")
     assert (loaded.iteration, loaded.samples_seen, loaded.best_miou, loaded.validated) == (2, 16, 0.5, 1)
+    assert loaded.best_on == {"street": 3}
     for x in (state, loaded):
         advance(x)
     assert len(tensors(state)) == len(tensors(loaded)) and all(map(torch.equal, tensors(state), tensors(loaded)))
@@ -58,11 +59,11 @@ def test_a_loaded_state_goes_on_exactly_as_the_saved_one(ema_decay, precision, t
 
 
 def test_states_of_earlier_versions_are_loaded(tmp_path):
-    """Theirs have a random_state, which nothing needs, and lack scaler, classes and validated."""
+    """Theirs have a random_state, which nothing needs, and lack scaler, classes, validated and best_on."""
     state, loaded = trained(), trained(steps=0)
     state.save(tmp_path / "latest.pth")
     change_saved(tmp_path, lambda old: old.update(random_state=torch.get_rng_state()))
-    change_saved(tmp_path, lambda old: [old.pop(name) for name in ("scaler", "classes", "validated")])
+    change_saved(tmp_path, lambda old: [old.pop(name) for name in ("scaler", "classes", "validated", "best_on")])
     loaded.classes = [["background"], ["upper", 0]]
     loaded.load(tmp_path / "latest.pth")
     assert all(map(torch.equal, tensors(state), tensors(loaded))) and loaded.validated == loaded.iteration
