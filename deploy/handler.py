@@ -30,7 +30,7 @@ class ClothSegmentationHandler:
         threads = None if "OMP_NUM_THREADS" in os.environ else share_of_cores(settings["maxWorkers"])
         chosen = {name: own[name] for name in ("engine", "precision", "height", "width", "flip")}
         self.predictor = Predictor.load(weights, device, threads=threads, **chosen)
-        self.predictor(Image.new("RGB", (8, 8)))  # OpenVINO compiles at the first prediction, not at the first request
+        self.predictor(Image.new("RGB", (8, 8)))  # engines finish their start here, not at the first request
         keep_freed_memory()
 
     def handle(self, data: list[dict], context) -> list[bytes]:

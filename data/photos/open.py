@@ -129,8 +129,9 @@ def orientation(photo: Image.Image) -> int:
 
 def to_rgb(photo: Image.Image, upright: bool = True, size: tuple[int, int] | None = None) -> Image.Image:
     """An opened image of any mode as RGB, see open_photo. Raises PhotoError, and what Pillow raises on broken files."""
-    # The box is the photo at the reduced scale, whose size is rounded up: it can end within the last pixels.
-    _, box = (size and photo.draft("RGB", size[::-1])) or (None, None)
+    box = None
+    if size and (reduced := photo.draft("RGB", size[::-1])):
+        _, box = reduced  # where the photo lies: a reduced size is rounded up, and can end within the last pixels
     deep = any(";16" in str(tile.args) for tile in getattr(photo, "tile", ()))
     photo.load()
     turn = TURNS.get(orientation(photo)) if upright else None

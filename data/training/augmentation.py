@@ -96,11 +96,12 @@ class TrainTransform:
 
     def _random_box(self, photo: Image.Image) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of a random crop, of about the photo's own aspect."""
-        area, aspect = (self.shares.min_crop_area, 1.0), (0.8, 1.25)
-        close_ups = self.shares.close_ups
-        if close_ups and torch.multinomial(torch.tensor([1.0 - close_ups, close_ups]), 1):
-            area, aspect = (SMALLEST_CROP, self.shares.min_crop_area), (0.5, 2.0)
-        aspect = [ratio * photo.width / photo.height for ratio in aspect]
+        area, stretch = (self.shares.min_crop_area, 1.0), (0.8, 1.25)
+        small = self.shares.close_ups
+        # Not chance(): earlier runs drew this number so, and are to resume with the same crops.
+        if small and torch.multinomial(torch.tensor([1.0 - small, small]), 1):
+            area, stretch = (SMALLEST_CROP, self.shares.min_crop_area), (0.5, 2.0)
+        aspect = [factor * photo.width / photo.height for factor in stretch]
         top, left, height, width = v2.RandomResizedCrop.get_params(photo, area, aspect)
         return left, top, left + width, top + height
 

@@ -22,10 +22,11 @@ def load_network(path: str | Path) -> tuple[nn.Module, CheckpointInfo]:
     Raises UserError for anything else, and for saliency weights.
     """
     state, info = read_weights(path)
-    with torch.device("meta"):  # without weights: those of the file take their place, whatever PyTorch's default type
+    with torch.device("meta"):  # takes no random numbers
         network = build_network(_architecture(state, path), len(state["outconv.bias"]))
     check_keys(state, network, path)
-    network.load_state_dict(state, assign=True)
+    network.float().to_empty(device="cpu")  # whatever PyTorch's defaults are
+    network.load_state_dict(state)
     return network.eval(), info
 
 

@@ -43,6 +43,17 @@ def test_loading_takes_neither_pytorchs_defaults_nor_its_random_numbers(network,
         assert loaded(torch.zeros(1, 3, 32, 32))[0].isfinite().all()
 
 
+def test_a_loaded_network_can_be_trained_however_its_file_keeps_its_tensors(network, tmp_path):
+    state = {key: tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor.float()
+             for key, tensor in network.state_dict().items()}  # fmt: skip
+    state["side1.bias"], state["side2.bias"] = state["outconv.bias"], torch.zeros(4).as_strided((4,), (0,))
+    torch.save(state, tmp_path / "odd.pth")
+    loaded = load_network(tmp_path / "odd.pth")[0].state_dict()
+    assert len({tensor.data_ptr() for tensor in loaded.values()}) == len(loaded)
+    for key, tensor in network.state_dict().items():
+        assert (loaded[key].dtype, loaded[key].stride()) == (tensor.dtype, tensor.stride()), key
+
+
 def test_files_keep_the_form_they_always_had(network, tmp_path):
     save_checkpoint(tmp_path / "own.pth", network, INFO)
     content = torch.load(tmp_path / "own.pth", weights_only=True)
