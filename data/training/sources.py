@@ -38,6 +38,8 @@ class Augmentation:
         used = [name for name in AUGMENTATION if name != "min_crop_area" and getattr(self, name)]
         if used and self.augment == "none":
             raise UserError(f"{where}{used[0]} needs --augment full")
+        if self.min_crop_area <= 0:
+            raise UserError(f"{where}min_crop_area must be over 0")
         if self.close_ups and self.min_crop_area <= SMALLEST_CROP:
             raise UserError(f"{where}min_crop_area must be over {SMALLEST_CROP:g} where there are close_ups")
 

@@ -32,6 +32,7 @@ def test_a_folder_without_clothes_has_no_table():
     (STREET | {"portraits": True}, "portraits is True; it must be a number"),
     (STREET | {"empty_crops": 2}, "empty_crops is 2"), (STREET | {"tags": "tags.csv"}, "belong together"),
     (STREET | {"close_ups": 0.1, "min_crop_area": 0.02}, "sources: street: min_crop_area must be over 0.03"),
+    (STREET | {"min_crop_area": 0}, "sources: street: min_crop_area must be over 0"),
     (STREET | WALLS, "df_path and no_clothes exclude each other"),
     (WALLS | {"no_clothes": "yes"}, "no_clothes is 'yes'"),
     ({"image_folder": "photos"}, "sources: street lacks df_path.*no_clothes: true"),
