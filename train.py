@@ -8,7 +8,7 @@ if __name__ == "__main__":
 import copy
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 
@@ -159,9 +159,10 @@ def build(
     memory_format = torch.channels_last if options.channels_last else torch.preserve_format
     network.to(device, memory_format=memory_format).train()
     state = build_state(network, options.optimizer, options.lr, options.weight_decay, options.ema_decay, precision)
-    state.classes = data.classes.as_lists()
+    state.classes, state.description = data.classes.as_lists(), asdict(info)
     if options.resume:
         state.load(run.latest)
+        log(f"{run.latest}: resumed at iteration {state.iteration}")
         if change := options.change_of_schedule(newest_record(run.path), state.iteration):
             log(change)
     return state

@@ -20,6 +20,7 @@ WRAPPER = re.compile(
     r"(?<![^.])(_orig_mod|module|model|net|network|_fsdp_wrapped_module|_checkpoint_wrapped_module)(\.|\Z)"
 )
 COUNTERS = ("n_averaged", "total_ops", "total_params")  # of averages, and of a tool that counts operations
+OUR_KEYS = {"state_dict", "network"}  # of this project's files: a checkpoint, the state of a run
 # Where files keep their weights, the best ones first: averaged ones are those to predict with.
 USUAL_KEYS = (
     "ema", "ema_state_dict", "state_dict_ema", "model_ema", "ema_model", "params_ema", "state_dict",
@@ -42,7 +43,7 @@ def read_weight_file(path: Path, mmap: bool = False) -> tuple[StateDict, dict]:
         content, description = _read_safetensors(path)
     else:
         content = load_safely(path, mmap)
-        ours = isinstance(content, dict) and "class_names" in content and "state_dict" in content
+        ours = isinstance(content, dict) and "class_names" in content and not OUR_KEYS.isdisjoint(content)
         description = content if ours else {}
     state = _search(content, path, 0)
     if state is None:

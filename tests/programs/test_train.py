@@ -20,7 +20,7 @@ import yaml
 
 import train
 from data.training.datasets import TrainingPhotos
-from networks.weights.checkpoint import load_network
+from networks.weights.checkpoint import load_network, read_info
 from options.train_options import TrainOptions
 
 from tests.helpers import (  # isort: skip
@@ -99,12 +99,13 @@ def test_options_network_and_checkpoints_that_describe_themselves_are_written(ru
     assert info.iteration in (10, 20) and 0 < info.metrics["miou"] <= 1
 
 
-def test_a_class_map_drives_head_loss_and_names(dolls, tmp_path):
+def test_a_class_map_drives_head_loss_and_names_and_checkpoint_and_state_tell_of_it(dolls, tmp_path):
     (tmp_path / "map.yml").write_text("shoes: [23]\ntops: [1]\n")
     assert run_training(dolls, tmp_path / "run", **SMALL, iter=1, class_map=tmp_path / "map.yml")[0] == 0
     network, info = load_network(tmp_path / "run" / "checkpoints" / "itr_00000001_u2netp.pth")
     assert info.class_names == ("background", "shoes", "tops")
     assert network.outconv.out_channels == 3
+    assert read_info(tmp_path / "run/latest.pth") == info
 
 
 def test_training_starts_from_the_published_onnx_on_real_photographs(ccp_train, saliency_onnx, tmp_path):
@@ -175,6 +176,7 @@ def test_one_command_begins_a_run_and_goes_on_with_it_after_an_interruption(doll
     record = (tmp_path / "run/training_options.yml").read_bytes()
     code, out = run_training(dolls, tmp_path / "run", **command, resume=True, iter=6)
     assert code == 0
+    assert "run/latest.pth: resumed at iteration 5" in out
     assert "--iter 6 instead of 10000: from iteration 5 on, learning rate 3.99e-05" in out
     assert (tmp_path / "run/checkpoints/itr_00000006_u2netp.pth").exists()
     assert (tmp_path / "run/training_options.yml").read_bytes() == record

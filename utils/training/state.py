@@ -21,7 +21,7 @@ class TrainingState:
     scaler: of the loss in fp16, otherwise disabled. precision: of the forward pass. samples_seen: photographs used so
     far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far.
     best_on: the sets of that one, name -> photos. validated: the iteration of the last one that came to its end.
-    classes: name and categories of each, which a run keeps.
+    classes: name and categories of each, which a run keeps. description: what a weight file says of itself.
     """
 
     network: nn.Module
@@ -35,6 +35,7 @@ class TrainingState:
     best_on: dict[str, int] | None = None
     validated: int = 0
     classes: list[list[int | str]] = field(default_factory=list)
+    description: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.buffers = BufferBackup(self.network)
@@ -56,6 +57,7 @@ class TrainingState:
     def save(self, path: Path) -> None:
         save_atomically(
             {
+                **self.description,
                 "network": self.network.state_dict(),
                 "ema": self.ema.state_dict() if self.ema else None,
                 "optimizer": self.optimizer.state_dict(),
