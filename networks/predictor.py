@@ -63,6 +63,7 @@ class Predictor:
             raise UserError(
                 f"path is {path!r}; it must be the path of a weight file, or the name of published weights"
             ) from None
+        device = str(device)  # a torch.device is taken too
         settings = EngineSettings(engine, device, precision, threads, compiled)
         predictor = cls(*load_engine(path, settings, height, width), flip)
         predictor._origin = path, device, precision, height, width, flip, engine, threads, compiled

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from data.photos.open import PhotoError, open_photo
@@ -56,7 +57,7 @@ def test_one_photo_is_not_taken_for_several(photos, tiny):
 def test_a_predictor_is_pickled_and_copied_by_loading_it_again(tiny_checkpoint, monkeypatch):
     photo = random_photos((60, 45))[0]
     monkeypatch.chdir(tiny_checkpoint.parent)
-    predictor = Predictor.load(tiny_checkpoint.name, "cpu", "fp32", height=96, flip=True)
+    predictor = Predictor.load(tiny_checkpoint.name, torch.device("cpu"), "fp32", height=96, flip=True)
     monkeypatch.chdir("/")
     for copied in (pickle.loads(pickle.dumps(predictor)), copy.deepcopy(predictor)):
         assert copied.engine is not predictor.engine
