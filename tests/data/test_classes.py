@@ -50,7 +50,7 @@ INVALID = r"class map .*map\.yml is not valid YAML: "
 @pytest.mark.parametrize(("text", "words"), [
     *((text, MUST_MAP) for text in (
         "", "[1, 2]", "{}", "{upper: 1}", "{upper: []}", "{upper: [-1]}", "{upper: [1.5]}", "{upper: [true]}",
-        "{1: [1]}", "{background: [1]}", "{tops/shirts: [1]}", "{'': [1]}",
+        "{1: [1]}", "{background: [1]}", "{tops/shirts: [1]}", "{'': [1]}", '{"a\\nb": [1]}',
         "{" + ", ".join(f"c{i}: [{i}]" for i in range(MAX_CLASSES + 1)) + "}",
     )),
     ("{any: [1]}", "has a class named any; the name is reserved"),
