@@ -100,6 +100,7 @@ def test_a_few_samples_stand_in_a_plain_frame_which_is_background(framed, monkey
         assert min(rows.sum(), columns.sum()) >= 16
     photo, label = frame(red_clothes(clothes), clothes)
     assert (np.asarray(photo)[label > 0] == [200, 0, 0]).all()
+    assert len({frame(red_clothes(clothes), clothes)[0].getpixel((0, 0)) for _ in range(20)}) > 5  # of any colour
     monkeypatch.setattr(augmentation, "FRAMED", 1)
     assert transform((32, 32), "none")[1](red_clothes(clothes), clothes)[1].all()  # the published recipe has no frames
 
