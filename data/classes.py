@@ -80,7 +80,7 @@ def is_class_name(name: object) -> bool:
 
 def _category(category: object) -> object:
     """A number as a number, even where it is written as text or as 1.0."""
-    if isinstance(category, str) and category.strip().isdecimal() and category.isascii():
+    if isinstance(category, str) and category.strip().isdecimal():
         return int(category)
     return int(category) if isinstance(category, float) and category.is_integer() else category
 

@@ -60,17 +60,16 @@ def fit(photo: FoundPhoto, label_size: tuple[int, int]) -> Fit | None:
     if min(label_size) < 1 or label_size[0] * label_size[1] > MOST_PIXELS:
         return None
     upright_size = photo.size[::-1] if photo.orientation >= SIDES_SWAPPED else photo.size
-    as_stored, as_upright = _likeness(label_size, photo.size), _likeness(label_size, upright_size)
-    if as_upright > as_stored:
-        return Fit(upright_size, upright=True)
-    return Fit(photo.size, certain=photo.orientation == 1 or as_stored > as_upright) if as_stored else None
+    as_stored, as_upright = _same_shape(label_size, photo.size), _same_shape(label_size, upright_size)
+    if as_stored:
+        return Fit(photo.size, certain=photo.orientation == 1 or not as_upright)
+    return Fit(upright_size, upright=True) if as_upright else None
 
 
-def _likeness(label_size: tuple[int, int], size: tuple[int, int]) -> int:
-    """2 for the same size, 1 for another scale of it, 0 for another shape."""
+def _same_shape(label_size: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether one is the other at some scale, with both sides less than a pixel off."""
     (height, width), (h, w) = label_size, size
-    scales_overlap = (h - 1) * width < (w + 1) * height and (w - 1) * height < (h + 1) * width
-    return 2 if label_size == size else int(scales_overlap)
+    return (h - 1) * width < (w + 1) * height and (w - 1) * height < (h + 1) * width
 
 
 class PhotoFinder:

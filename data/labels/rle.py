@@ -24,8 +24,9 @@ def parse_rle(text: str, height: int, width: int) -> np.ndarray:
         raise LabelError("an odd count of run-lengths", f"{len(numbers)} numbers")
     start, length = numbers[0::2], numbers[1::2]
     area = height * width
-    if (start < 1).any() or (start > area).any() or (length > area - start + 1).any():
-        first = int(np.argmax((start < 1) | (start > area) | (length > area - start + 1)))
+    leaves = (start < 1) | (length > area - start + 1)
+    if leaves.any():
+        first = int(np.argmax(leaves))
         raise LabelError("run-lengths that leave the image", f"{start[first]} {length[first]} of {area} pixels")
     return np.stack((start - 1, start - 1 + length), 1).astype(np.int32)
 

@@ -38,7 +38,7 @@ def _outline(ring: np.ndarray, mask: np.ndarray | None, tolerance: float) -> np.
         inside[:-1, :-1] &= 1 - mask[top : top + height, left : left + width]
     corners = cv2.dilate(inside, np.ones((2, 2), np.uint8), anchor=(1, 1))
     rings, _ = cv2.findContours(corners, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    around = max(rings, key=cv2.contourArea)  # a hole may enclose garments that have holes in turn
+    around = rings[0]  # what lies within a hole has no ring of its own
     fewer = cv2.approxPolyDP(around, tolerance, closed=True)
     return (fewer if len(fewer) >= 3 else around)[:, 0] + (left, top)  # a narrow region keeps its area
 

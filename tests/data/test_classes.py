@@ -33,7 +33,7 @@ def test_no_class_map_is_iMaterialists_supercategories_in_the_published_colours(
     ("map.json", '{"dress": [10],\n\t"top": ["1", 0.0], "hat": [14, "cap"], "background": ["shoe", 13]}'),
 ])  # fmt: skip
 def test_class_map_is_read_in_its_order_of_precedence(tmp_path, file, text):
-    (tmp_path / file).write_text(text)
+    (tmp_path / file).write_text("\ufeff" + text, encoding="utf-8")  # with a mark in front, as Windows writes it
     table = load_class_table(str(tmp_path / file))
     assert table == ClassTable(("dress", "top", "hat"), ((10,), (1, 0), (14, "cap")), ("shoe", 13))
 
@@ -50,7 +50,7 @@ INVALID = r"class map .*map\.yml is not valid YAML: "
 @pytest.mark.parametrize(("text", "words"), [
     *((text, MUST_MAP) for text in (
         "", "[1, 2]", "{}", "{upper: 1}", "{upper: []}", "{upper: [-1]}", "{upper: [1.5]}", "{upper: [true]}",
-        "{1: [1]}", "{background: [1]}", "{tops/shirts: [1]}", "{'': [1]}",
+        "{1: [1]}", "{background: [1]}", "{tops/shirts: [1]}", "{'': [1]}", '{"a\\nb": [1]}',
         "{" + ", ".join(f"c{i}: [{i}]" for i in range(MAX_CLASSES + 1)) + "}",
     )),
     ("{any: [1]}", "has a class named any; the name is reserved"),

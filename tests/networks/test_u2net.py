@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from networks.u2net import build_network
+from networks.u2net import build_network, halve
 from tests.helpers import shared, trained_like
 
 NAMES = pytest.mark.parametrize(("name", "parameters"), [("u2net", 44_051_452), ("u2netp", 1_141_660)])
@@ -33,6 +33,7 @@ def test_keys_shapes_and_order_are_the_published_ones(name, parameters):
 @pytest.mark.parametrize(("name", "classes"), [("u2net", 4), ("u2netp", 1)])
 def test_any_size_from_32_gives_seven_maps_of_that_size_the_first_of_which_is_the_fused_one(name, classes):
     network = trained_like(name, classes)
+    assert halve(torch.zeros(1, 1, 33, 47)).shape[2:] == (17, 24)  # as published, half a pixel is one
     for size in ((32, 32), (33, 47), (97, 131)):
         x = torch.randn(2, 3, *size)
         with torch.inference_mode():

@@ -47,7 +47,10 @@ def test_the_cpus_own_error_is_recognised():
         torch.empty(2**60)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shape '[3]' is invalid"), UserError("set"), OSError(errno.EIO, "bad")])
+@pytest.mark.parametrize("error", [
+    RuntimeError("shape '[3]' is invalid"), UserError("set"), OSError(errno.EIO, "bad"),
+    OSError(errno.ENOSPC, "No space left on device", "a file of the user's"),
+])  # fmt: skip
 def test_other_errors_pass_as_they_are(error):
     with pytest.raises(type(error)) as caught, explain_errors(8, (256, 192), 2):
         raise error

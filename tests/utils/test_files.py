@@ -1,8 +1,10 @@
 """Files are whole or absent."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -32,9 +34,10 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_or_nothing(tmp_path, er
 
 
 @pytest.mark.skipif(not FULL_DISK.exists(), reason="needs /dev/full")
-@pytest.mark.parametrize(
-    "write", [lambda full: full.write(bytes(1000)), lambda full: torch.save(torch.zeros(1000), full)]
-)
+@pytest.mark.parametrize("write", [
+    lambda full: full.write(bytes(1000)), lambda full: torch.save(torch.zeros(1000), full),
+    Mock(side_effect=OSError(errno.EDQUOT, "No space left on device, of a user's quota")),
+])  # fmt: skip
 def test_a_full_disk_is_told_from_other_faults_in_one_line(tmp_path, write):
     with (
         FULL_DISK.open("wb", buffering=0) as full,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.serialization import load_safely
+from utils.serialization import PickledDtype, load_safely, pickled_number
 
 PURE = PureWindowsPath if os.name == "nt" else PurePosixPath
 
@@ -25,6 +25,13 @@ def test_numpys_numbers_become_pythons_own_and_paths_readable_on_every_system(sa
     torch.save({"x": saved}, tmp_path / "a.pth")
     found = load_safely(tmp_path / "a.pth")["x"]
     assert found == expected and type(found) is type(expected)
+
+
+def test_numbers_of_a_machine_with_the_other_byte_order_are_read():
+    kind = PickledDtype("f8")
+    for order in "<>":
+        kind.__setstate__((3, order, None, None, None, -1, -1, 0))
+        assert pickled_number(kind, np.array(0.1, f"{order}f8").tobytes()) == 0.1
 
 
 def test_files_can_be_loaded_in_threads_at_once(tmp_path, monkeypatch):

@@ -134,6 +134,8 @@ def test_coordinates_in_percent_are_refused(folder):
     content = coco({"segmentation": [[20, 20, 100.4, 20, 99.5, 40]]}, {}, images=[{"id": 7, "file_name": "a.jpg"}])
     with pytest.raises(UserError, match="no coordinate in .* is over 100: they look like percent"):
         read_coco(content, folder)
+    small = content | {"images": [{"id": 7, "file_name": "a.jpg", "height": 266, "width": 199}]}
+    assert len(read_coco(small, folder)) == 1  # there they may be pixels
     content["annotations"].append(content["annotations"][0] | {"segmentation": [[20, 20, 299, 20, 299, 40]]})
     assert len(read_coco(content, folder).class_of_row) == 2
 

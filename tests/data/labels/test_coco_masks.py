@@ -64,7 +64,8 @@ BAD = {
     "do not make up the image": [  # with too few the library would read foreign memory
         [RLE, RLE | {"counts": [1199]}],
         *(RLE | {"counts": counts} for counts in (RLE["counts"][:-2], [*RLE["counts"], 5], [2**70], "Y12"))],
-    "not numbers": [RLE | {"counts": counts} for counts in ([-5, 1205], [1199.5, 0.5], [True, 1199], "600 x", None)],
+    "not numbers": [RLE | {"counts": counts} for counts in (
+        [-5, 1205], [1199.5, 0.5], [True, 1199], ["9" * 5000], "600 x", None)],
     "cannot be unpacked": [RLE | {"counts": counts} for counts in ("", "Y12V1P", "~~~~", "ünï", "oooooooooooooooo1")],
 }  # fmt: skip
 

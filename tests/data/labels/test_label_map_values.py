@@ -52,6 +52,7 @@ def with_alpha(pixels: np.ndarray, alpha: np.ndarray | int) -> Image.Image:
 
 
 GREY = np.dstack([LABEL] * 3)
+BOMB = grey_png(LABEL, 4)[:8] + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0))
 ORDER = np.array([0, 3, 1, 2])  # places of the classes in a sorted palette
 OTHER_COLOURS = np.array([(0, 0, 0), (255, 85, 0), (0, 0, 85), (0, 128, 0)])  # LIP's, say
 
@@ -62,6 +63,8 @@ OTHER_COLOURS = np.array([(0, 0, 0), (255, 85, 0), (0, 0, 85), (0, 128, 0)])  # 
     encoded(with_palette(LABEL), bits=2), encoded(with_palette(LABEL), transparency=0),
     encoded(with_palette(LABEL, OTHER_COLOURS)),
     encoded(with_palette(ORDER[LABEL].astype(np.uint8), PALETTE[np.argsort(ORDER)])),
+    encoded(with_palette(LABEL, PALETTE[[0, 1, 1, 0]])),  # some of its colours twice, and fewer than places:
+    encoded(with_palette(LABEL)).replace(png_chunk(b"PLTE", PALETTE.tobytes()), png_chunk(b"PLTE", bytes(9))),
     cv2.imencode(".png", LABEL)[1].tobytes(), grey_png(LABEL, 2), grey_png(LABEL, 4),
     encoded(with_alpha(LABEL, 255)), encoded(with_alpha(GREY, 255)), encoded(with_alpha(COLOURS, 255)),
     encoded(with_alpha(COLOURS, np.where(LABEL, 128, 0))), encoded(with_alpha(LABEL, np.where(LABEL, 1, 0))),
@@ -82,6 +85,7 @@ def test_a_map_has_its_values_however_it_was_saved(content, label, path):
     (encoded(COLOURS + np.uint8([0, 0, 5])), "colour that stands for no class", "(0, 0, 5) at x 0, y 0"),
     (encoded(cv2.resize(COLOURS, (9, 9))), "colour that stands for no class", "("),
     (encoded(LABEL)[:50], "cannot be read", "broken image"),
+    (BOMB + png_chunk(b"IDAT", b""), "more than 250 megapixels", ""),
     *((cv2.imencode(".png", np.dstack([LABEL] * n).astype(np.uint16))[1].tobytes(), "16 bits in several", "save it")
       for n in (3, 4)),
 ])  # fmt: skip

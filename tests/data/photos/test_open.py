@@ -147,16 +147,16 @@ def png_with(*chunks: bytes, at_end: bool = False, photo: bytes | None = None) -
     return photo[:place] + b"".join(chunks) + photo[place:]
 
 
-def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
+def jpeg_with(*segments: tuple[int, bytes], photo: bytes | None = None) -> bytes:
     """A JPEG of NOISE with further segments in front, each (marker, data)."""
-    photo = encoded(NOISE, "JPEG")
+    photo = photo or encoded(NOISE, "JPEG")
     added = [bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data for marker, data in segments]
     return photo[:2] + b"".join(added) + photo[2:]
 
 
-def tiff_with(pixels: np.ndarray, *tags: tuple[int, int, int, int]) -> bytes:
+def tiff_with(pixels: np.ndarray, *tags: tuple[int, int, int, int], **settings) -> bytes:
     """A TIFF with tags as they are, each (number, type, count, value), in place of those with the same numbers."""
-    photo = encoded(pixels, "TIFF")
+    photo = encoded(pixels, "TIFF", **settings)
     (begin,) = struct.unpack_from("<I", photo, 4)
     end = begin + 2 + 12 * struct.unpack_from("<H", photo, begin)[0]
     entries = {entry[0]: entry for entry in [*struct.iter_unpack("<HHII", photo[begin + 2 : end]), *tags]}
@@ -188,7 +188,9 @@ def test_pngs_with_broken_metadata_are_used(fault):
     (0xE2, b"MPF\0MM\0*\0\0\0\x08\0\1\xb0"), (0xFE, b"\xff\xfe\0\x80"),  # a comment of no letters
 ])  # fmt: skip
 def test_jpegs_with_broken_metadata_are_used(fault):
-    assert np.array_equal(opened(jpeg_with(fault)), opened(encoded(NOISE, "JPEG")))
+    content = jpeg_with(fault)
+    for fill in (b"", b"\xff"):  # a byte that may stand before any marker
+        assert np.array_equal(opened(content[:2] + fill + content[2:]), opened(encoded(NOISE, "JPEG")))
     assert opened(jpeg_with((0xE1, b"Exif\0\0" + exif_with(TURNED)), fault)).shape == (30, 40, 3)
 
 
@@ -207,6 +209,19 @@ def test_what_can_be_read_beside_broken_metadata_still_counts():
     expected = opened(photo)
     assert expected.shape == (80, 16, 3) and abs(expected[0, 0] - COLOURS[0].astype(int)).max() > 20
     assert np.array_equal(opened(png_with(HUGE_TEXT, photo=photo)), expected)
+    jpeg, tiff = (encoded(CHART, form, icc_profile=P3) for form in ("JPEG", "TIFF"))
+    assert np.array_equal(opened(jpeg_with((0xED, b"Photoshop 3.0\x008BIM\x04\x04"), photo=jpeg)), opened(jpeg))
+    odd_resolution = (282, 2, 4, 0x41414141), (296, 3, 1, 3)
+    assert np.array_equal(opened(tiff_with(CHART, *odd_resolution, icc_profile=P3)), opened(tiff))
+    clear = encoded(Image.new("P", (6, 8)), transparency=0)
+    assert opened(png_with(HUGE_TEXT, photo=clear)).min() == 255
+
+
+def test_an_avif_whose_xmp_lies_beyond_the_file_is_used():
+    xmp = b"<x:xmpmeta/>"
+    content = encoded(NOISE, "AVIF", xmp=xmp)
+    beyond = content.replace(struct.pack(">I", content.index(xmp)), b"\x7f\xff\xff\xff")
+    assert np.array_equal(opened(beyond), opened(content))
 
 
 def test_a_photo_that_is_cut_off_or_damaged_is_an_error_whatever_its_metadata():
@@ -263,8 +278,9 @@ def test_a_tiff_of_12_bits_or_with_a_stated_white_keeps_its_brightness_however_d
     packed = b"".join(((int(a) << 12) | int(b)).to_bytes(3, "big") for a, b in values.reshape(-1, 2))
     content = tiff_with(np.frombuffer(packed, np.uint8).reshape(8, 18), (256, 4, 1, 12), (258, 3, 1, 12))
     assert abs(opened(content)[..., 0].ravel() - values * 255 / 4095).max() <= 1
-    content = tiff_with((RAMP * 700).astype(np.uint16), (281, 3, 1, 1023))
-    assert abs(opened(content)[..., 0] - RAMP * 700 * 255 / 1023).max() <= 1
+    for stated, white in ((4095, 4095), (600, 1023)):  # one that is exceeded is none
+        content = tiff_with((RAMP * 700).astype(np.uint16), (281, 3, 1, stated))
+        assert abs(opened(content)[..., 0] - RAMP * 700 * 255 / white).max() <= 1
 
 
 @pytest.mark.parametrize(("values", "kind"), [
@@ -376,6 +392,7 @@ def test_a_jpeg_at_a_reduced_scale_lies_as_the_whole_one_does(orientation):
 
 @pytest.mark.parametrize(("content", "reason"), [
     (b"no image", "not an image"), (b"", "not an image"), (encoded(NOISE, "JPEG")[:700], "broken image"),
+    (jpeg_with((0xFE, bytes(99)))[:50], "broken image"),  # and not what is said of it without metadata
     (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
     (None, "no such file"),
 ])  # fmt: skip

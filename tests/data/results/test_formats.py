@@ -96,6 +96,8 @@ def test_an_overlay_is_photo_colours_over_it_and_mask_side_by_side(segmentation,
     assert abs(mask - PALETTE[labels]).mean() < 20
     bare = labels == 0
     assert abs(coloured - photo)[bare].mean() < 10 < abs(coloured - photo)[~bare].mean()
+    wide = Segmentation.from_labels(np.zeros((9, 30_000), np.uint8), NAMES, Image.new("RGB", (30_000, 9)))
+    assert Image.open(io.BytesIO(encoded(wide, "overlay"))).size == (65_500, 7)  # a JPEG cannot be wider
 
 
 @pytest.mark.parametrize("output", ["mask", "labels", "binary", "cutout", "overlay"])
@@ -166,8 +168,12 @@ def test_a_cutout_is_soft_in_a_thin_band_and_takes_no_colour_from_behind(strip_b
 
 def test_edges_of_a_changed_mask_are_soft_where_they_are_now():
     result = soft(photo=Image.new("RGB", (300, 200), "red"))
+    result.photo.paste("blue", (20, 0, 22, 200))
     moved = np.roll(result.labels, 60, 1)
-    alpha = np.asarray(cutout_image(result.with_labels(moved)))[..., 3]
+    moved[:, 20:22] = 1
+    cutout = np.asarray(cutout_image(result.with_labels(moved)))
+    alpha = cutout[..., 3]
+    assert (cutout[:, 20:22, :3] == [0, 0, 255]).all()  # a strap has no colours but those of its edges
     assert alpha[100, 60] == 0 and alpha[100, 240] == 255 == alpha[100, 180]
     assert ((alpha > 127) == (moved > 0)).mean() > 0.999
 
@@ -208,7 +214,7 @@ def test_the_box_of_a_garment_has_its_margin_within_the_photo():
     assert garment_box(labels, 0.3) == (5, 0, 55, 75)
 
 
-def test_confidence_and_warnings():
+def test_confidence_and_warnings(monkeypatch):
     assert report(soft())["classes"]["upper"]["confidence"] == pytest.approx(0.98, abs=0.02)
     assert report(soft())["classes"]["full"]["confidence"] is None
     assert warning(soft()) is None
@@ -220,3 +226,6 @@ def test_confidence_and_warnings():
     ]  # fmt: skip
     known_labels = Segmentation.from_labels(soft().labels, NAMES)
     assert report(known_labels)["classes"]["upper"]["confidence"] is None and warning(known_labels) is None
+    monkeypatch.setattr(segmentation_module, "CONFIDENCE_ROWS", 20)
+    between = np.where((np.arange(200)[:, None] % 10 > 0) & (np.arange(300) < 100), np.uint8(2), soft().labels)
+    assert warning(soft().with_labels(between)) is None  # what no row shows that is looked at does not count

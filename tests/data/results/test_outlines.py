@@ -18,14 +18,16 @@ def test_straight_edges_holes_and_single_pixels_are_exact():
     mask = np.zeros((60, 90), np.uint8)
     mask[5:50, 10:80] = 1
     mask[15:30, 20:40] = mask[15:45, 50:70] = 0
-    mask[20:25, 55:60] = 1  # an island in a hole
+    mask[20:40, 55:65], mask[25:30, 58:62] = 1, 0  # an island in a hole, with a hole
     mask[59, 89] = mask[0, 0] = 1
     assert len(polygons(mask)) == 4
     assert np.array_equal(drawn(polygons(mask), mask.shape), mask)
     rings = [np.array(ring).reshape(-1, 2) for ring in polygons(mask)]
     assert abs(sum(cv2.contourArea(ring, oriented=True) for ring in rings)) == mask.sum()  # holes go the other way
     assert polygons(np.zeros((5, 5), np.uint8)) == []
-    assert np.array_equal(drawn(polygons(np.ones((5, 7), np.uint8)), (5, 7)), np.ones((5, 7)))
+    pierced = np.ones((5, 7), np.uint8)
+    pierced[2, 2:4] = 0  # a hole of a few pixels is left out
+    assert np.array_equal(drawn(polygons(pierced), (5, 7)), np.ones((5, 7)))
 
 
 def test_curved_edges_are_near_and_have_few_points():

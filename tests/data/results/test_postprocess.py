@@ -39,7 +39,7 @@ def test_nothing_is_changed_by_default():
 # Before and after. Joined over a corner, two parts are one garment; a hole is not open over a corner; bays stay.
 @pytest.mark.parametrize(("options", "lines"), [
     ({"one_garment": True}, ("111....2 333..... 333....1 ...3...1", "333....2 333..... 333....1 ...3...1")),
-    ({"min_area": 4}, ("1...222. ....212. ....222. 33...... 33......", "....222. ....222. ....222. 33...... 33......")),
+    ({"min_area": 4}, ("1...222. ....212. ....222. 33...... ..33....", "....222. ....222. ....222. 33...... ..33....")),
     ({"fill_holes": 3}, ("11111.11 1..11.11 11111111 22222.22 222222.2 2.222222 2.222222",
                          "11111.11 11111.11 11111111 22222222 22222222 2.222222 2.222222")),
     ({"min_area": 100}, ("1...222. ....212. ....222. 33...... 33......", "........ " * 5)),
@@ -50,6 +50,7 @@ def test_nothing_is_changed_by_default():
 def test_garments_get_one_class_specks_and_holes_what_is_around_them_and_edges_move(options, lines, small_strips):
     before, after = map(drawn, lines)
     assert np.array_equal(changed(before, **options), after)
+    assert np.array_equal(changed(before.T, **options), after.T)
 
 
 def test_growing_takes_the_nearest_class_and_overwrites_none(small_strips):

@@ -107,6 +107,7 @@ def test_confidence_is_the_mean_probability_of_each_class_over_its_pixels(rows, 
     monkeypatch.setattr(segmentation, "CONFIDENCE_ROWS", rows)
     logits, _ = logits_and_resized((200, 333))
     found = Segmentation(logits, (200, 333), NAMES)
+    assert np.isfinite(found.confidence[1:]).all()
     found = found.with_labels(np.where(found.labels == 2, np.uint8(0), found.labels))
     confidence = found.confidence
     assert np.isnan(confidence[[0, 2]]).all()

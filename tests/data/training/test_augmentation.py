@@ -100,6 +100,7 @@ def test_a_few_samples_stand_in_a_plain_frame_which_is_background(framed, monkey
         assert min(rows.sum(), columns.sum()) >= 16
     photo, label = frame(red_clothes(clothes), clothes)
     assert (np.asarray(photo)[label > 0] == [200, 0, 0]).all()
+    assert len({frame(red_clothes(clothes), clothes)[0].getpixel((0, 0)) for _ in range(20)}) > 5  # of any colour
     monkeypatch.setattr(augmentation, "FRAMED", 1)
     assert transform((32, 32), "none")[1](red_clothes(clothes), clothes)[1].all()  # the published recipe has no frames
 
@@ -169,9 +170,11 @@ def test_a_portrait_crop_is_about_what_close_ups_are_compared_on():
     label = np.zeros((400, 200), np.uint8)
     label[100:340, 60:140] = 1
     cut = close_up(red_clothes(label), label)[1]
+    label[399, 100] = 1  # a speck does not move the crop
     left, top, right, bottom = np.mean([portrait_box(label, label.shape) for _ in range(1000)], 0)
     assert (bottom - top, right - left) == pytest.approx(cut.shape, rel=0.15)
-    assert portrait_box(np.zeros((400, 200), np.uint8), (400, 200)) is None
+    label[:369], label[369:] = 0, 1  # the hem of a garment
+    assert portrait_box(label * 0, (400, 200)) is portrait_box(label, (400, 200)) is None
 
 
 def test_crops_without_clothes_keep_away_from_all_that_is_labelled():
@@ -204,5 +207,6 @@ def test_pasted_garments_bring_their_labels():
     photo, labels = paste(Image.new("RGB", (60, 80)), label, red_clothes(other), other, (50, 50))
     assert set(np.unique(labels)) == {0, 2}
     assert np.mean((np.asarray(photo)[..., 0] > 100) == (labels == 2)) > 0.96
+    assert paste(photo, labels, red_clothes(other), other * 0, (50, 50))[1] is labels
     label[0] = SOME_CLOTHES  # what these can be is known for the photo as a whole
     assert np.array_equal(paste(photo, label, red_clothes(other), other, (50, 50))[1], label)

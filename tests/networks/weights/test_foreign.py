@@ -154,6 +154,15 @@ with zipfile.ZipFile(ARCHIVE, "w") as file:
     file.writestr("MAR-INF/MANIFEST.json", b"content")
 SAFETENSORS_HEADER = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 CUT_SAFETENSORS = len(SAFETENSORS_HEADER).to_bytes(8, "little") + SAFETENSORS_HEADER
+WITHIN_ITSELF: dict = {}
+WITHIN_ITSELF["again"] = WITHIN_ITSELF
+
+
+class ManyBytes:
+    def __reduce__(self):
+        return bytes, (10_000_000,)
+
+
 # The file's bytes, or (state, another network's state) -> what is saved; words of the message
 REFUSED: dict[str, tuple[bytes | Callable[[StateDict, StateDict], object], str]] = {
     "empty": (b"", "is empty; download it again"),
@@ -178,9 +187,10 @@ REFUSED: dict[str, tuple[bytes | Callable[[StateDict, StateDict], object], str]]
         lambda s, o: build_network("u2netp", 1).state_dict(), "setup_model_weights.py --model u2netp --weights",
     ),
     "an object": (lambda s, o: {"state_dict": s, "args": argparse.Namespace()}, "it holds argparse.Namespace as well"),
+    "a wish for memory": (lambda s, o: {"state_dict": s, "extra": ManyBytes()}, "cannot read"),
     "an array of objects": (lambda s, o: {"state_dict": s, "extra": np.array([{}], object)}, "it holds numpy.O8"),
     "a whole network": (lambda s, o: trained_like("u2netp", 4), "a whole pickled network"),
-    "nothing": (lambda s, o: {}, "(it is empty)"),
+    "nothing": (lambda s, o: {}, "(it is empty)"), "itself": (lambda s, o: WITHIN_ITSELF, "(first keys: again)"),
     "another state dict": (lambda s, o: {"weight": torch.zeros(3)}, "(first keys: weight)"),
 }  # fmt: skip
 

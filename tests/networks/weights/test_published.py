@@ -29,7 +29,7 @@ FILE = "u2netp.onnx"
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     """What it answers in turn (the last one for ever), and the range of each request that it got."""
-    server = SimpleNamespace(answers=["whole"], ranges=[])
+    server = SimpleNamespace(answers=["whole"], ranges=[], taken=[])  # taken: answers that were read to their end
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -48,6 +48,7 @@ def server(monkeypatch, tmp_path):
                 self.send_header("Content-Length", str(len(rest if answer == "cut off" else body)))
             self.end_headers()
             self.wfile.write(body)
+            server.taken.append(answer)
 
         def log_message(self, *_):
             pass
@@ -116,7 +117,7 @@ def test_weights_that_cannot_be_fetched_are_one_line_that_says_what_to_do_by_han
     address, kept_as = f"{server.address}/weights/{FILE}", f"{cache_folder()}/weights/{FILE}"
     message = str(caught.value)
     assert f"download {address} in a browser, save it as {kept_as} and try again" in message and "\n" not in message
-    assert kept() <= {f".{FILE}.part"}
+    assert kept() <= {f".{FILE}.part"} and "endless" not in server.taken
 
 
 def test_without_a_network_a_file_put_there_by_hand_is_taken_if_it_is_the_right_one(server, monkeypatch):

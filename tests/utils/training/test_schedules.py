@@ -10,6 +10,7 @@ def test_schedules_warm_up_and_come_down():
     assert learning_rate(0, 10, 1.0, "cosine", 0) == 1
     assert learning_rate(5, 10, 1.0, "cosine", 0) == pytest.approx(0.5)
     assert learning_rate(5, 10, 1.0, "poly", 0) == pytest.approx(0.5**0.9)
+    assert learning_rate(4, 4, 1.0, "poly", 4) == 1  # a run that only warms up, told when it is resumed at its end
     assert learning_rate(6, 10, 1.0, "cosine", 2) == pytest.approx(0.5)  # the middle of what the warm-up leaves
 
 
