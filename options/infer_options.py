@@ -81,7 +81,9 @@ class InferOptions(PostprocessOptions, PredictorOptions):
         "pose_landmarker .task file of MediaPipe; default: auto",
         metavar="auto|none|FILE",
     )
-    parse_dir: str | None = option(None, "folder of parse maps of the people (PNG), used instead", metavar="FOLDER")
+    parse_dir: str | None = option(
+        None, "folder of parse maps of the people (PNG), in place of the classes found", metavar="FOLDER"
+    )
     parse_labels: str | None = option(
         None, "the values of these maps: as the data set they come from; default: atr", tuple(PARSE_LABELS)
     )
