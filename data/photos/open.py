@@ -91,7 +91,7 @@ def open_photo(
 
 
 def _versions(source: str | Path | BinaryIO) -> Iterator[str | Path | BinaryIO]:
-    """A photo as it is, then without metadata."""
+    """A photo as it is, then without metadata. Raises PhotoError where there is nothing in it."""
     yield source
     try:
         if isinstance(source, str | Path):
@@ -103,6 +103,8 @@ def _versions(source: str | Path | BinaryIO) -> Iterator[str | Path | BinaryIO]:
         raise
     except Exception:  # such as a file that is missing; then the first fault tells
         return
+    if not content:
+        raise PhotoError("the file is empty")
     yield from map(io.BytesIO, without_metadata(content))
 
 

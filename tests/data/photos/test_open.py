@@ -391,7 +391,7 @@ def test_a_jpeg_at_a_reduced_scale_lies_as_the_whole_one_does(orientation):
 
 
 @pytest.mark.parametrize(("content", "reason"), [
-    (b"no image", "not an image"), (b"", "not an image"), (encoded(NOISE, "JPEG")[:700], "broken image"),
+    (b"no image", "not an image"), (b"", "the file is empty"), (encoded(NOISE, "JPEG")[:700], "broken image"),
     (jpeg_with((0xFE, bytes(99)))[:50], "broken image"),  # and not what is said of it without metadata
     (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
     (None, "no such file"),
