@@ -86,6 +86,7 @@ def test_what_is_missing_or_there_already_is_one_line(tiny_checkpoint, tmp_path)
     for output, words in (
         (tiny_checkpoint, "exists"), (tmp_path / "pytorch_model.xml", "pytorch_model.bin exists"),
         (tmp_path / "a.onnx", "a.json exists"), (tmp_path / "a.h5", "must end in .pth, .safetensors, .onnx"),
+        (f"{tmp_path / 'b.pth'} --preset rembg", "--preset rembg writes an .onnx file"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
-            ExportOptions.parse(["--checkpoint_path", str(tiny_checkpoint), "--output", str(output)])
+            ExportOptions.parse(["--checkpoint_path", str(tiny_checkpoint), "--output", *str(output).split()])
