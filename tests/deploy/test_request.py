@@ -124,7 +124,7 @@ def test_bad_requests_are_told_why(parameters, words):
         ("", "empty"), ("data:image/png,x", "must be base64"), ({"b64": 7}, "none"), (None, "none"),
         ({"gcsUri": "gs://bucket/a.jpg"}, "'gs://bucket/a.jpg' is an address; images are sent as bytes"),
         ({"id": "abcd", "url": "HTTPS://example.com/a.jpg", "b64": ""}, "is an address"),
-        ({"image": TEXT, "mask": OTHER}, "2"), ([TEXT, OTHER, TEXT], "3"),
+        ({"image": TEXT, "mask": OTHER}, "2"), ([TEXT, OTHER, TEXT, "gs://a"], "3"),
         ({"id": "abcd", "image": b64(LARGE)}, "over the limit of 1 MB"),
         ({"image": TEXT, "tags": ["tag"] * 1_000_000}, "at most 100 texts"),
     ],

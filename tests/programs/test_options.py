@@ -111,6 +111,7 @@ def test_figures_do_not_replace_what_is_read(option, tmp_path):
 @pytest.mark.parametrize(("parse", "report_dir"), [
     (EvaluateOptions.parse, "photos/../photos"), (AuditOptions.parse, "photos/report"),
     (lambda flags: EvaluateOptions.parse([*flags, "--no_clothes"]), "photos/report"),
+    (lambda flags: AuditOptions.parse(["--against_image_folder", *flags[1:], "--against_df_path=b"]), "photos/report"),
 ])  # fmt: skip
 def test_pictures_of_a_report_do_not_lie_among_the_photos(parse, report_dir):
     with pytest.raises(UserError, match="--report_dir .* lies among the photos"):
