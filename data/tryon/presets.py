@@ -222,10 +222,11 @@ class Preset:
     def _categories(self, kind: Kind, before: Path) -> list[str]:
         """Those of a photo: DressCode's folders say them. Beside people, a garment is masked whatever its class."""
         folder = self.sources[0] / before if len(self.sources) == 1 else before
-        told = [CATEGORY_OF_FOLDER[part] for part in folder.absolute().parts if part in CATEGORY_OF_FOLDER]
+        of_folder = CATEGORY_OF_FOLDER if kind.ending else {}
+        told = [of_folder[part] for part in folder.absolute().parts if part in of_folder]
         if not kind.of_people and (told or self.of_people):
             return ["any"]
-        return told[-1:] if kind.ending and told else self.categories
+        return told[-1:] or self.categories
 
 
 def greyed(photo: Image.Image, mask: Image.Image) -> Image.Image:

@@ -68,6 +68,7 @@ def test_settings_that_the_server_could_not_use_are_refused(tiny_checkpoint, tmp
         (shipped.replace("startupTimeout: 120", "startupTimeout: 2min"), "startupTimeout is '2min'"),
         (shipped.replace("flip: false", "flip: yes please"), "flip is 'yes please'; it must be true or false"),
         (shipped.replace("photo_megabytes: 20", "photo_megabytes: '20'"), "photo_megabytes is '20'"),
+        (shipped.replace("reply_megabytes: 24", "reply_megabytes: .inf"), "reply_megabytes is inf"),
         (shipped.replace("precision: auto", "precision: bf17"), "precision is 'bf17'; use auto, fp32"),
         (shipped.replace("height: null", "height: 5"), "height is 5; it must be"),
     ):  # fmt: skip

@@ -22,6 +22,7 @@ from options.deploy_options import ClientOptions
 from tests.deploy.half_upper import HalfUpper
 from tests.helpers import b64, encoded, encoded_photo, run_script
 from utils.errors import UserError
+from utils.files import FullDiskError
 
 VERTEX = ["--project", "p", "--location", "l", "--project_number", "7", "--endpoint_id", "9"]
 
@@ -59,7 +60,9 @@ def test_a_large_photo_is_shrunk_to_the_limit_and_its_mask_brought_back(tmp_path
 
 def test_a_small_photo_is_sent_as_it_is_and_one_longer_than_a_jpeg_can_be_is_shrunk(tmp_path, monkeypatch):
     small, long = write_photo(tmp_path / "a.png"), write_photo(tmp_path / "b.png", 70_000, 2, noise=True)
-    assert client.encode(small, Image.open(small), 1e6) == small.read_bytes()
+    fits = small.stat().st_size * 4 / 3 + 200  # in base64, with the JSON around it
+    assert client.encode(small, Image.open(small), fits) == small.read_bytes()
+    assert client.encode(small, Image.open(small), fits - 4) != small.read_bytes()
     sent = Image.open(io.BytesIO(client.encode(long, Image.open(long), 300_000)))
     assert sent.format == "JPEG" and sent.width <= 65_500
     monkeypatch.setattr(client, "MEGAPIXELS", 0.2)
@@ -85,7 +88,8 @@ def test_a_reply_that_is_not_a_mask_is_one_line():
     damaged = bytearray(encoded_photo(noise=True))
     damaged[damaged.index(b"IDAT")] = 7
     large = encoded_photo(5000, 4001)
-    for reply in (b"<html>", b"{}", b'{"predictions": [7]}', b"[" * 100_000, *map(with_body, (b"", damaged))):
+    bodies = map(with_body, (b"", damaged, encoded_photo()))
+    for reply in (b"<html>", b"{}", b'{"predictions": [7]}', b"[" * 100_000, *bodies):
         with pytest.raises(client.AnswerError, match="not a mask"):
             client.mask_of(reply)
     with pytest.raises(client.AnswerError, match="mask of 5000x4001 pixels"):
@@ -115,10 +119,30 @@ def test_where_results_go(tmp_path):
     assert targets(folder, output=folder / "sub") == ["photos/sub/a.png", "photos/sub/b.png"]  # results are not sent
 
 
+def test_who_is_asked_decides_what_must_be_given_and_how_much_is_sent():
+    given = ["--input", "a.jpg", "--output", "out"]
+    for flags, megabytes in ((VERTEX, 1.5), (["--url", "http://localhost:7080"], 25)):
+        assert options(*given, *flags).max_request_megabytes == megabytes
+    with pytest.raises(UserError, match="--endpoint_id, --project_number missing: gcloud"):
+        options(*given, "--location", "l")
+
+
 @pytest.mark.parametrize("url", ["localhost:7080", "ftp://localhost", "http://localhost:port", "http://a b/"])
 def test_what_is_not_a_web_address_is_told(url):
     with pytest.raises(UserError, match="is not a web address such as"):
         client.torchserve(url)
+
+
+@pytest.mark.parametrize(("path", "asked"), [("", client.ROUTE), ("/", client.ROUTE), ("/v1", "/v1")])
+def test_an_address_without_a_path_means_the_published_route(path, asked):
+    with pytest.raises(UserError, match=f"no server answers at https://127.0.0.1:9{asked};"):
+        client.torchserve(f"https://127.0.0.1:9{path}")(b"question")
+
+
+def test_an_answer_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(client, "SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(client.AnswerError, match="timed out"):
+        client.torchserve(f"http://127.0.0.1:{silent.getsockname()[1]}")(b"question")
 
 
 def test_a_host_that_nobody_knows_ends_the_run(monkeypatch):
@@ -160,10 +184,10 @@ def test_this_machine_is_told_from_others():
 
 @pytest.mark.parametrize("answer", [
     b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short", b"HTTP/1.1 400 No\r\nContent-Length: 50\r\n\r\ncut",
-    b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ncut",
+    b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ncut", b"HTTP/1.1 503 Busy\r\n\r\n",
 ])  # fmt: skip
-def test_an_answer_that_breaks_off_may_be_asked_for_again(answer):
-    with pytest.raises(client.AnswerError, match="no answer from") as error:
+def test_an_answer_that_breaks_off_or_says_busy_may_be_asked_for_again(answer):
+    with pytest.raises(client.AnswerError, match="no answer from|503 Busy") as error:
         client.torchserve(one_answer(answer))(b"question")
     assert error.value.retryable
 
@@ -252,20 +276,26 @@ def test_vertex_is_asked_as_published(google, arguments, tmp_path):
     assert request.http_body.content_type == "application/json"
     assert list(json.loads(request.http_body.data)["instances"][0]) == ["instance_key"]
     assert Image.open(tmp_path / "out/a.png").size == (40, 30)
+    run_client(*arguments, "--api_endpoint", "9.l.prediction.vertexai.goog")
+    google.assert_called_with(client_options={"api_endpoint": "9.l.prediction.vertexai.goog"})
 
 
 def test_vertex_errors_say_which_command_to_run(google, arguments):
     for fault, words in (
         (FAULTS.NotFound("x"), "gcloud ai endpoints list --region=l"),
         (FAULTS.Unauthenticated("x"), "gcloud auth application-default login"),
+        (FAULTS.GoogleAuthError("x"), "gcloud auth application-default login"),
         (FAULTS.PermissionDenied("x"), "roles/aiplatform.user"),
     ):
         google.return_value.raw_predict.side_effect = fault
         with pytest.raises(UserError, match=words):
             run_client(*arguments)
+    google.side_effect = FAULTS.GoogleAuthError("x")
+    with pytest.raises(UserError, match="no Google credentials .*gcloud auth application-default login"):
+        run_client(*arguments)
 
 
-def test_what_is_not_served_or_cannot_be_written_is_told_and_the_rest_is_done(google, tmp_path, capsys):
+def test_what_is_not_served_or_cannot_be_written_is_told_and_the_rest_is_done(google, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "photos"
     for name in ("a.png", "c.png"):
         write_photo(folder / name)
@@ -277,5 +307,13 @@ def test_what_is_not_served_or_cannot_be_written_is_told_and_the_rest_is_done(go
     said = capsys.readouterr()
     assert "b.png: not an image" in said.err and "cannot write" in said.err and "1 of 3 photographs" in said.out
     google.return_value.raw_predict.side_effect = CallError("try later")
-    assert run_client(*arguments) == 1
-    assert "a.png: try later" in capsys.readouterr().err
+    for code, tries in ((503, 4), (400, 1)):
+        monkeypatch.setattr(CallError, "code", code)
+        google.return_value.raw_predict.reset_mock()
+        assert run_client(*arguments) == 1
+        said = capsys.readouterr()
+        assert "a.png: try later" in said.err and "replac" in said.out
+        assert google.return_value.raw_predict.call_count == 2 * tries
+    monkeypatch.setattr(client, "write_atomically", Mock(side_effect=FullDiskError("full")))
+    with pytest.raises(FullDiskError):  # nothing more is asked for
+        client.save(tmp_path / "a", b"")

@@ -66,3 +66,4 @@ def test_the_settings_torchserves_gpu_and_the_threads_are_taken(
     context.model_yaml_config["handler"].update(settings)
     handler.ClothSegmentationHandler().initialize(context)
     load.assert_called_once_with(tiny_checkpoint, device, threads=threads, **settings)
+    load.return_value.assert_called_once()  # or the first request would wait until the engine is ready

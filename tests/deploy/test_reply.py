@@ -51,6 +51,7 @@ def test_category_and_format_are_answered_as_asked():
     assert not labels(base64.b64decode(only_lower["body"])).any()
     assert labels(ask({"data": encoded_photo(), "format": "cutout"}).body).shape == (8, 12, 4)
     assert ask({"data": encoded_photo(), "format": "overlay"}).content_type == "image/jpeg"
+    assert predictions(ask_instances(GOOD, parameters={"format": "overlay"}))[0]["content_type"] == "image/jpeg"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,7 @@ def test_bad_instances_stay_alone_within_their_request_unless_all_are_bad():
     reply = ask_instances(*bad)
     assert reply.status == 400
     assert "instance 0: bad base64" in error(reply) and "instance 1: not an image" in error(reply)
+    assert ask_instances({"b64": b64(encoded_photo(700, 700, noise=True))}, *bad).status == 413
 
 
 def test_a_batch_is_as_few_passes_as_can_be_and_its_bad_requests_stay_alone():

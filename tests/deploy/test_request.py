@@ -2,7 +2,6 @@
 
 import base64
 import json
-import textwrap
 
 import pytest
 from hypothesis import given, settings
@@ -60,17 +59,18 @@ def test_deep_nesting_does_not_stop_the_server():
     assert read_instance(deep) == PHOTO
 
 
-NOISE = encoded_photo(99, 99, noise=True)
+NOISE = encoded_photo(540, 540, noise=True)  # 0.9 MB, of which base64 makes more than the limit
 LONG, URL_SAFE = b64(NOISE), base64.urlsafe_b64encode(NOISE).decode()
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        URL_SAFE.rstrip("="), "\n".join(textwrap.wrap(LONG, 60)), f"  {LONG}\r\n",
+        URL_SAFE.rstrip("="), base64.encodebytes(NOISE).decode(), f"  {LONG}\r\n",
         f"DATA:image/png;charset=utf-8;BASE64,{LONG.rstrip('=')}",
         f"\n data:;base64,{LONG}".replace("+", "%2B").replace("=", "%3D").replace("/", "%2f"),
     ],
+    ids=["URL-safe", "lines", "blanks", "data URI", "percent signs"],
 )  # fmt: skip
 def test_base64_as_people_write_it(text):
     assert read_instance({"image": text}) == NOISE
@@ -80,6 +80,7 @@ def test_base64_as_people_write_it(text):
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
 def test_json_is_read_whatever_its_encoding_and_content_type(encoding):
     body = json.dumps({"instances": [{"b64": TEXT}]})
+    assert read({"body": body}).photos == (PHOTO,)  # TorchServe decodes what is sent as text
     assert read({"body": bytearray(body.encode(encoding))}).photos == (PHOTO,)
     assert read({"body": bytearray(("\r\n " + body).encode(encoding))}).photos == (PHOTO,)
 
@@ -101,7 +102,7 @@ def test_parameters_choose_category_and_format():
         ({"body": ["instances"]}, "no instances"), (instances(), "no instances"),
         (instances(TEXT, format="json"), 'format belongs in "parameters"'),
         (instances(TEXT, parameters={"colour": 1}), "unknown parameter 'colour'"),
-        (instances(TEXT, parameters={"format": ["mask"]}), "unknown format"),
+        (instances(TEXT, parameters={"format": ["mask"] * 99}), "unknown format"),
         (instances(TEXT, parameters={"category": "background"}), "unknown category 'background'"),
         (instances(TEXT, parameters="mask"), "parameters is an object"),
         ({"a": PHOTO, "b": PHOTO}, "one photo"), ({"format": b"mask"}, "one photo"),
@@ -123,7 +124,7 @@ def test_bad_requests_are_told_why(parameters, words):
         ("", "empty"), ("data:image/png,x", "must be base64"), ({"b64": 7}, "none"), (None, "none"),
         ({"gcsUri": "gs://bucket/a.jpg"}, "'gs://bucket/a.jpg' is an address; images are sent as bytes"),
         ({"id": "abcd", "url": "HTTPS://example.com/a.jpg", "b64": ""}, "is an address"),
-        ({"image": TEXT, "mask": OTHER}, "2"), ([TEXT, OTHER, TEXT], "3"),
+        ({"image": TEXT, "mask": OTHER}, "2"), ([TEXT, OTHER, TEXT, "gs://a"], "3"),
         ({"id": "abcd", "image": b64(LARGE)}, "over the limit of 1 MB"),
         ({"image": TEXT, "tags": ["tag"] * 1_000_000}, "at most 100 texts"),
     ],

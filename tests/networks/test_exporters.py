@@ -82,7 +82,7 @@ def test_half_precision_halves_the_file_and_a_counter_may_be_larger_than_it_hold
     export_half(network, INFO, tmp_path / "half.pth")
     assert (tmp_path / "half.pth").stat().st_size < 2_700_000
     assert load_network(tmp_path / "half.pth")[0].stage1.rebnconvin.bn_s1.num_batches_tracked == 100_000
-    network.stage1.rebnconvin.bn_s1.running_var.fill_(1e6)
+    network.stage1.rebnconvin.bn_s1.running_var.fill_(-1e6)
     with pytest.raises(UserError, match="stage1.rebnconvin.bn_s1.running_var"):
         export_half(network, INFO, tmp_path / "other.pth")
     assert not (tmp_path / "other.pth").exists()

@@ -177,6 +177,7 @@ def test_what_is_missing_for_masks_on_people_is_said_once(tmp_path, folder, monk
 def test_options_without_effect_are_refused(flags, words):
     with pytest.raises(UserError, match=words):
         InferOptions.parse(flags.split())
+    InferOptions.parse(["--outputs", "probability", "--one_garment", "--report"])  # the report is about masks
 
 
 def test_a_category_or_output_that_is_named_twice_is_written_once():
@@ -258,7 +259,7 @@ def test_an_unreadable_folder_is_a_failure_and_the_rest_is_done(small, monkeypat
     assert "2 of 2 photographs segmented" in run.stdout
 
 
-@pytest.mark.parametrize(("given", "expected"), [("~", ""), ("~/a b/*.jpg", "a b/*.jpg"), ("./~", None)])
+@pytest.mark.parametrize(("given", "expected"), [("~", ""), ("~/a b/*.jpg", "a b/*.jpg"), ("./~", None), ("~a", None)])
 def test_paths_below_the_home_folder_may_be_written_with_a_tilde(given, expected, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     options = InferOptions.parse([f"--image_dir={given}", f"--result_dir={given}"])

@@ -80,4 +80,6 @@ def test_the_command_line_beside_a_recipe(recipe, tmp_path):
     path.write_text(yaml.safe_dump(yaml.safe_load(recipe.read_text()) | {"resume": True}))
     with pytest.raises(UserError, match="--df_path and the sources of"):
         TrainOptions.parse(["--options", str(path), "--image_folder", "mine", "--df_path", "mine.csv"])
+    with pytest.raises(UserError, match="--val_df_path and the options file's validation exclude"):
+        TrainOptions.parse(["--options", str(path), "--val_image_folder", "mine", "--val_df_path", "mine.csv"])
     assert not TrainOptions.parse(["--options", str(path), "--name", "mine"]).resume  # the record's, not the new run's

@@ -21,11 +21,12 @@ def run(*arguments: object) -> None:
 
 def test_training_of_a_network_starts_from_its_own_surgery(saliency_onnx, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    run("--model", "u2netp", "--weights", saliency_onnx)
+    Path("map.yml").write_text("tops: [1]\n")
+    run("--model", "u2netp", "--weights", saliency_onnx, "--class_map", "map.yml")
     assert "784 tensors copied, 14 of the head" in capsys.readouterr().out
     start = Path(TrainOptions.parse(["--model", "u2netp"]).unet_checkpoint)
     assert not start.is_absolute() and start.is_file()
-    assert load_network(start)[1].class_names == ("background", "upper", "lower", "full")
+    assert load_network(start)[1].class_names == ("background", "tops")
 
 
 def test_without_a_network_one_line_says_what_to_do_by_hand_and_nothing_is_left(tmp_path):
@@ -80,9 +81,10 @@ def test_where_google_drive_fails_the_release_is_taken_and_a_line_says_why(
     fault, words, download, saliency_onnx, tmp_path, monkeypatch, capsys
 ):
     download(fault)
+    (tmp_path / "cloth_segm_u2netp_surgery.pth").touch()
     monkeypatch.setattr(setup_model_weights, "local_weights", lambda name: {"u2netp": saliency_onnx}[name])
     run("--model", "u2netp", "--save_dir", tmp_path)
     first, *others = capsys.readouterr().out.splitlines()
     assert words in first and first.endswith("; trying the release instead") and len(first) < 1000
-    assert "784 tensors copied" in others[0]
+    assert "replacing" in others[0] and "784 tensors copied" in others[1]
     assert [path.name for path in tmp_path.iterdir()] == ["cloth_segm_u2netp_surgery.pth"]
