@@ -38,7 +38,7 @@ TURNS = {
 }
 # Values that stand for white in greyscale files of more than 8 bits: 0..1, 8, 10, 12 and 16 bits.
 WHITES = (1, 255, 1023, 4095, 65535)
-BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # TIFF tags
+BITS_PER_SAMPLE, MAX_SAMPLE_VALUE, TILE_WIDTH, TILE_LENGTH = 258, 281, 322, 323  # TIFF tags
 Image.preinit()  # the commonest formats first
 Image.init()
 # Pillow recognises the ones left out, but cannot read their pixels, or only with the help of another program.
@@ -81,14 +81,15 @@ def open_photo(
     for version in _versions(source):
         try:
             with Image.open(version, formats=FORMATS) as photo:
-                if photo.width * photo.height > max_megapixels * 1e6:
-                    raise _too_large(photo.width * photo.height, max_megapixels)
+                pixels = max(photo.width * photo.height, _tile_pixels(photo))
+                if pixels > max_megapixels * 1e6:
+                    raise _too_large(pixels, max_megapixels)
                 if photo.format in ("JPEG", "MPO") and _scans(photo.fp) > MAX_SCANS:
                     raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans; save it anew")
                 return to_rgb(photo, upright, size)
         except (PhotoError, MemoryError):
             raise
-        except Image.DecompressionBombError as error:  # of the photo, or of a picture or tile inside
+        except Image.DecompressionBombError as error:  # of the photo, or of a picture inside
             raise _too_large(int(re.search(r"\d+", str(error))[0]), max_megapixels) from None
         except Exception as error:  # Pillow's decoders raise what they like on broken files
             fault = fault or reason(error)  # the first, where it is not only the metadata
@@ -97,6 +98,13 @@ def open_photo(
 
 def _too_large(pixels: int, max_megapixels: float) -> TooLargeError:
     return TooLargeError(f"{pixels / 1e6:.0f} megapixels are over the limit of {max_megapixels:g}; shrink the photo")
+
+
+def _tile_pixels(photo: Image.Image) -> int:
+    """Pixels of a tile of a TIFF, which are decoded as a whole, however few the photo has; 0 without tiles."""
+    tags = getattr(photo, "tag_v2", {})
+    width, length = (int(np.ravel(tags.get(tag, 0))[0]) for tag in (TILE_WIDTH, TILE_LENGTH))
+    return width * length
 
 
 def _scans(file: BinaryIO) -> int:

@@ -428,6 +428,12 @@ def test_a_picture_inside_a_photo_is_refused_before_decoding_as_well(monkeypatch
     open_photo(io.BytesIO(picture), max_megapixels=2)  # a higher limit is Pillow's as well
 
 
+def test_a_tiff_of_huge_tiles_is_refused_before_decoding():
+    tiles = (322, 4, 1, 2000), (323, 4, 1, 1000)
+    with pytest.raises(PhotoError, match="2 megapixels are over the limit of 1"):
+        opened(tiff_with(NOISE, *tiles), max_megapixels=1)
+
+
 def test_a_jpeg_of_endless_scans_is_refused():
     photo = encoded(NOISE, "JPEG", progressive=True, comment=b"\xff\xda" * 200)
     assert opened(photo).shape == NOISE.shape
