@@ -108,9 +108,11 @@ def _tile_pixels(photo: Image.Image) -> int:
 
 
 def _scans(file: BinaryIO) -> int:
-    """How many scans a JPEG has; no more than MAX_SCANS + 1 are counted."""
+    """How many scans a JPEG has, or at most has where these are few; no more than MAX_SCANS + 1 are counted."""
     file.seek(0)
     content, scans, position = file.read(), 0, 2
+    if (most := content.count(b"\xff\xda")) <= MAX_SCANS:  # quick; more may lie in metadata or after the image
+        return most
     while scans <= MAX_SCANS and (marker := JPEG_MARKER.search(content, position)) and marker[1] != b"\xd9":
         scans += marker[1] == b"\xda"
         position = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
