@@ -56,6 +56,7 @@ def main(options: AppOptions) -> None:
     for name in ("NO_PROXY", "no_proxy"):  # gradio calls its own page when it starts, and would ask a proxy for it
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost", options.host)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: with its folder removed
+    gr.processing_utils.async_ssrf_protected_download = refuse_address
     with tempfile.TemporaryDirectory(prefix="cloth-segmentation-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build_page(predictor, options, Path(folder))
@@ -72,6 +73,11 @@ def main(options: AppOptions) -> None:
         print(f"device: {predictor.name}; open {page.local_url} in a browser; Ctrl-C ends the page", flush=True)
         while True:
             time.sleep(60)
+
+
+async def refuse_address(*_, **__) -> str:
+    """In place of gradio's download: an address in place of a photo would be fetched, whatever its size."""
+    raise gr.Error("send photos, not their addresses", print_exception=False)
 
 
 @dataclass

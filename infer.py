@@ -200,7 +200,7 @@ def write_results(
     photo = escape_unprintable(job.photo)
     if isinstance(result, PhotoError):
         advice = ", or raise --max_megapixels" if isinstance(result, TooLargeError) else ""
-        return [f"skipped {photo}: {result}{advice}"], None
+        return [f"skipped {photo}: {escape_unprintable(result)}{advice}"], None
     result = postprocess(result)
     try:
         encode = layout.encoder(result, Path(job.name))

@@ -202,7 +202,7 @@ def torchserve(url: str) -> Send:
                 # Where the server says the length, only read() without a number notices that a part is missing.
                 short = reply.length is not None and reply.length <= MOST_BYTES
                 content = reply.read() if short else reply.read(MOST_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a part of a negative size
             reason = getattr(error, "reason", error)
             if isinstance(reason, ConnectionRefusedError):
                 raise UserError(f"no server answers at {url}; start it as docs/deploy.md says") from None

@@ -33,6 +33,8 @@ def read_document(path: str | Path, kind: str) -> object:
         raise UserError(f"cannot read the {kind} {path}: {error.strerror}") from None
     except yaml.MarkedYAMLError as error:
         reason = f"line {error.problem_mark.line + 1}: {error.problem}"
+    except (LookupError, AttributeError):  # PyYAML's own, on a value such as !!int ''
+        reason = "a value does not go with its tag"
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         reason = one_line(error)
     raise UserError(f"the {kind} {path} is not valid {'JSON' if is_json else 'YAML'}: {reason}")

@@ -12,7 +12,7 @@ from data.labels.photo_finder import where_to_get
 from utils.errors import UserError, one_line
 
 SEPARATORS = ",;\t|"
-LONGEST_HEADER = 1_000_000  # characters
+LONGEST_HEADER, LONGEST_ROW = 1_000_000, 50_000_000  # characters; a gzipped file of a few MB could hold billions
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"  # first bytes
 
 
@@ -29,7 +29,7 @@ def read_rows(path: str, columns: list[str], kind: str) -> Iterator[tuple[list[s
             file = _text(raw, path, kind)
             header, separator = _header(file, path, columns, kind)
             places = [header.index(_folded(name)) for name in columns]
-            rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
+            rows = _rows(file, separator)
             for number, row in enumerate((row for row in rows if any(map(str.strip, row))), 1):
                 if any(_swallows_rows(cell, separator, len(header), len(row)) for cell in row):
                     raise UserError(f"{path}: row {number} opens a quote that is not closed there; correct it")
@@ -38,6 +38,23 @@ def read_rows(path: str, columns: list[str], kind: str) -> Iterator[tuple[list[s
         raise UserError(f"no {kind} at {path}{where_to_get(path)}") from None
     except (csv.Error, OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {path} as CSV: {one_line(error)}") from None
+
+
+def _rows(file: io.TextIOWrapper, separator: str) -> Iterator[list[str]]:
+    """The cells of each row. Raises csv.Error where a row is too long."""
+    left = LONGEST_ROW
+
+    def lines() -> Iterator[str]:
+        nonlocal left
+        while line := file.readline(left + 1):
+            left -= len(line)
+            if left < 0:
+                raise csv.Error(f"a row has over {LONGEST_ROW:,} characters; is a quote opened that is not closed?")
+            yield line
+
+    for row in csv.reader(lines(), delimiter=separator, skipinitialspace=True):
+        left = LONGEST_ROW
+        yield row
 
 
 def _swallows_rows(cell: str, separator: str, columns: int, cells: int) -> bool:

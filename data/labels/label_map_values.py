@@ -42,8 +42,6 @@ def open_map(path: Path) -> tuple[Image.Image, str]:
     """A PNG, decoded, and Pillow's word for how its pixels are stored. Raises LabelError."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            if image.width * image.height > MAX_MEGAPIXELS * 1e6:
-                raise LabelError(f"label map of more than {MAX_MEGAPIXELS} megapixels")
             raw_mode = image.tile[0][3]
             if raw_mode.endswith(";16B") and image.mode != "I;16":  # Pillow keeps the upper 8 bits
                 raise LabelError("label map of 16 bits in several channels", "save it with 8 bits, or as grey")
@@ -51,6 +49,8 @@ def open_map(path: Path) -> tuple[Image.Image, str]:
             return image, raw_mode
     except LabelError:
         raise
+    except Image.DecompressionBombError:
+        raise LabelError(f"label map of more than {MAX_MEGAPIXELS} megapixels") from None
     except Image.UnidentifiedImageError:
         raise LabelError("label map that is not a PNG") from None
     except Exception as error:  # Pillow's decoders raise what they like on broken files

@@ -52,7 +52,7 @@ def _label(path: Path) -> str:
 def _images(folder: Path) -> dict[str, str]:
     """Name of the photo of each task, from all exports as JSON in a folder."""
     images: dict[str, str] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(filter(Path.is_file, folder.glob("*.json"))):  # a pipe or a device would never end
         try:
             tasks = json.loads(path.read_bytes()) if path.stat().st_size < LARGEST_EXPORT else None
         except (OSError, ValueError, RecursionError):

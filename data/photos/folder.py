@@ -43,7 +43,8 @@ def find_photos(folder: Path, leave_out: Path | None = None) -> list[Path]:
 def find_files(folder: Path, suffix: str) -> list[Path]:
     """The files with a suffix below a folder, relative to it, found as photos are."""
     unreadable: list[str] = []
-    found = [path.relative_to(folder) for path in _walk(folder, None, unreadable) if path.suffix.lower() == suffix]
+    below = (path for path in _walk(folder, None, unreadable) if path.suffix.lower() == suffix)
+    found = [path.relative_to(folder) for path in below if _may_be_photo(path, None)]
     for line in unreadable:
         warnings.warn(line, stacklevel=2)
     return found

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ else:
     register_heif_opener()
 
 MAX_MEGAPIXELS = 250  # cameras of "200 megapixels" have up to 201.4
-Image.MAX_IMAGE_PIXELS = None  # the limit is checked below, with a message that says what to do
+MAX_SCANS = 100  # of a JPEG, as libtiff allows: a few bytes of a scan cost as much time as all pixels
+Image.MAX_IMAGE_PIXELS = MAX_MEGAPIXELS * 500_000  # Pillow refuses twice as many, of pictures inside files as well
 # What Pillow warns of and logs is metadata; what is wrong with pixels is an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -36,13 +38,14 @@ TURNS = {
 }
 # Values that stand for white in greyscale files of more than 8 bits: 0..1, 8, 10, 12 and 16 bits.
 WHITES = (1, 255, 1023, 4095, 65535)
-BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # TIFF tags
+BITS_PER_SAMPLE, MAX_SAMPLE_VALUE, TILE_WIDTH, TILE_LENGTH = 258, 281, 322, 323  # TIFF tags
 Image.preinit()  # the commonest formats first
 Image.init()
 # Pillow recognises the ones left out, but cannot read their pixels, or only with the help of another program.
 FORMATS = [name for name in Image.ID if name not in ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+JPEG_MARKER = re.compile(rb"\xff+([^\0\1\xd0-\xd7\xff])")  # those that others follow, or that end the image
 LATTICE = np.stack(np.meshgrid(*3 * [np.arange(0, 256, 51, np.uint8)]), -1).reshape(-1, 6, 3)  # of RGB colours
 
 
@@ -74,20 +77,46 @@ def open_photo(
     ignored. Raises PhotoError; MemoryError passes, as it is not the photo's fault.
     """
     fault = ""
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_megapixels * 500_000)
     for version in _versions(source):
         try:
             with Image.open(version, formats=FORMATS) as photo:
-                megapixels = photo.width * photo.height / 1e6
-                if megapixels > max_megapixels:
-                    raise TooLargeError(
-                        f"{megapixels:.0f} megapixels are over the limit of {max_megapixels:g}; shrink the photo"
-                    )
+                pixels = max(photo.width * photo.height, _tile_pixels(photo))
+                if pixels > max_megapixels * 1e6:
+                    raise _too_large(pixels, max_megapixels)
+                if photo.format in ("JPEG", "MPO") and _scans(photo.fp) > MAX_SCANS:
+                    raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans; save it anew")
                 return to_rgb(photo, upright, size)
         except (PhotoError, MemoryError):
             raise
+        except Image.DecompressionBombError as error:  # of the photo, or of a picture inside
+            raise _too_large(int(re.search(r"\d+", str(error))[0]), max_megapixels) from None
         except Exception as error:  # Pillow's decoders raise what they like on broken files
             fault = fault or reason(error)  # the first, where it is not only the metadata
     raise PhotoError(fault)
+
+
+def _too_large(pixels: int, max_megapixels: float) -> TooLargeError:
+    return TooLargeError(f"{pixels / 1e6:.0f} megapixels are over the limit of {max_megapixels:g}; shrink the photo")
+
+
+def _tile_pixels(photo: Image.Image) -> int:
+    """Pixels of a tile of a TIFF, which are decoded as a whole, however few the photo has; 0 without tiles."""
+    tags = getattr(photo, "tag_v2", {})
+    width, length = (int(np.ravel(tags.get(tag, 0))[0]) for tag in (TILE_WIDTH, TILE_LENGTH))
+    return width * length
+
+
+def _scans(file: BinaryIO) -> int:
+    """How many scans a JPEG has, or at most has where these are few; no more than MAX_SCANS + 1 are counted."""
+    file.seek(0)
+    content, scans, position = file.read(), 0, 2
+    if (most := content.count(b"\xff\xda")) <= MAX_SCANS:  # quick; more may lie in metadata or after the image
+        return most
+    while scans <= MAX_SCANS and (marker := JPEG_MARKER.search(content, position)) and marker[1] != b"\xd9":
+        scans += marker[1] == b"\xda"
+        position = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+    return scans
 
 
 def _versions(source: str | Path | BinaryIO) -> Iterator[str | Path | BinaryIO]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from data.classes import CLOTHES, MAX_CLASSES
 from networks.u2net import architecture_of_width, build_network
 from networks.weights.foreign import read_weight_file
-from networks.weights.info import CheckpointInfo, StateDict
+from networks.weights.info import MAX_BYTES, CheckpointInfo, StateDict
 from networks.weights.published import local_weights
 from utils.errors import UserError
 from utils.serialization import save_atomically
@@ -68,6 +68,8 @@ def _check_tensor(key: str, tensor: Tensor, path: Path, values: bool) -> None:
     plain = plain and tensor.nbytes <= tensor.untyped_storage().nbytes()  # few numbers can be made to look like many
     if not plain or not (tensor.is_floating_point() or key.endswith("num_batches_tracked")):
         raise UserError(f"{path}: {key} is quantised or not a plain tensor; give the weights that it was made from")
+    if tensor.nbytes > MAX_BYTES:  # of a file of a few bytes, too: PyTorch's first format only states sizes
+        raise UserError(f"{path}: {key} has over {MAX_BYTES / 1e9:g} GB; it is no tensor of U2NET")
     if values and not bool(tensor.isfinite().all()):
         raise UserError(f"{path}: {key} has values that are not finite; the weights are broken, take an earlier file")
 

@@ -45,7 +45,7 @@ def read_weight_file(path: Path, mmap: bool = False) -> tuple[StateDict, dict]:
         content = load_safely(path, mmap)
         ours = isinstance(content, dict) and "class_names" in content and not OUR_KEYS.isdisjoint(content)
         description = content if ours else {}
-    state = _search(content, path, 0)
+    state = _search(content, path, 0, {})
     if state is None:
         raise UserError(f"{path} does not hold a state dict of U2NET or U2NETP{_contents(content)}")
     return state, description
@@ -123,16 +123,29 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict]:
     return content, description_of(metadata, path)
 
 
-def _search(content: object, path: Path, depth: int) -> StateDict | None:
-    """The state dict with published names in what a file holds, wherever in it. Raises UserError on several."""
+def _search(
+    content: object, path: Path, depth: int, found: dict[tuple[int, int], StateDict | None]
+) -> StateDict | None:
+    """The state dict with published names in what a file holds, wherever in it. Raises UserError on several.
+
+    found: what each dict gave, by identity and depth; a small file can hold one dict in billions of places.
+    """
     if not isinstance(content, dict) or depth > MAX_DEPTH:
         return None
+    place = id(content), depth
+    if place not in found:
+        found[place] = _search_dict(content, path, depth, found)
+    return found[place]
+
+
+def _search_dict(content: dict, path: Path, depth: int, found: dict) -> StateDict | None:
+    """See _search."""
     tensors = {
         key: value.detach() for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
     }
     if any(map(KEY.fullmatch, tensors)):
         return published_names(tensors, path)
-    inside = {str(key): _search(value, path, depth + 1) for key, value in content.items()}
+    inside = {str(key): _search(value, path, depth + 1, found) for key, value in content.items()}
     inside = {key: state for key, state in inside.items() if state is not None}
     usual = next((key for key in USUAL_KEYS if key in inside), None)
     if usual is None and len(inside) > 1:

@@ -1,5 +1,6 @@
 """Weights out of an ONNX export."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,9 @@ def _weights(graph: GraphProto, path: Path, prepares_input: bool) -> StateDict:
     """Weights by their published names. Raises UserError, and IndexError or ValueError on a malformed node."""
     constants = _constants(graph)
     state: StateDict = {}
-    for name, (convolution, norm) in _match(graph, constants, path, prepares_input).items():
+    nodes = _match(graph, constants, path, prepares_input)
+    _refuse_too_many_numbers([node for pair in nodes.values() for node in pair if node], constants, path)
+    for name, (convolution, norm) in nodes.items():
         weight, *bias = (_tensor(constants, value, path) for value in convolution.input[1:])
         state |= {f"{name}.weight": weight, f"{name}.bias": bias[0] if bias else torch.zeros(len(weight))}
         if name.endswith("conv_s1"):
@@ -70,6 +73,13 @@ def _constants(graph: GraphProto) -> dict[str, TensorProto]:
         elif node.op_type in ("Identity", "Cast") and node.input[0] in constants:
             constants[node.output[0]] = constants[node.input[0]]
     return constants
+
+
+def _refuse_too_many_numbers(nodes: list[NodeProto], constants: dict[str, TensorProto], path: Path) -> None:
+    """Raise UserError where the weights of nodes would not fit into a weight file; they can all be one constant."""
+    used = (constants[name] for node in nodes for name in node.input[1:] if name in constants)
+    if 4 * sum(abs(math.prod(tensor.dims)) for tensor in used) > MAX_BYTES:
+        raise UserError(f"{path} has weights of over {MAX_BYTES / 1e9:g} GB; it is not a U2NET export")
 
 
 class FeatureMap(NamedTuple):

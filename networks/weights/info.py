@@ -1,8 +1,8 @@
 """The description that a weight file has next to its weights."""
 
 import json
-import math
 import reprlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -60,7 +60,7 @@ class CheckpointInfo:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, float | int) and math.isfinite(value)
+    return isinstance(value, float | int) and abs(value) <= sys.float_info.max
 
 
 def _is_side(value: object) -> bool:
@@ -101,7 +101,7 @@ def description_of(metadata: dict[str, str], path: Path) -> dict:
     """What this project wrote into a file's metadata: one JSON text. Raises UserError where it is none."""
     try:
         description = json.loads(metadata.get(METADATA_KEY, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         description = None
     if not isinstance(description, dict):
         raise UserError(

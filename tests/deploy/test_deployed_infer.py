@@ -184,7 +184,8 @@ def test_this_machine_is_told_from_others():
 
 @pytest.mark.parametrize("answer", [
     b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ncut short", b"HTTP/1.1 400 No\r\nContent-Length: 50\r\n\r\ncut",
-    b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ncut", b"HTTP/1.1 503 Busy\r\n\r\n",
+    *(b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\ncut" % size for size in (b"9", b"-5")),
+    b"HTTP/1.1 503 Busy\r\n\r\n",
 ])  # fmt: skip
 def test_an_answer_that_breaks_off_or_says_busy_may_be_asked_for_again(answer):
     with pytest.raises(client.AnswerError, match="no answer from|503 Busy") as error:

@@ -134,6 +134,16 @@ def test_what_is_refused_is_an_error_that_says_why_and_leaves_nothing(ask, folde
     assert not {path.name for path in folder.rglob("*")} & photos.keys()
 
 
+def test_addresses_in_place_of_photos_are_not_fetched(page):
+    """The page's fixture looks at the names that were looked up."""
+    from gradio_client import Client, handle_file
+
+    with pytest.raises(Exception, match="send photos, not their addresses"):
+        Client(page, verbose=False).predict(
+            [handle_file("http://page-of-a-stranger.invalid/a.png")], "any", "mask", api_name="/segment"
+        )
+
+
 def test_a_card_has_two_pictures_or_the_reason_without_html_of_the_users(predictor, tmp_path):
     from app import Photo, photo_card, segment, write
 

@@ -189,7 +189,16 @@ def test_mistakes_in_an_options_file_are_one_line_that_names_it(content, words, 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "- batchSize", "a: [", "a: !!python/name:os.system x"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "- batchSize",
+        "a: [",
+        "a: !!python/name:os.system x",
+        *map("a: !!{} ''".format, ["bool", "int", "timestamp"]),
+    ],
+)
 def test_what_is_no_options_file_is_named(content, tmp_path):
     with pytest.raises(UserError, match="recipe.yml (must map option names|is not valid YAML)"):
         parse_file(tmp_path / "recipe.yml", content)

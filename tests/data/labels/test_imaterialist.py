@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data.classes import load_class_table
+from data.labels import csv_rows
 from data.labels.csv_rows import SEPARATORS
 from data.labels.imaterialist import COLUMNS
 from data.labels.table import LabelTable
@@ -109,6 +110,18 @@ def test_a_quote_that_swallows_rows_is_an_error_and_one_around_several_lines_is_
     (folder / "table.csv").write_text(f"{head}{row}\n{rest}")
     with pytest.raises(UserError, match="table.csv: row 3 opens a quote that is not closed"):
         read(folder / "table.csv", folder)
+
+
+def test_a_row_without_end_is_refused_before_it_fills_the_memory(folder, monkeypatch):
+    monkeypatch.setattr(csv_rows, "LONGEST_ROW", 100)
+    row = "a.jpg,1 2,40,30,1\n"
+    table = "ImageId,EncodedPixels,Height,Width,ClassId\n" + 20 * row  # longer than a row, in all
+    (folder / "table.csv").write_text(table)
+    assert not read(folder / "table.csv", folder).skipped.count
+    for endless in ("9" * 200, '"' + 10 * row, 30 * ',"\n"'):
+        (folder / "table.csv").write_text(table + endless)
+        with pytest.raises(UserError, match="a row has over 100 characters; is a quote opened"):
+            read(folder / "table.csv", folder)
 
 
 def test_gzipped_tables_are_read_and_what_is_no_table_is_refused_in_one_line(folder):

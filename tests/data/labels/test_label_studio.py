@@ -1,6 +1,7 @@
 """Label Studio's export of brush labels as PNG: the maps of all tags of a task are put together."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ def test_all_maps_of_a_task_are_put_together(photos, tasks, tmp_path):
         folder = export(tmp_path, task, label)
     (folder / "project-1.json").write_text(json.dumps(tasks))
     (folder / "broken.json").write_text("{")
+    for pipe in ("pipe.json", "pipe.png"):  # reading one would wait for ever
+        os.mkfifo(folder / pipe)
     table = read(folder, tmp_path / "photos")
     assert [path.name for path in table.files] == photos
     assert np.array_equal(table.label_map(0), LABEL) and np.array_equal(table.label_map(1), flipped)

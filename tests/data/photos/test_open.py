@@ -412,3 +412,32 @@ def test_photographs_over_the_pixel_limit_are_refused_before_decoding():
             open_photo(io.BytesIO(bomb), max_megapixels=1)
     with pytest.raises(PhotoError, match="200 megapixels are over the limit of 100"):  # not Pillow's own limit of 179
         open_photo(io.BytesIO(b"P5 20000 10000 255\n"), max_megapixels=100)
+
+
+def icon(picture: bytes) -> bytes:
+    """An ICO of 16 x 16 pixels, as its header says, around a PNG."""
+    return struct.pack("<3H4B2H2I", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
+
+
+def test_a_picture_inside_a_photo_is_refused_before_decoding_as_well(monkeypatch):
+    picture = encoded(Image.new("L", (2000, 1000)))
+    assert opened(icon(picture)).shape == (1000, 2000, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500_000)  # of which Pillow refuses twice as many
+    with pytest.raises(PhotoError, match="2 megapixels are over the limit of 1"):
+        open_photo(io.BytesIO(icon(picture[:-20])), max_megapixels=1)
+    open_photo(io.BytesIO(picture), max_megapixels=2)  # a higher limit is Pillow's as well
+
+
+def test_a_tiff_of_huge_tiles_is_refused_before_decoding():
+    tiles = (322, 4, 1, 2000), (323, 4, 1, 1000)
+    with pytest.raises(PhotoError, match="2 megapixels are over the limit of 1"):
+        opened(tiff_with(NOISE, *tiles), max_megapixels=1)
+
+
+def test_a_jpeg_of_endless_scans_is_refused():
+    photo = encoded(NOISE, "JPEG", progressive=True, comment=b"\xff\xda" * 200)
+    assert opened(photo).shape == NOISE.shape
+    last = photo[photo.rindex(b"\xff\xda") : -2]
+    with pytest.raises(PhotoError, match="a JPEG of more than 100 scans"):
+        opened(photo[:-2] + 100 * last + photo[-2:])
+    assert opened(photo + 100 * last).shape == NOISE.shape  # behind its end is something else, such as a film

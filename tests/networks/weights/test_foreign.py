@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from networks.exporters import export_torchscript
 from networks.u2net import build_network
-from networks.weights import foreign
+from networks.weights import checkpoint, foreign
 from networks.weights.checkpoint import load_network, read_info
 from networks.weights.info import MAX_BYTES, CheckpointInfo
 from tests.helpers import trained_like
@@ -142,8 +142,9 @@ def test_safetensors_load_and_may_describe_themselves(state, tmp_path):
     text = json.dumps({"class_names": ["background", "a", "b", "c"], "height": 64, "width": 96})
     save_file(state, path, {"format": "pt", "cloth_segmentation": text})
     assert load_network(path)[1] == CheckpointInfo(("background", "a", "b", "c"), 64, 96)
-    save_file(state, path, {"cloth_segmentation": "[1]"})
-    assert "cloth_segmentation is '[1]'; it must be a JSON object" in error_of(path)
+    for text in ("[1]", "[" * 5000):
+        save_file(state, path, {"cloth_segmentation": text})
+        assert "cloth_segmentation is '[" in (said := error_of(path)) and "it must be a JSON object" in said
 
 
 # Files that are refused
@@ -156,6 +157,10 @@ SAFETENSORS_HEADER = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 CUT_SAFETENSORS = len(SAFETENSORS_HEADER).to_bytes(8, "little") + SAFETENSORS_HEADER
 WITHIN_ITSELF: dict = {}
 WITHIN_ITSELF["again"] = WITHIN_ITSELF
+IN_BILLIONS_OF_PLACES: dict = {}
+for _ in range(5):
+    IN_BILLIONS_OF_PLACES = dict.fromkeys(range(300), IN_BILLIONS_OF_PLACES)
+DESCRIBED = {"class_names": ["background", "upper", "lower", "full"]}
 
 
 class ManyBytes:
@@ -190,6 +195,8 @@ REFUSED: dict[str, tuple[bytes | Callable[[StateDict, StateDict], object], str]]
     "a wish for memory": (lambda s, o: {"state_dict": s, "extra": ManyBytes()}, "cannot read"),
     "an array of objects": (lambda s, o: {"state_dict": s, "extra": np.array([{}], object)}, "it holds numpy.O8"),
     "a whole network": (lambda s, o: trained_like("u2netp", 4), "a whole pickled network"),
+    "a dict in billions of places": (lambda s, o: IN_BILLIONS_OF_PLACES, "does not hold a state dict"),
+    "a number beyond all floats": (lambda s, o: {"state_dict": s, "mean": 10**400, **DESCRIBED}, "must be a number"),
     "nothing": (lambda s, o: {}, "(it is empty)"), "itself": (lambda s, o: WITHIN_ITSELF, "(first keys: again)"),
     "another state dict": (lambda s, o: {"weight": torch.zeros(3)}, "(first keys: weight)"),
 }  # fmt: skip
@@ -222,6 +229,12 @@ def test_what_no_weights_can_be_is_named(tmp_path, monkeypatch):
     assert "pip install safetensors" in error_of(tmp_path / "m.pth")
     export_torchscript(trained_like("u2netp", 4), CheckpointInfo(height=64, width=64), tmp_path / "w.pt")
     assert "TorchScript archive" in error_of(tmp_path / "w.pt")
+
+
+def test_a_tensor_larger_than_any_weight_file_is_refused_before_its_values_are_looked_at(state, tmp_path, monkeypatch):
+    torch.save(state | {KEY: torch.full((300_000,), torch.nan)}, tmp_path / "w.pth")
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", 1_000_000)
+    assert f"{KEY} has over 0.001 GB" in error_of(tmp_path / "w.pth")
 
 
 def test_a_file_that_was_cut_anywhere_and_noise_are_one_line(state, tmp_path):

@@ -250,6 +250,17 @@ def test_a_graph_whose_weights_would_give_wrong_masks_is_refused(name, exports, 
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_weights_that_are_all_one_large_constant_are_refused_before_they_are_copied(exports, tmp_path):
+    model = onnx.load_from_string(exports["folded"])
+    model.graph.initializer.append(onnx.TensorProto(name="large", data_type=onnx.TensorProto.INT8, dims=[5_000_000]))
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            node.input[1] = "large"
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(UserError, match="weights of over 2 GB"):
+        load_network(tmp_path / "a.onnx")
+
+
 def test_another_network_is_refused(tmp_path):
     other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
     export(other, tmp_path / "other.onnx")
