@@ -169,7 +169,10 @@ class PredictorOptions(NetworkOptions):
     """Options of the programs that predict with a checkpoint."""
 
     checkpoint_path: str = option(
-        str(INCLUDED_WEIGHTS), f"weights: {WEIGHT_FILES}", metavar="FILE", group="weights and engine"
+        str(INCLUDED_WEIGHTS),
+        f"weights: {WEIGHT_FILES}, or an .xml of export.py",
+        metavar="FILE",
+        group="weights and engine",
     )
     fine_width: int | None = option(None, "input width of the network; default: the checkpoint's", **SIDE)
     fine_height: int | None = option(None, "input height of the network; default: the checkpoint's", **SIDE)

@@ -24,13 +24,13 @@ class InferOptions(PostprocessOptions, PredictorOptions):
 
     image_dir: list[str] = option(
         ("input_images",),
-        "folders of photos, including their sub-folders, and single photos",
+        "folders of photos, with their sub-folders, single photos and wildcards",
         metavar="PATH",
         group="folders",
     )
     result_dir: str = option("output_images", "folder for the results; sub-folders are kept", metavar="FOLDER")
     skip_existing: bool = option(False, "skip photos whose results already exist")
-    report: bool = option(False, "also write report.csv: areas, confidence and a warning for each photo")
+    report: bool = option(False, "also write report.csv: shares, confidence and a warning for each photo")
     coco: bool = option(False, "also write coco.json: the masks of the folder, for annotation programs and train.py")
     max_megapixels: float = option(MAX_MEGAPIXELS, "refuse larger photos", at_least=0.001)
 
@@ -59,38 +59,40 @@ class InferOptions(PostprocessOptions, PredictorOptions):
 
     preset: str | None = option(
         None,
-        "files for virtual try-on instead of --outputs (docs/tryon.md): viton masks garments, agnostic masks the room "
-        "that a new garment needs on a person, dresscode and gp-vton write the files of these data sets",
+        "masks for virtual try-on instead of --outputs (docs/tryon.md): viton: of garments and people; agnostic: of "
+        "people; gp-vton: of garments; dresscode: of both, in DressCode's folders",
         tuple(PRESETS),
         group="try-on",
     )
     agnostic_shape: str | None = option(
         None,
-        "of masks on people: garment (the old one's outline), hull (convex, with the limbs that the new one may cover) "
-        "or box (a rectangle around both); default: hull",
+        "shape of masks on people: garment (the old one's outline), hull (convex, with the limbs that the new one may "
+        "cover) or box (a rectangle around both); default: hull",
         SHAPES,
     )
     agnostic_margin: str | None = option(
         None,
-        "how far such a mask reaches beyond that: 20px, or 2%% of the person's height; default: 2%%",
+        "how far such a mask reaches beyond its shape: 20px, or 2%% of the person's height; default: 2%%",
         metavar="MARGIN",
     )
     pose: str | None = option(
         None,
-        "joints for such masks: auto (the package of requirements-tryon.txt, where it is installed), none, or a "
-        "pose_landmarker .task file of MediaPipe; default: auto",
+        "joints for such masks: auto (the package of requirements-tryon.txt, where it is installed), none, or a wheel "
+        "or pose_landmarker .task file of MediaPipe; default: auto",
         metavar="auto|none|FILE",
     )
     parse_dir: str | None = option(
         None, "folder of parse maps of the people (PNG), in place of the classes found", metavar="FOLDER"
     )
-    parse_labels: str | None = option(
-        None, "the values of these maps: as the data set they come from; default: atr", tuple(PARSE_LABELS)
-    )
+    parse_labels: str | None = option(None, "data set whose values these maps have; default: atr", tuple(PARSE_LABELS))
     size: str | None = option(
         None, "bring photos and masks to one size, and write the photos as well: 768x1024", metavar="WxH"
     )
-    fit: str | None = option(None, "how: pad with white, or crop around the middle; default: pad", ("pad", "crop"))
+    fit: str | None = option(
+        None,
+        "how photos get that --size: padded with white, or cropped around the middle; default: pad",
+        ("pad", "crop"),
+    )
 
     batchSize: int = option(4, "photos per pass of the network", at_least=1, group="machine")
     nThreads: int = option(2, "threads that decode photos and write results", at_least=1)

@@ -16,9 +16,7 @@ class SetupOptions(BaseOptions):
     """Fit published saliency weights with a clothes head, to start training from."""
 
     model: str = option("u2net", "network", tuple(START_WEIGHTS))
-    weights: str | None = option(
-        None, "local .pth or .onnx of that network; default: download the published .pth", metavar="FILE"
-    )
+    weights: str | None = option(None, ".pth or .onnx of that network; default: U-2-Net's, downloaded", metavar="FILE")
     class_map: str | None = option(None, CLASS_MAP_HELP, metavar="FILE")
     save_dir: str = option("prev_checkpoints", "folder of the download and of the result", metavar="FOLDER")
-    seed: int = option(0, "of the new head's initialisation", at_least=0)
+    seed: int = option(0, "random seed of the new head", at_least=0)

@@ -35,26 +35,29 @@ class TrainOptions(TableOptions, NetworkOptions):
         None, "folder of the validation photographs", metavar="FOLDER", on_resume=True
     )
     val_df_path: str | None = option(None, "labels of the validation photographs", metavar="FILE", on_resume=True)
-    fine_width: int = option(SIZE, "width the network sees", at_least=32, at_most=MAX_SIDE)
-    fine_height: int = option(SIZE, "height the network sees", at_least=32, at_most=MAX_SIDE)
+    fine_width: int = option(SIZE, "input width of the network", at_least=32, at_most=MAX_SIDE)
+    fine_height: int = option(SIZE, "input height of the network", at_least=32, at_most=MAX_SIDE)
     smaller_first: list[str] | None = option(
         None,
         "sizes to begin with, SCALE:UNTIL, as shares of the size above and of the iterations: 0.5:0.4 0.75:0.8 trains "
         "at half the size for the first 40 %%, then at three quarters, and from 80 %% on at the size itself",
+        metavar="SCALE:UNTIL",
     )
     mean: float = option(MEAN, "subtracted from pixel values in 0..1")
     std: float = option(STD, "pixel values are divided by it", at_least=1e-6)
     augment: str = option(
-        "none", "none: the published recipe; full: random crop, flip, colour jitter, black and white", ("none", "full")
+        "none",
+        "none: the published recipe; full: random crop, flip, colour jitter, black and white, frame",
+        ("none", "full"),
     )
-    min_crop_area: float = option(0.35, "share of the photo that a random crop has at least", at_least=0.01, at_most=1)
+    min_crop_area: float = option(0.35, "smallest random crop, as a share of the photo", at_least=0.01, at_most=1)
     close_ups: float = option(
         0.0,
         f"share of the samples that are small crops: {SMALLEST_CROP:g} of the photo's area to min_crop_area",
         at_least=0,
         at_most=1,
     )
-    batchSize: int = option(2, "photographs a step, on each process", at_least=1)
+    batchSize: int = option(2, "photographs in a batch, of each process", at_least=1)
     nThreads: int = option(
         2, "loader processes of each process; 0 loads in the training process", at_least=0, on_resume=True
     )
@@ -93,16 +96,23 @@ class TrainOptions(TableOptions, NetworkOptions):
     )
     fused_weight: float = option(1.5, "loss weight of the fused map d0", at_least=0)
     side_weight: float = option(1.0, "loss weight of each side map d1..d6", at_least=0)
-    iou_weight: float = option(0.0, "weight of the soft IoU loss beside the cross-entropy, in each map", at_least=0)
+    iou_weight: float = option(0.0, "weight of the soft IoU loss in the loss of each map", at_least=0)
     teacher: str | None = option(
-        None, "weights whose answers are learned beside the labels (distillation)", metavar="FILE", on_resume=True
+        None,
+        "weights of another network, whose predictions are learned too (distillation)",
+        metavar="FILE",
+        on_resume=True,
     )
-    teacher_weight: float = option(1.0, "weight of the teacher's answers beside the labels, in each map", at_least=0)
+    teacher_weight: float = option(1.0, "weight of the teacher's predictions in the loss of each map", at_least=0)
     max_bad_steps: int = option(10, "non-finite steps in a row that end the run", at_least=1, on_resume=True)
 
-    distributed: bool = option(False, "stop if no launcher started this process", group="machine", on_resume=True)
-    channels_last: bool = option(False, "channels-last memory format, the faster one on GPUs", on_resume=True)
-    compile: bool = option(False, "torch.compile the network", on_resume=True)
+    distributed: bool = option(
+        False, "refuse to run without a launcher such as torchrun", group="machine", on_resume=True
+    )
+    channels_last: bool = option(
+        False, "channels-last memory format: faster on CPUs with bf16, meant for GPUs too", on_resume=True
+    )
+    compile: bool = option(False, "torch.compile the network: meant for GPUs", on_resume=True)
 
     logs_dir: str | None = option(
         None, "TensorBoard logs; default: logs/NAME", metavar="FOLDER", group="output", on_resume=True

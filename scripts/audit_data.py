@@ -14,9 +14,15 @@ from utils.errors import UserError, run_program
 class AuditOptions(TableOptions):
     """Look for faults in a labelled data set before it is trained on."""
 
-    against_image_folder: str | None = option(None, "photos of a second table, to find ones that are in both")
-    against_df_path: str | None = option(None, "labels of the second table, for example the validation's")
-    report_dir: str | None = option(None, "folder for pictures: labels over photos, pairs of duplicates")
+    against_image_folder: str | None = option(
+        None, "photos of a second table, to find ones that are in both", metavar="FOLDER"
+    )
+    against_df_path: str | None = option(
+        None, "labels of the second table, for example the validation's", metavar="FILE"
+    )
+    report_dir: str | None = option(
+        None, "folder for pictures: labels over photos, pairs of duplicates", metavar="FOLDER"
+    )
 
     def resolve(self) -> "AuditOptions":
         super().resolve()

@@ -28,8 +28,8 @@ from options.base_options import BaseOptions, option
 class PrepareCcpOptions(BaseOptions):
     """Turn a clone of the Clothing Co-Parsing repository into the tables of the training recipe."""
 
-    ccp: str = option(help="clone of https://github.com/bearpaw/clothing-co-parsing")
-    output_dir: str = option(help="folder of the tables and photographs, new or empty")
+    ccp: str = option(help="clone of https://github.com/bearpaw/clothing-co-parsing", metavar="FOLDER")
+    output_dir: str = option(help="folder of the tables and photographs, new or empty", metavar="FOLDER")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from options.base_options import BaseOptions, option
 class PrepareEmptyOptions(BaseOptions):
     """Make pictures without clothes to train on."""
 
-    output_dir: str = option(help="folder of the pictures, new or empty")
-    pictures: list[str] | None = option(None, "folders of pictures without people, such as wallpapers")
+    output_dir: str = option(help="folder of the pictures, new or empty", metavar="FOLDER")
+    pictures: list[str] | None = option(
+        None, "folders of pictures without people, such as wallpapers", metavar="FOLDER"
+    )
     drawn: int = option(160, "number of drawn patterns", at_least=0)
     side: int = option(480, "longer side of a written picture, at most", at_least=64)
     seed: int = option(0, "random seed of the patterns", at_least=0)

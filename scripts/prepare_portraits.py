@@ -28,10 +28,12 @@ from options.base_options import PredictorOptions, option
 class PreparePortraitsOptions(PredictorOptions):
     """Turn portraits without labels into tables of the training recipe."""
 
-    portraits: str = option(help="folder of portraits, such as congress/450x550 of the clone")
-    output_dir: str = option(help="folder of the tables, new or empty; the photographs stay where they are")
-    saliency: str = option("prev_checkpoints/u2netp.onnx", "saliency weights of U2NETP: .onnx or .pth")
-    validation: str | None = option(None, "table whose photographs are kept for validation")
+    portraits: str = option(help="folder of portraits, such as congress/450x550 of the clone", metavar="FOLDER")
+    output_dir: str = option(
+        help="folder of the tables, new or empty; the photographs stay where they are", metavar="FOLDER"
+    )
+    saliency: str = option("prev_checkpoints/u2netp.onnx", "saliency weights of U2NETP: .onnx or .pth", metavar="FILE")
+    validation: str | None = option(None, "table whose photographs are kept for validation", metavar="FILE")
     batchSize: int = option(4, "photographs through the networks at once", at_least=1)
 
 

@@ -28,12 +28,18 @@ from options.base_options import NetworkOptions, option
 class PrepareProductsOptions(NetworkOptions):
     """Turn photographs of single garments, each with one label, into tables of the training recipe."""
 
-    products: str = option(help="clone of https://github.com/alexeygrigorev/clothing-dataset, or a folder like it")
-    output_dir: str = option(help="folder of the tables, new or empty; the photographs stay where they are")
-    saliency: str = option("prev_checkpoints/u2netp.onnx", "saliency weights of U2NETP: .onnx or .pth")
+    products: str = option(
+        help="clone of https://github.com/alexeygrigorev/clothing-dataset, or a folder like it", metavar="FOLDER"
+    )
+    output_dir: str = option(
+        help="folder of the tables, new or empty; the photographs stay where they are", metavar="FOLDER"
+    )
+    saliency: str = option("prev_checkpoints/u2netp.onnx", "saliency weights of U2NETP: .onnx or .pth", metavar="FILE")
     size: int = option(320, "height and width that the saliency network sees", at_least=32)
     batchSize: int = option(4, "photos through the network at once", at_least=1)
-    leave_out: str | None = option(None, "table whose photographs are left out, such as those kept for validation")
+    leave_out: str | None = option(
+        None, "table whose photographs are left out, such as those kept for validation", metavar="FILE"
+    )
     max_dataset_size: float = option(float("inf"), "use at most N photos", at_least=1)
 
 

@@ -18,11 +18,11 @@ from utils.errors import UserError
 class PseudoLabelOptions(PredictorOptions):
     """Label photographs with a trained network, where it is sure, for training on them."""
 
-    image_folder: str = option(help="folder of photographs, as stored: no EXIF rotation is applied")
-    output: str = option(help="table to write (CSV), in the layout that train.py reads")
-    tags: str | None = option(None, "table of tags: only tagged classes are labelled")
-    tag_map: str | None = option(None, "YAML file, class name -> tags")
-    class_map: str | None = option(None, CLASS_MAP_HELP)
+    image_folder: str = option(help="folder of photos; no EXIF rotation is applied", metavar="FOLDER")
+    output: str = option(help="table to write (CSV), in the layout that train.py reads", metavar="FILE")
+    tags: str | None = option(None, "table of tags: only tagged classes are labelled", metavar="FILE")
+    tag_map: str | None = option(None, "YAML file, class name -> tags", metavar="FILE")
+    class_map: str | None = option(None, CLASS_MAP_HELP, metavar="FILE")
     confidence: float = option(0.6, "least probability of a labelled pixel", at_least=0, below=1)
     clothes_confidence: float = option(
         0.8, "least probability of a pixel that is labelled clothes without a class", at_least=0, below=1

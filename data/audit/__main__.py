@@ -2,4 +2,4 @@
 
 import runpy
 
-runpy.run_module("scripts.audit_data", run_name="__main__", alter_sys=True)
+runpy.run_module("scripts.audit_data", run_name="__main__")

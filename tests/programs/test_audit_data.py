@@ -8,7 +8,7 @@ import pytest
 
 from data.audit.duplicates import Fingerprints, Pair
 from scripts.audit_data import AuditOptions, duplicates_as_text, main, sizes_as_text
-from tests.helpers import append_rows, flags_of, make_paper_dolls, scene, write_scenes
+from tests.helpers import append_rows, flags_of, make_paper_dolls, run_here, scene, write_scenes
 from utils.evaluation.metrics import ConfusionMatrix
 
 
@@ -21,6 +21,10 @@ def audit(capsys):
         return capsys.readouterr().out
 
     return run
+
+
+def test_help_names_the_command_that_was_typed():
+    assert run_here("-m", "data.audit", "--help").stdout.startswith("usage: python -m data.audit [options]")
 
 
 def test_planted_faults_are_found(tmp_path, audit):
