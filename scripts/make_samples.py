@@ -39,17 +39,15 @@ RIGHT = 0.8  # least IoU of what counts as right
 FALSE_ALARM = 0.01  # share of a photo without clothes that may be called clothes
 INTRODUCTION = f"""# Samples
 
-What {{weights}} make of {{count}} pictures: photo, photo under the colours, mask. Upper body is red, lower
-body green, full body yellow. `python scripts/make_samples.py` makes this page and its pictures anew; nothing is picked
-afterwards.
+What {{weights}} find on {{count}} pictures: photo, photo with coloured classes, mask. Upper body is red,
+lower body green, full body yellow. `python scripts/make_samples.py` makes this page and its pictures.
 
-A mask is right if its IoU with the label map in [docs/samples/labels](docs/samples/labels) is at least {RIGHT}, in
-the mean of the classes that are there; where there are no clothes, if at most {100 * FALSE_ALARM:g} % of the photo is
-called clothes. The label maps of single garments were made with a saliency network and looked at, those of
-photographed people were drawn by hand: about right, not exact. Those of rendered people are exact. None of these
-pictures was trained on. The single garments are of the data set that the recipes train on, and among the 150 with
-which weights were chosen; the rendered people wear garments that the training never saw, but come from the same
-renderer. So expect a little less on your own photos.
+A mask counts as right if the mean IoU of the classes in the label map ([docs/samples/labels](docs/samples/labels))
+is at least {RIGHT}. If there are no clothes, at most {100 * FALSE_ALARM:g} % of the photo may be called clothes.
+The label maps of single garments were made with a saliency network and checked; those of photographed people were drawn
+by hand and are not exact; those of rendered people are exact. None of these pictures was trained on. But the single
+garments are from the data set that the recipes train on, and among the 150 with which weights were chosen; and the
+rendered people come from the renderer that made training pictures, in other garments. Expect less on your own photos.
 """
 
 

@@ -61,4 +61,4 @@ def missing_files(preset: str, result_dir: Path) -> list[str]:
     if test.name != "test" or not any(AGNOSTIC_MASK in kind.files for kind in PRESETS[preset]):
         return []
     wanted = [(project, (test / name).resolve(), what) for project, (name, what) in ALSO_READ.items()]
-    return [f"{project} reads {path}: {what}" for project, path, what in wanted if not path.is_file()]
+    return [f"{project} reads {path}, which is missing: {what}" for project, path, what in wanted if not path.is_file()]
