@@ -96,7 +96,7 @@ class InferOptions(PostprocessOptions, PredictorOptions):
 
     batchSize: int = option(4, "photos per pass of the network", at_least=1, group="machine")
     nThreads: int = option(2, "threads that decode photos and write results", at_least=1)
-    compile: bool = option(False, "torch.compile the network: takes minutes, then runs faster on GPUs")
+    compile: bool = option(False, "torch.compile the network, which takes minutes: meant for GPUs")
     shard: str | None = option(
         None, "I/N: the I-th of N runs that share a folder; torchrun sets it by itself", metavar="I/N"
     )
