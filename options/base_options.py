@@ -337,7 +337,7 @@ def _plain(default: object) -> object:
 
 def _expanded(value: object) -> object:
     """A path below the home folder that begins with ~; shells leave it as it is in --option=~/path."""
-    if not isinstance(value, str) or not (value == "~" or value.startswith("~/")):
+    if not isinstance(value, str) or not (value == "~" or value.startswith(("~/", f"~{os.sep}"))):
         return value
     try:
         return str(Path(value).expanduser())

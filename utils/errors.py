@@ -42,12 +42,14 @@ def run_program(main: Callable[..., int | None], *arguments) -> None:
 
 
 def format_error(error: Exception) -> str:
-    """One line about a UserError, a file that the system does not give, or a package that is not installed; another
-    error is the program's own fault, and this is its traceback."""
+    """One line about a UserError, a file or a place for one that the system does not give, or a package that is not
+    installed; another error is the program's own fault, and this is its traceback."""
     if isinstance(error, UserError):
         return f"error: {escape_unprintable(error)}"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"error: {escape_unprintable(error.filename)}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # as in a read-only container
+        return f"error: {error.strerror}; set TMPDIR to a folder that can be written"
     absent = isinstance(error, ModuleNotFoundError) and error.name
     # A part of a package that is there, or of Python itself, is nothing that pip would mend.
     if absent and "." not in absent and absent not in sys.stdlib_module_names:

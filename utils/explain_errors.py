@@ -1,11 +1,14 @@
 """What a user can do about the errors that PyTorch and the system raise during a run."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from utils.errors import UserError
+
+NO_SEMAPHORE = (errno.ENOSPC, errno.ENOENT, errno.EACCES, errno.EROFS, errno.ENOSYS)  # why there is no room for one
 
 
 @contextmanager
@@ -36,12 +39,11 @@ def explanation(error: BaseException, batch_size: int, size: tuple[int, int], wo
         reason = lines[0] if lines else "no reason given"
         return f"--compile failed ({reason}); install a C++ compiler such as g++, or leave out --compile"
     # PyTorch's files in /dev/shm are named torch_*. An error without a file name comes from a semaphore there.
-    if workers is not None and (
-        re.search(r"Bus error|</torch_", text) or (number == errno.ENOSPC and error.filename is None)
-    ):
+    of_semaphore = number in NO_SEMAPHORE and error.filename is None and error.strerror == os.strerror(number)
+    if workers is not None and (of_semaphore or re.search(r"Bus error|</torch_", text)):
         return (
-            "the loader workers are out of shared memory (/dev/shm is full); load in the training process with "
-            "--nThreads 0, or give a Docker container more with --shm-size=8g"
+            "the loader workers get no shared memory (/dev/shm is full, missing or not to be written to); load in the "
+            "training process with --nThreads 0, or give a Docker container more with --shm-size=8g"
         )
     if killed := re.search(r"DataLoader worker \(pid.*?\) (is killed by signal: \w+|exited unexpectedly)", text):
         return (

@@ -91,7 +91,7 @@ class Assets:
 
     def _target(self, name: str) -> np.ndarray:
         moves = np.zeros_like(self.base)
-        with gzip.open(self._existing(f"mpfb2/targets/macrodetails/{name}.target.gz"), "rt") as lines:
+        with gzip.open(self._existing(f"mpfb2/targets/macrodetails/{name}.target.gz"), "rt", encoding="utf-8") as lines:
             for line in lines:
                 if line[:1].isdigit():
                     vertex, *move = line.split()

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import ntpath
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,6 +266,14 @@ def test_paths_below_the_home_folder_may_be_written_with_a_tilde(given, expected
     monkeypatch.setenv("HOME", str(tmp_path))
     options = InferOptions.parse([f"--image_dir={given}", f"--result_dir={given}"])
     assert options.image_dir == [options.result_dir] == [given if expected is None else str(tmp_path / expected)]
+
+
+def test_on_windows_a_tilde_is_the_home_folder_before_a_backslash_too(monkeypatch):
+    monkeypatch.setattr(os, "sep", "\\")
+    monkeypatch.setattr(Path, "expanduser", lambda path: ntpath.expanduser(path))
+    monkeypatch.setenv("USERPROFILE", r"C:\Users\me")
+    options = InferOptions.parse(["--image_dir=photos", r"--result_dir=~\masks"])
+    assert (options.image_dir, options.result_dir) == (["photos"], r"C:\Users\me\masks")
 
 
 def test_a_photo_over_the_limit_is_told_the_option(small):

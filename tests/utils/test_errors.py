@@ -58,6 +58,15 @@ def test_a_package_that_is_not_installed_is_one_line_and_a_module_of_one_that_is
     assert "Traceback" in own.stderr
 
 
+@pytest.mark.parametrize("use", ["import options; {}()", "from utils.errors import run_program; run_program({})"])
+def test_without_a_place_for_temporary_files_one_line_says_what_to_set(use):
+    """PyTorch and gradio ask for one when they are imported."""
+    nowhere = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/proc']; "
+    result = run_script("-c", nowhere + use.format("tempfile.mkdtemp"))
+    assert result.returncode == 1
+    assert re.fullmatch("error: No usable temporary directory .*; set TMPDIR to a folder .*\n", result.stderr)
+
+
 @pytest.mark.parametrize("name", ["PIL.no_such_module", "_lzma"])
 def test_what_pip_would_not_mend_is_a_fault(name):
     error = ModuleNotFoundError(f"No module named '{name}'", name=name)

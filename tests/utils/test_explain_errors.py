@@ -25,6 +25,7 @@ KILLED = r"a loader worker .*memory.*--nThreads \(now 2\)"
     [
         (RuntimeError("unable to write to file </torch_12_3_0>: No space left on device (28)"), SHARED_MEMORY),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), SHARED_MEMORY),  # a semaphore
+        (OSError(errno.ENOENT, os.strerror(errno.ENOENT)), SHARED_MEMORY),  # the same without /dev/shm
         (CAUSED, SHARED_MEMORY),
         (MemoryError(), NO_MEMORY),
         (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), NO_MEMORY),
@@ -49,6 +50,7 @@ def test_the_cpus_own_error_is_recognised():
 
 @pytest.mark.parametrize("error", [
     RuntimeError("shape '[3]' is invalid"), UserError("set"), OSError(errno.EIO, "bad"),
+    OSError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
     OSError(errno.ENOSPC, "No space left on device", "a file of the user's"),
 ])  # fmt: skip
 def test_other_errors_pass_as_they_are(error):
