@@ -145,7 +145,7 @@ def test_one_command_makes_the_masks_of_a_whole_data_set_and_says_what_it_lacks(
     run = run_here(*command, "--result_dir", test)
     masks = {"cloth-mask/1.png", "agnostic-mask/1_mask.png", "agnostic-v3.2/1.jpg"}
     assert below(test) == masks | given
-    assert "2 of 2 photographs" in run.stdout and "test_pairs_unpaired.txt: copy" in run.stdout
+    assert "2 of 2 photographs" in run.stdout and "test_pairs_unpaired.txt, which is missing: copy" in run.stdout
     assert "0 of 0 photographs" in run_here(*command, "--result_dir", test, "--skip_existing").stdout
     run_here(*command, "--result_dir", out, "--size", "96x128", "--fit", "crop")
     assert below(out) == masks | {"cloth/1.png", "image/1.jpg"}
