@@ -57,7 +57,7 @@ class TrainOptions(TableOptions, NetworkOptions):
         at_least=0,
         at_most=1,
     )
-    batchSize: int = option(2, "photographs in a batch, of each process", at_least=1)
+    batchSize: int = option(2, "photographs in each batch, on each process", at_least=1)
     nThreads: int = option(
         2, "loader processes of each process; 0 loads in the training process", at_least=0, on_resume=True
     )
