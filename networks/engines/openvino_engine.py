@@ -54,11 +54,12 @@ class OpenVinoEngine:
             network.reshape([1, 3, *size])
             return core.compile_model(network, "CPU", hints).export_model().getvalue()
 
-        compiled = [cached(name, compile_model)]  # at once: the file may be another one when the first image comes
+        compiled = cached(name, compile_model)  # at once: the file may be another one when the first image comes
 
         def queue(at_a_time: int):
+            nonlocal compiled
             hint = {"NUM_STREAMS": at_a_time} if at_a_time > 1 else {"PERFORMANCE_HINT": "LATENCY"}
-            content = compiled.pop() if compiled else cached(name, compile_model)
+            content, compiled = compiled or cached(name, compile_model), None  # not kept: it is as large as the weights
             network = core.import_model(io.BytesIO(content), "CPU", hints | hint)
             return openvino.AsyncInferQueue(network, at_a_time)
 
