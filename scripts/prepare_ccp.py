@@ -45,6 +45,7 @@ from tqdm import tqdm
 
 from data.labels.imaterialist import COLUMNS
 from data.labels.rle import encode_rle
+from utils.cache_folder import digest
 from utils.errors import UserError, run_program
 from utils.files import whole_folder, write_csv
 
@@ -199,13 +200,9 @@ def tag_rows(clone: Path, number: int, labels: list[str]) -> list[tuple]:
 
 def comparison(folder: Path, part: str) -> str:
     """Whether table and photographs are those that the recipe was made with."""
-    different = []
-    for what, name in (("table", f"{part}.csv"), ("photographs", part)):
-        digest = hashlib.sha256()
-        for path in sorted((folder / name).iterdir()) if what == "photographs" else [folder / name]:
-            digest.update(path.read_bytes())
-        if digest.hexdigest() != RECIPE[name]:
-            different.append(what)
+    table, photographs = folder / f"{part}.csv", sorted((folder / part).iterdir())
+    different = ["table"] if digest(table) != RECIPE[table.name] else []
+    different += ["photographs"] if digest(*photographs) != RECIPE[part] else []
     return f"not the recipe's: {' and '.join(different)}" if different else "table and photographs are the recipe's"
 
 
