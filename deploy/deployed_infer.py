@@ -30,7 +30,7 @@ from PIL import Image
 
 from data.photos.folder import find_photos, name_key, result_names
 from data.photos.open import PhotoError, open_photo
-from data.results.formats import FORMATS, JPEG_SIDE
+from data.results.formats import FORMATS, JPEG_SIDE, jpeg
 from data.results.segmentation import Segmentation
 from utils.errors import UserError, escape_unprintable, one_line, run_program
 from utils.files import FullDiskError, make_writable_folder, say_replaced, write_atomically
@@ -140,12 +140,11 @@ def encode(path: Path, photo: Image.Image, request_bytes: float) -> bytes:
         return path.read_bytes()
     scale = min(1.0, math.sqrt(MEGAPIXELS * 1e6 / (photo.width * photo.height)), JPEG_SIDE / max(photo.size))
     while True:
-        buffer = io.BytesIO()
         size = [max(1, int(side * scale)) for side in photo.size]
-        photo.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
-        if buffer.tell() <= limit or size == [1, 1]:
-            return buffer.getvalue()
-        scale *= 0.95 * min(1.0, math.sqrt(limit / buffer.tell()))
+        content = jpeg(photo.resize(size, Image.Resampling.BICUBIC))
+        if len(content) <= limit or size == [1, 1]:
+            return content
+        scale *= 0.95 * min(1.0, math.sqrt(limit / len(content)))
 
 
 def send_with_retries(send: Send, body: bytes) -> bytes:
