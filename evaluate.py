@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from data.classes import check_classes, load_class_table
 from data.labels.read import read_labels
+from data.results.formats import png
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 from data.training.datasets import EvaluationPhotos
@@ -23,7 +24,7 @@ from networks.predictor import Predictor
 from utils.errors import UserError, escape_unprintable, run_program
 from utils.evaluation.against_truth import Evaluation, Predict, evaluate, pooled_over_ranks
 from utils.evaluation.metrics import BOUNDARY_TOLERANCE, is_split
-from utils.evaluation.pictures import Tile, confusion_picture, contact_sheet, label_panel, photo_panel, save_picture
+from utils.evaluation.pictures import Tile, confusion_picture, contact_sheet, label_panel, photo_panel
 from utils.files import make_writable_folder, say_replaced, write_atomically
 from utils.freed_memory import keep_freed_memory
 from utils.label_values import NAMES
@@ -78,8 +79,8 @@ def main(options: EvaluateOptions) -> int:
     if options.report_dir:
         confusion, sheet = (Path(options.report_dir, name) for name in ("confusion_matrix.png", "contact_sheet.png"))
         say_replaced([confusion, sheet])
-        save_picture(confusion_picture(result.matrix.counts, names), confusion)
-        save_picture(best_and_worst(result, predict, photos, names), sheet)
+        write_atomically(confusion, png(confusion_picture(result.matrix.counts, names)))
+        write_atomically(sheet, png(best_and_worst(result, predict, photos, names)))
         print(f"\npictures in {options.report_dir}")
     return 1 if table.skipped.unreadable or len(result.photos) < len(photos) else 0
 

@@ -48,10 +48,11 @@ from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.photos.folder import find_photos
 from data.photos.open import PhotoError, open_photo
+from data.results.formats import png
 from data.training.datasets import EvaluationPhotos
 from utils.evaluation.metrics import ConfusionMatrix
-from utils.evaluation.pictures import Tile, contact_sheet, label_panel, photo_panel, save_picture
-from utils.files import make_writable_folder, say_replaced
+from utils.evaluation.pictures import Tile, contact_sheet, label_panel, photo_panel
+from utils.files import make_writable_folder, say_replaced, write_atomically
 from utils.label_values import NAMES, UNKNOWN
 
 SAMPLES = 24  # photos, or pairs, on a contact sheet
@@ -91,7 +92,7 @@ def main(options: AuditOptions) -> None:
             pictures[report / "duplicates.png"] = pairs_sheet(pairs, files, len(table))
         say_replaced(pictures)
         for path, picture in pictures.items():
-            save_picture(picture, path)
+            write_atomically(path, png(picture))
         print(f"pictures in {report}")
 
 

@@ -172,7 +172,8 @@ def to_rgb(photo: Image.Image, upright: bool = True, size: tuple[int, int] | Non
     elif deep and max(high for _, high in photo.convert("RGB").getextrema()) <= 4095 >> 8:
         # Pillow keeps the upper 8 of 16 bits of colours.
         raise PhotoError("nearly black: fewer than 16 bits stored as 16; save it with 8 bits per channel")
-    photo = _to_rgb(photo, profile)
+    photo = _over_white(photo, profile) if photo.has_transparency_data else _to_srgb(photo, profile)
+    photo.info = {}
     if size:
         photo = photo.resize(size[::-1], Image.Resampling.BILINEAR, box)
     return photo if turn is None else photo.transpose(turn)
@@ -204,21 +205,16 @@ def _stated_white(photo: Image.Image, high: float) -> int | None:
     return white if white >= max(high, 255) else None
 
 
-def _to_rgb(photo: Image.Image, profile: bytes | None) -> Image.Image:
-    """An 8-bit image of any mode -> RGB without metadata; transparency is laid over white. profile: ICC."""
-    if photo.has_transparency_data:
-        rgba = photo.convert("RGBA")
-        colours = _to_srgb(rgba.convert("L" if photo.mode in ("L", "LA") else "RGB"), profile)
-        colours.putalpha(rgba.getchannel("A"))
-        photo = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), colours).convert("RGB")
-    else:
-        photo = _to_srgb(photo, profile)
-    photo.info = {}
-    return photo
+def _over_white(photo: Image.Image, profile: bytes | None) -> Image.Image:
+    """An 8-bit image with transparency -> RGB. profile: ICC."""
+    rgba = photo.convert("RGBA")
+    colours = _to_srgb(rgba.convert("L" if photo.mode in ("L", "LA") else "RGB"), profile)
+    colours.putalpha(rgba.getchannel("A"))
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), colours).convert("RGB")
 
 
 def _to_srgb(photo: Image.Image, profile: bytes | None) -> Image.Image:
-    """An 8-bit image without transparency -> RGB. A profile that is broken or for other colours is ignored."""
+    """An 8-bit image without transparency -> RGB. profile: ICC; one that is broken or for other colours is ignored."""
     try:
         if photo.mode == "LAB":
             source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))

@@ -1,13 +1,11 @@
 """Pictures for reports: label maps drawn over their photographs, contact sheets, a confusion matrix."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from utils.files import write_atomically
 from utils.label_values import PALETTE
 
 PANEL = (220, 330)  # width, height a picture is fitted into
@@ -103,11 +101,6 @@ def confusion_picture(counts: np.ndarray, names: tuple[str, ...]) -> Image.Image
                 ink = "white" if share[i, j] > 0.5 else "black"
                 draw.text((x + CELL / 2, y + CELL / 2), f"{100 * share[i, j]:.1f} %", ink, large, anchor="mm")
     return picture
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG that is whole or absent. Raises UserError when it cannot be written."""
-    write_atomically(path, lambda file: picture.save(file, "PNG"))
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, legend: dict[int, str], y: int) -> None:
