@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -108,25 +109,12 @@ class Predictor:
         Photographs are loaded (``load`` gives RGB, or raises PhotoError) and prepared in the pool while the network
         works on those before. keep_photos: whether the segmentations carry their photographs.
         """
-
-        def prepare_item(item: Item) -> Prepared:
-            return self._prepared(load(item), keep_photos)
-
-        batch: list[tuple[Item, Prepared | PhotoError]] = []
-        for item, prepared in prefetch(pool, prepare_item, items, 2 * batch_size):
-            try:
-                batch.append((item, prepared.result()))
-            except PhotoError as error:
-                batch.append((item, error))
-            if len(batch) == batch_size:
-                yield from self._segment_batch(batch)
-                batch = []
-        yield from self._segment_batch(batch)
-
-    def _segment_batch(self, batch: list[tuple[Item, Prepared | PhotoError]]):
-        results = iter(self._segment([prepared for _, prepared in batch if not isinstance(prepared, PhotoError)]))
-        for item, prepared in batch:
-            yield item, prepared if isinstance(prepared, PhotoError) else next(results)
+        prepared = prefetch(pool, lambda item: self._prepared(load(item), keep_photos), items, 2 * batch_size)
+        while batch := list(islice(prepared, batch_size)):
+            usable = [future.result() for _, future in batch if not isinstance(future.exception(), PhotoError)]
+            results = iter(self._segment(usable))
+            for item, future in batch:
+                yield item, future.exception() or next(results)
 
     def prepare(self, photo: Image.Image) -> np.ndarray:
         """The network's input, 3 x h x w float32."""
