@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 CACHE = tempfile.TemporaryDirectory(prefix="cloth-segmentation-tests")
 os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = CACHE.name
 
+import hypothesis
 import pytest
 import torch
 
@@ -17,6 +18,10 @@ from networks.u2net import build_network
 from networks.weights.checkpoint import save_checkpoint
 from networks.weights.info import CheckpointInfo
 from tests.helpers import DataSet, make_paper_dolls, shared
+
+# A busy machine is no fault, and no folder of examples is left behind.
+hypothesis.settings.register_profile("tests", deadline=None, database=None)
+hypothesis.settings.load_profile("tests")
 
 # Files that take half a minute and more, longest first.
 LONG = (

@@ -8,7 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -138,7 +138,6 @@ def test_a_batch_is_as_few_passes_as_can_be_and_its_bad_requests_stay_alone():
     assert predictor.passes == [3, 5, 5, 2]
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([encoded_photo(kind=kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "ICO")]),
     st.integers(0, 200), st.binary(max_size=8), st.integers(0, 300),

@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data.results.formats import FORMATS
@@ -159,7 +159,6 @@ NAMED = st.dictionaries(st.sampled_from(["body", "data", "category", "format"]) 
 HEADERS = st.dictionaries(st.sampled_from(["content-type", "x-format", "x-category"]), TEXTS, max_size=3)
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({"body": BODIES}) | NAMED, HEADERS)
 def test_whatever_comes_is_read_or_refused(parameters, headers):
     try:

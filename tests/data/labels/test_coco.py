@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from data.classes import CLOTHES, ClassTable
 from data.labels.table import LabelTable
 from tests.data.labels.drawn import BOX, HEIGHT, WIDTH, assert_usable, photo_of, read, save_photo
-from tests.data.labels.test_coco_masks import JSON, RLE, SEGMENTATION, fuzz
+from tests.data.labels.test_coco_masks import JSON, RLE, SEGMENTATION
 from utils.errors import UserError
 
 IMAGE = {"id": 7, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}
@@ -207,7 +207,6 @@ FILE = st.fixed_dictionaries(
 )
 
 
-@fuzz
 @given(st.one_of(JSON, FILE, st.binary(max_size=100)))
 @example(b"\xff\xfe")
 def test_any_file_is_used_or_refused(one_photo, content):

@@ -16,7 +16,6 @@ from data.labels.csv_rows import SEPARATORS
 from data.labels.imaterialist import COLUMNS
 from data.labels.table import LabelTable
 from tests.data.labels.drawn import BOX, HEIGHT, ROW, WIDTH, assert_usable, read, save_photo, write_csv
-from tests.data.labels.test_coco_masks import fuzz
 from utils.errors import UserError
 
 RLE = ROW[0]
@@ -181,7 +180,6 @@ def test_a_row_without_pixels_says_that_its_photo_has_no_clothes(nothing, class_
     assert (table.skipped.count, len(table), table.label_map(0).any()) == ({}, 1, False)
 
 
-@fuzz
 @given(st.one_of(
     st.binary(max_size=300),
     st.builds(lambda place, other: PACKED[:place] + other + PACKED[place + len(other) :],

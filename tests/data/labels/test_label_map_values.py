@@ -13,7 +13,6 @@ from PIL import Image
 
 from data.labels.label_map_values import read_label_map
 from data.labels.rle import LabelError
-from tests.data.labels.test_coco_masks import fuzz
 from tests.helpers import encoded, png_chunk
 from utils.label_values import PALETTE, UNKNOWN
 
@@ -98,7 +97,6 @@ def test_what_is_no_label_map_is_a_fault(content, kind, detail, path):
 FILES = [encoded(LABEL), encoded(with_palette(LABEL)), encoded(with_alpha(COLOURS, 255)), grey_png(LABEL, 4)]
 
 
-@fuzz
 @given(st.sampled_from(FILES), st.integers(0, 2000), st.binary(max_size=3), st.booleans())
 def test_a_damaged_label_map_is_read_or_a_fault(path, content, place, other, cut):
     place %= len(content)

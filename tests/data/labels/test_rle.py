@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from data.labels.rle import LabelError, encode_rle, parse_rle, rasterise, sample_positions
 
-fuzz = settings(deadline=None, database=None)  # a busy machine is no fault, and no folder is left behind
 SIDE = st.integers(1, 40)
 
 
@@ -29,7 +28,6 @@ def images_with_runs(draw) -> tuple[int, int, list[tuple[int, int]]]:
     return height, width, [(begin, begin + draw(st.integers(0, height * width - begin))) for begin in begins]
 
 
-@fuzz
 @given(images_with_runs(), SIDE, SIDE)
 def test_runs_in_any_order_rasterise_as_the_painted_mask_sampled_nearest(image, h, w):
     height, width, runs = image
@@ -42,7 +40,6 @@ def test_runs_in_any_order_rasterise_as_the_painted_mask_sampled_nearest(image, 
     assert np.array_equal(rasterise(parsed, height, width, (h, w)), expected)
 
 
-@fuzz
 @given(images_with_runs())
 def test_an_encoded_mask_comes_back_and_its_text_is_the_shortest(image):
     height, width, runs = image

@@ -10,7 +10,6 @@ from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 
 NAMES = ("background", "upper", "lower", "full")
-fuzz = settings(max_examples=40, deadline=None, database=None)  # a busy machine is not a fault
 
 
 def changed(labels: np.ndarray, **options) -> np.ndarray:
@@ -69,7 +68,7 @@ def test_empty_and_full_photographs_stay_as_they_are():
         assert np.array_equal(changed(labels, **everything), labels)
 
 
-@fuzz
+@settings(max_examples=40)
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_edges_move_by_the_distance_that_is_asked_for(height, width, seed, reach):
     rng = np.random.default_rng(seed)
