@@ -53,6 +53,7 @@ import cv2
 import numpy as np
 
 from data.labels.csv_rows import read_rows
+from data.results.postprocess import absorb, without_specks
 from scripts.unlabelled import (
     UNREADABLE,
     SaliencyNetwork,
@@ -141,23 +142,12 @@ def find_garment(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The mask is the largest part of what is salient, and other parts of some size, without small holes.
     """
     salient = probability > SALIENT
-    mask = parts(salient, lambda area, inside: area >= LEAST_PART * area.max())
-    holes = parts(~mask, lambda area, inside: inside & (area < LARGEST_HOLE * mask.sum()), connectivity=4)
+    mask = without_specks(salient, LEAST_PART)
+    filled = mask.astype(np.uint8)
+    absorb(filled, 0, LARGEST_HOLE * mask.sum())
+    holes = (filled > 0) & ~mask
     unsure = (probability > UNSURE[0]) & (probability < UNSURE[1]) & ~holes
     return mask | holes, unsure | (salient & ~mask)
-
-
-def parts(mask: np.ndarray, wanted, connectivity: int = 8) -> np.ndarray:
-    """Those connected parts of a mask (H x W bool) that are ``wanted``.
-
-    wanted: of the areas of all parts, and of whether each is off the picture's edge, which ones.
-    """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
-    if count < 2:
-        return np.zeros_like(mask)
-    x, y, w, h, area = stats[1:].T
-    inside = (x > 0) & (y > 0) & (x + w < mask.shape[1]) & (y + h < mask.shape[0])
-    return np.concatenate(([False], wanted(area, inside)))[labels]
 
 
 def doubt(mask: np.ndarray, probability: np.ndarray) -> str | None:

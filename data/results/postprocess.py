@@ -38,9 +38,9 @@ class Postprocess:
             _vote(labels)
         if self.min_area:
             for value in range(1, len(segmentation.class_names)):
-                _absorb(labels, value, self.min_area)
+                absorb(labels, value, self.min_area)
         if self.fill_holes:
-            _absorb(labels, 0, self.fill_holes)
+            absorb(labels, 0, self.fill_holes)
         if self.grow:
             labels = _by_strips(labels, self.grow, _grown)
         if self.shrink:
@@ -61,7 +61,7 @@ def _vote(labels: np.ndarray) -> None:
         labels[rows] = winner[regions[rows]]
 
 
-def _absorb(labels: np.ndarray, value: int, area: int) -> None:
+def absorb(labels: np.ndarray, value: int, area: float) -> None:
     """Give each region of ``value`` with fewer than ``area`` pixels the value that most of its border has.
 
     Regions of clothes are connected over corners as well, background is not; background that reaches the photo's edge
@@ -72,8 +72,7 @@ def _absorb(labels: np.ndarray, value: int, area: int) -> None:
     small = stats[:, cv2.CC_STAT_AREA] < area
     small[0] = False  # what is not of this value
     if not value:
-        left, top, width, height = stats[:, :4].T
-        small &= (left > 0) & (top > 0) & (left + width < labels.shape[1]) & (top + height < labels.shape[0])
+        small &= off_edge(stats, labels.shape)
     if not small.any():
         return
     rows, columns = np.nonzero(small[regions])
@@ -86,6 +85,20 @@ def _absorb(labels: np.ndarray, value: int, area: int) -> None:
         pairs = region[border] * np.int64(values) + beside[border]
         votes += np.bincount(pairs, minlength=votes.size).reshape(votes.shape)
     labels[rows, columns] = votes.argmax(1).astype(np.uint8)[region]
+
+
+def off_edge(stats: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which regions of a picture of size (H, W) do not touch its edge. stats: of connectedComponentsWithStats."""
+    left, top, width, height = stats[:, :4].T
+    return (left > 0) & (top > 0) & (left + width < size[1]) & (top + height < size[0])
+
+
+def without_specks(mask: np.ndarray, least: float) -> np.ndarray:
+    """A mask (H x W bool) without the regions that have less than ``least`` of the largest one's area."""
+    _, regions, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= least * stats[1:, cv2.CC_STAT_AREA].max(initial=0)
+    large[0] = False
+    return large[regions]
 
 
 def _grown(labels: np.ndarray, reach: int) -> np.ndarray:

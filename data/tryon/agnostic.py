@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from data.results.postprocess import off_edge, without_specks
 from data.results.segmentation import Segmentation
 from data.tryon.body import Body, body_of_joints, body_of_parse_map, clothes_of_parse_map
 from utils.errors import UserError
@@ -82,7 +83,7 @@ def agnostic_mask(
     stays = (labels > 0) & ~old
     stays &= ~_grown(~stays, OVERLAP * height)
     mask = _grown(needed, margin.pixels(height, scale)) & ~stays
-    mask = _without_specks(_filled(mask, stays | keep)) & ~keep
+    mask = without_specks(_filled(mask, stays | keep), PIECE) & ~keep
     if scale == 1:
         return mask
     full = cv2.resize(mask.astype(np.float32), segmentation.size[::-1], interpolation=cv2.INTER_LINEAR)
@@ -111,7 +112,7 @@ def _old_garment(
     if half is not None and "full" in work.class_names:
         own, full = (labels == work.class_names.index(name) for name in (category, "full"))
         old &= ~elsewhere(full, own, half)
-    return labels, _without_specks(old), body
+    return labels, without_specks(old, PIECE), body
 
 
 def _probability(work: Segmentation, values: list[int]) -> np.ndarray:
@@ -166,16 +167,7 @@ def _hull(mask: np.ndarray) -> np.ndarray:
 def _filled(mask: np.ndarray, protected: np.ndarray) -> np.ndarray:
     """A mask without its holes, but for those that are mostly ``protected``."""
     count, regions, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    left, top, width, height, area = stats.T
-    inside = (left > 0) & (top > 0) & (left + width < mask.shape[1]) & (top + height < mask.shape[0])
-    hole = inside & (np.bincount(regions[protected], minlength=count) < area / 2)
+    covered = np.bincount(regions[protected], minlength=count)
+    hole = off_edge(stats, mask.shape) & (covered < stats[:, cv2.CC_STAT_AREA] / 2)
     hole[0] = False
     return mask | hole[regions]
-
-
-def _without_specks(mask: np.ndarray) -> np.ndarray:
-    """The pieces of a mask that are not small beside the largest."""
-    _, regions, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= PIECE * stats[1:, cv2.CC_STAT_AREA].max(initial=0)
-    large[0] = False
-    return large[regions]
