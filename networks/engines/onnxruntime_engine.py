@@ -43,7 +43,7 @@ class OnnxRuntimeEngine:
             raise UserError(
                 f"device {settings.device}: this ONNX Runtime cannot use it; pip install onnxruntime-gpu, or use cpu"
             )
-        self.name = f"{settings.device if kind != 'cpu' else 'cpu'}, fp32, ONNX Runtime"
+        self.name = f"{kind if settings.device == 'auto' else settings.device}, fp32, ONNX Runtime"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See Engine."""
