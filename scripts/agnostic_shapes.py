@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from options.base_options import PredictorOptions, check_categories, option
-from utils.errors import UserError, escape_unprintable, run_program
+from utils.errors import UserError, run_program
 
 
 @dataclass
@@ -38,8 +38,7 @@ if __name__ == "__main__":
 import numpy as np
 from PIL import Image
 
-from data.photos.folder import find_photos
-from data.photos.open import PhotoError, open_photo
+from data.photos.folder import find_photos, readable_photos
 from data.results.formats import jpeg
 from data.tryon.agnostic import SHAPES, Margin, agnostic_mask
 from data.tryon.presets import greyed
@@ -56,14 +55,9 @@ def main(options: ShapesOptions) -> int:
     predictor, margin = Predictor.load(**options.predictor), Margin.parse(options.agnostic_margin)
     check_categories(options.category, predictor.class_names)
     find_joints = PoseNetwork.load() if options.pose else None
-    rows, failed = [], 0
-    for path in paths:
-        try:
-            photo = open_photo(path)
-        except PhotoError as error:
-            failed += 1
-            print(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)
-            continue
+    rows, opened = [], 0
+    for _, photo in readable_photos(paths):
+        opened += 1
         result, joints = predictor(photo), find_joints(photo) if find_joints else None
         size = (max(1, round(photo.width * options.height / photo.height)), options.height)
         for category in options.category:
@@ -79,7 +73,7 @@ def main(options: ShapesOptions) -> int:
     say_replaced([output])
     write_atomically(output, jpeg(sheet, quality=85))
     print(f"wrote {output}")
-    return 1 if failed else 0
+    return 1 if opened < len(paths) else 0
 
 
 if __name__ == "__main__":

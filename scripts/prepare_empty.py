@@ -39,10 +39,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from data.photos.folder import find_photos
-from data.photos.open import PhotoError, open_photo
+from data.photos.folder import find_photos, readable_photos
 from data.results.formats import jpeg
-from utils.errors import UserError, escape_unprintable, run_program
+from utils.errors import UserError, run_program
 from utils.files import whole_folder, write_atomically
 
 LEAST_SIDE = 96  # pixels: smaller pictures are icons
@@ -73,21 +72,16 @@ def draw_patterns(options: PrepareEmptyOptions, output: Path, random: Random) ->
 
 def make_small(paths: list[Path], side: int, output: Path, random: Random) -> tuple[int, int]:
     """Write each picture once; (how many, how many could not be read)."""
-    seen, failed = [], 0
-    for path in tqdm(paths, "making small", unit="picture", disable=not paths):
-        try:
-            picture = open_photo(path)
-        except PhotoError as error:
-            failed += 1
-            tqdm.write(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)
-            continue
+    seen, opened = [], 0
+    for _, picture in readable_photos(tqdm(paths, "making small", unit="picture", disable=not paths)):
+        opened += 1
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         tiny = np.asarray(picture.convert("L").resize((8, 8)), np.float32)
         if min(picture.size) < LEAST_SIDE or any(np.abs(tiny - other).mean() < SAME for other in seen):
             continue
         save(picture, output / f"picture_{len(seen):04d}.jpg", random)
         seen.append(tiny)
-    return len(seen), failed
+    return len(seen), len(paths) - opened
 
 
 def save(picture: Image.Image, path: Path, random: Random) -> None:

@@ -3,15 +3,18 @@
 import glob
 import os
 import stat
+import sys
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.photos.open import photo_suffixes
-from utils.errors import UserError
+from PIL import Image
+
+from data.photos.open import PhotoError, open_photo, photo_suffixes
+from utils.errors import UserError, escape_unprintable
 
 SYSTEM_FOLDERS = ("lost+found", "System Volume Information", "$RECYCLE.BIN")  # of a disk: only its owner may read them
 
@@ -48,6 +51,17 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
     for line in unreadable:
         warnings.warn(line, stacklevel=2)
     return found
+
+
+def readable_photos(paths: Iterable[Path], size: tuple[int, int] | None = None) -> Iterator[tuple[Path, Image.Image]]:
+    """(path, photo) of those that open_photo opens, at ``size`` if one is given; the others are named."""
+    from tqdm import tqdm  # here: the server and the client have none
+
+    for path in paths:
+        try:
+            yield path, open_photo(path, size)
+        except PhotoError as error:
+            tqdm.write(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)
 
 
 def list_photos(sources: list[Path], leave_out: Path | None = None) -> Listing:

@@ -17,14 +17,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tqdm import tqdm
 
 from data.classes import load_class_table
-from data.photos.folder import find_photos
-from data.photos.open import PhotoError, open_photo
+from data.photos.folder import find_photos, readable_photos
 from options.base_options import CLASS_MAP_HELP, BaseOptions, option
 from scripts.render_people.body import Assets
 from scripts.render_people.encode import jpeg, label_map
 from scripts.render_people.output_folder import is_done, write, write_table
 from scripts.render_people.plan import plan
-from utils.errors import UserError, escape_unprintable, run_program
+from utils.errors import UserError, run_program
 from utils.ranks import Shard
 
 
@@ -74,13 +73,8 @@ def main(options: RenderOptions) -> None:
 
 def usable(paths: list[Path]) -> list[Path]:
     """The photos that can be read; the others are named. Raises UserError where there are none."""
-    readable = []
-    for path in tqdm(paths, "reading backgrounds", unit="photo", leave=False):
-        try:
-            open_photo(path, size=(64, 64))
-            readable.append(path)
-        except PhotoError as error:
-            tqdm.write(f"skipped {escape_unprintable(path)}: {error}", file=sys.stderr)
+    bar = tqdm(paths, "reading backgrounds", unit="photo", leave=False)
+    readable = [path for path, _ in readable_photos(bar, (64, 64))]
     if not readable:
         raise UserError(f"none of the {len(paths)} photos of --backgrounds can be read")
     return readable
