@@ -96,6 +96,25 @@ def test_options_the_client_and_what_prepares_and_writes_photographs_do_not_impo
     run_python(IMPORTS, *WITHOUT_TORCH, *options)
 
 
+PACKAGES = """
+import importlib, importlib.metadata, sys
+before = {*sys.modules}
+importlib.import_module(sys.argv[1])
+new = {name.partition(".")[0] for name in {*sys.modules} - before if sys.modules[name]}
+known = importlib.metadata.packages_distributions()
+print(*(package for name in new for package in known.get(name, ())))
+"""
+
+
+@pytest.mark.parametrize(("program", "file"), [
+    ("deploy.deployed_infer", "requirements-client.txt"), ("deploy.handler", "requirements.txt"),
+])  # fmt: skip
+def test_client_and_server_import_no_package_that_their_requirements_do_not_name(program, file):
+    named = re.findall(r"^[\w-]+", (ROOT / "deploy" / file).read_text(encoding="utf-8"), re.MULTILINE)
+    imported = run_python(PACKAGES, program).lower().replace("_", "-").split()
+    assert "numpy" in imported and set(imported) <= set(named)
+
+
 HELP = """
 import contextlib, io, runpy, sys
 sys.modules["torch"] = sys.modules["torchvision"] = None  # importing them fails
