@@ -117,7 +117,7 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict]:
     try:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
-        content = load(path.read_bytes())  # a copy: tensors of the file itself would change with it
+        content = load(path.read_bytes())  # safe_open's tensors change with the file, and need a name in UTF-8
     except Exception as error:  # the library's own, and those of tensors that PyTorch does not have
         raise UserError(f"cannot read {path} (truncated, or not safetensors): {error}") from None
     return content, description_of(metadata, path)
