@@ -97,7 +97,7 @@ def main(options: AuditOptions) -> None:
 
 
 def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, classes: ClassTable) -> str:
-    bad = sum(rows.bad.count.values())
+    bad = sum(table.skipped.count.values())
     lines = [
         f"rows: {rows.rows}, of which {bad} cannot be used",
         *(f"  {line}" for line in table.lines()),

@@ -74,7 +74,7 @@ def main(options: PseudoLabelOptions) -> int:
     check_classes(classes, predictor.class_names, options.checkpoint_path)
     rows, pixels, left_out = [], Counter(), Counter()
     for photo, result in segmented(predictor, folder, photos, options.batchSize, left_out, options.nThreads):
-        present = np.asarray(tags.get(name_key(photo.name), [True] * len(classes.names)))
+        present = tags.get(name_key(photo.name), [True] * len(classes.names))
         labels = confident_labels(result.probabilities(), present, options.confidence, options.clothes_confidence)
         values, counts = np.unique(labels, return_counts=True)
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))

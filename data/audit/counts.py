@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.labels.photo_finder import MISSING_PHOTO
-from data.labels.table import LabelTable, SkippedRows, TableRow
+from data.labels.table import LabelTable, TableRow
 from utils.label_values import UNKNOWN
 
 
@@ -22,20 +22,15 @@ class RowCounts:
     rows: int = 0
     of_category: Counter[int] = field(default_factory=Counter)
     photos_of_category: dict[int, set[Path]] = field(default_factory=lambda: defaultdict(set))
-    bad: SkippedRows = field(default_factory=SkippedRows)
     photos: dict[Path, bool] = field(default_factory=dict)
 
     def add(self, row: TableRow) -> None:
         self.rows += 1
         if row.photo.path:
             self.photos[row.photo.path] = row.photo.fault != MISSING_PHOTO
-        if row.fault:
-            self.bad.add(row)
-            return
-        if row.category is None:  # it says that the photo has no clothes
-            return
-        self.of_category[row.category] += 1
-        self.photos_of_category[row.category].add(row.photo.path)
+        if row.category is not None:  # else it has a fault, or says that the photo has no clothes
+            self.of_category[row.category] += 1
+            self.photos_of_category[row.category].add(row.photo.path)
 
 
 @dataclass

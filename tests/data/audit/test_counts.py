@@ -21,7 +21,7 @@ def test_rows_and_photos_are_counted_by_category_and_rows_without_clothes_are_no
     rows = RowCounts()
     table = read_labels(str(df_path), str(image_folder), CLOTHES, on_row=rows.add)
     assert (rows.rows, rows.of_category, rows.photos_of_category) == (5, {0: 3}, {0: set(table.files[:2])})
-    assert rows.bad.count == {"missing photo": 1}
+    assert table.skipped.count == {"missing photo": 1}
     assert [path.name for path, exists in rows.photos.items() if not exists] == ["gone.png"]
     assert count_classes(table, 4).without_clothes == 1
 
