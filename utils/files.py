@@ -30,10 +30,12 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
         make_folder(path.parent)
         try:
             with temporary.open("xb") as file:
-                content(file) if callable(content) else file.write(content)
                 if callable(content):  # a checkpoint, not one of a million masks: it must outlive a power cut
+                    content(file)
                     file.flush()
                     os.fsync(file.fileno())
+                else:
+                    file.write(content)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -183,19 +183,22 @@ def garment_box(labels: np.ndarray, margin: float) -> tuple[int, int, int, int]:
     return max(0, left - room), max(0, top - room), min(width, left + w + room), min(height, top + h + room)
 
 
-def png(image: Image.Image) -> bytes:
+def image_file(image: Image.Image, kind: str, **settings) -> bytes:
+    """An image as a file. kind: Pillow's name of the format. settings: of its writer."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=4)
+    image.save(buffer, kind, **settings)
     return buffer.getvalue()
+
+
+def png(image: Image.Image) -> bytes:
+    return image_file(image, "PNG", compress_level=4)
 
 
 def jpeg(image: Image.Image, quality: int = 90) -> bytes:
     """Raises PhotoError where the image is larger than a JPEG can be."""
     if max(image.size) > JPEG_SIDE:
         raise PhotoError(f"a JPEG cannot have {max(image.size)} pixels on a side; scale the photo down")
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+    return image_file(image, "JPEG", quality=quality)
 
 
 def _json(result: Segmentation, box: tuple[int, int, int, int] | None = None) -> bytes:

@@ -1,6 +1,5 @@
 """Files that virtual try-on programs read, in the folders and with the names they look for (docs/tryon.md)."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -13,7 +12,7 @@ from data.labels.label_map_values import read_label_map
 from data.labels.rle import LabelError
 from data.photos.folder import name_key
 from data.photos.open import PhotoError
-from data.results.formats import binary_image, encoded, jpeg
+from data.results.formats import binary_image, encoded, image_file, jpeg
 from data.results.postprocess import Postprocess
 from data.results.segmentation import Segmentation
 from data.tryon.agnostic import Margin, ParseMap, agnostic_mask
@@ -243,6 +242,4 @@ def picture(image: Image.Image, suffix: str) -> bytes:
     """A photo or mask as a file. Raises PhotoError where it is larger than its format can have it."""
     if WRITERS[suffix.lower()] == "JPEG":
         return jpeg(image, quality=100 if image.mode == "L" else 95)
-    buffer = io.BytesIO()
-    image.save(buffer, WRITERS[suffix.lower()])
-    return buffer.getvalue()
+    return image_file(image, WRITERS[suffix.lower()])
