@@ -44,6 +44,7 @@ from PIL import Image
 from data.audit.counts import ClassCounts, RowCounts, count_classes
 from data.audit.duplicates import Fingerprints, Pair, find_pairs, read_fingerprints
 from data.classes import ClassTable, load_class_table
+from data.labels.categories import listed
 from data.labels.read import read_labels
 from data.labels.table import LabelTable
 from data.photos.folder import find_photos
@@ -102,8 +103,8 @@ def rows_as_text(rows: RowCounts, without_row: list[Path], table: LabelTable, cl
         f"rows: {rows.rows}, of which {bad} cannot be used",
         *(f"  {line}" for line in table.lines()),
         f"photos: {len(rows.photos)} in the table, {len(table)} with usable rows",
-        f"photos without any row: {listed(without_row)}",
-        f"photos without file: {listed([path for path, exists in rows.photos.items() if not exists])}",
+        f"photos without any row: {counted(without_row)}",
+        f"photos without file: {counted([path for path, exists in rows.photos.items() if not exists])}",
         "",
         sizes_as_text(table.photo_sizes.numpy()),
         "",
@@ -191,10 +192,9 @@ def likeness(pair: Pair) -> str:
     return "identical" if pair.similarity is None else f"near {pair.similarity:.3f}"
 
 
-def listed(paths: list[Path]) -> str:
+def counted(paths: list[Path]) -> str:
     """How many, and the first few."""
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return f"{len(paths)}" + (f" ({', '.join(map(str, paths[:NAMED]))}{more})" if paths else "")
+    return f"{len(paths)} ({listed(map(str, paths), NAMED)})" if paths else "0"
 
 
 def labels_sheet(table: LabelTable, classes: ClassTable) -> Image.Image:
