@@ -153,7 +153,7 @@ class Segmentation:
         every: takes each so many-th row alone, and counts rows in those. As torch's interpolate(align_corners=False),
         but strip by strip: its memory would grow with the photo.
         """
-        classes, h, w = self.logits.shape
+        classes, h, _ = self.logits.shape
         height, width = self.size
         left, top, right, bottom = self.box
         above, below, down = (of_row[top:bottom:every] for of_row in _neighbours(height, h))
@@ -161,8 +161,7 @@ class Segmentation:
         for rows in strips(len(above), width, STRIP_BYTES // (4 * classes)):
             share = down[rows, None, None]
             lines = by_row[above[rows]] * (1 - share) + by_row[below[rows]] * share
-            lines = lines.reshape(lines.shape[0], w, classes)
-            wide = cv2.resize(lines, (width, lines.shape[0]), interpolation=cv2.INTER_LINEAR)
+            wide = cv2.resize(lines, (width, len(lines)), interpolation=cv2.INTER_LINEAR)
             yield rows, wide.reshape(-1, width, classes)[:, left:right].transpose(2, 0, 1)
 
 
