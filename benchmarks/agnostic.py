@@ -7,6 +7,7 @@ where its joints are, and the masks use the same joints.
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from tqdm import tqdm
@@ -89,7 +90,7 @@ def measured_areas(
     def parts(lines: tuple, half_width: float) -> np.ndarray:
         area = np.zeros(labels.shape, np.uint8)
         for line in lines:
-            for start, end in zip(line, line[1:], strict=False):
+            for start, end in pairwise(line):
                 draw_tube(area, joints[start, :2], joints[end, :2], half_width * torso)
         return (area > 0) & bare
 

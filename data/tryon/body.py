@@ -1,6 +1,7 @@
 """Where a person's body is on a photo, from the joints of a pose network or from another program's parse map."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -65,7 +66,7 @@ def body_of_joints(joints: np.ndarray, bare: np.ndarray) -> Body:
     def tubes(lines: tuple, half_width: float) -> np.ndarray:
         mask = np.zeros(bare.shape, np.uint8)
         for line in lines:
-            for start, end in zip(line, line[1:], strict=False):
+            for start, end in pairwise(line):
                 if joints[[start, end], 2].min() >= SEEN:
                     draw_tube(mask, points[start], points[end], half_width * torso)
         return mask > 0

@@ -1,6 +1,7 @@
 """Garments cut from the body's helper meshes, and simple accessories (hats, bags, scarves, glasses)."""
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -88,7 +89,7 @@ class Tailor:
         """Where points are along the arm: 0 shoulder, 1 elbow, 2 wrist; down to -0.5 on the trunk."""
         share = weights[:, [bone.startswith(ARM) for bone in self.assets.bones]].sum(1)
         p, place = np.abs(neutral * [1, 0, 0]) + neutral * [0, 1, 1], 0
-        for start, end in zip(self.arm, self.arm[1:], strict=False):
+        for start, end in pairwise(self.arm):
             way = end - start
             last = 1.5 if end is self.arm[-1] else 1
             place += np.clip((p - start) @ way / (way @ way), 0, last)
