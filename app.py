@@ -203,10 +203,10 @@ def segment(file: bytes | str, predictor: Predictor, max_megapixels: float) -> P
         photo = open_photo(io.BytesIO(file), max_megapixels=max_megapixels)
     except PhotoError as error:
         return str(error)
-    result, size = predictor.predict([photo])[0], photo.size[::-1]
+    result = predictor(photo)
     photo.thumbnail((PREVIEW, PREVIEW))
     seen = Segmentation(result.logits, photo.size[::-1], result.class_names, photo)
-    return Photo(file, seen, size, time.perf_counter() - started)
+    return Photo(file, seen, result.size, time.perf_counter() - started)
 
 
 def write(
