@@ -29,14 +29,11 @@ from utils.errors import UserError, run_program
 from utils.files import say_replaced, write_atomically
 
 NAME = "cloth_seg"  # of the model, and so of its route: /predictions/cloth_seg
-# What the server runs, and no more: it trains, measures and exports nothing.
-ROOMS = ("data/photos", "data/results", "networks/engines", "networks/weights")
+# What the server runs, and little more: it trains, measures and exports nothing.
+ROOMS = ("data/photos", "data/results", "networks/engines", "networks/weights", "utils")
 MODULES = (
     *(f"data/{name}.py" for name in ("__init__", "classes", "constants")),
     *(f"networks/{name}.py" for name in ("__init__", "folding", "onnx_graph", "predictor", "u2net")),
-    *(f"utils/{name}.py" for name in ("__init__", "cache_folder", "devices", "documents", "errors", "files")),
-    *(f"utils/{name}.py" for name in ("freed_memory", "label_values", "prefetch")),
-    *(f"utils/{name}.py" for name in ("ranks", "serialization")),
     "deploy/reply.py",
     "deploy/request.py",
 )
