@@ -20,16 +20,15 @@ class ClothSegmentationHandler:
     def initialize(self, context) -> None:
         """Load the network. context: TorchServe's, with the settings of model-config.yaml."""
         settings = context.model_yaml_config
-        own = settings["handler"]
+        own = dict(settings["handler"])  # limits, and what Predictor.load takes under the same names
         self.batch_size = settings["batchSize"]
-        self.limits = Limits(**own["limits"])
+        self.limits = Limits(**own.pop("limits"))
         gpu = context.system_properties.get("gpu_id")  # TorchServe counts Apple's GPU as number 0
         device = "cpu" if gpu is None else "mps" if sys.platform == "darwin" else f"cuda:{gpu}"
         weights = Path(context.system_properties["model_dir"], context.manifest["model"]["serializedFile"])
         # Workers that each use every core wait for one another.
         threads = None if "OMP_NUM_THREADS" in os.environ else share_of_cores(settings["maxWorkers"])
-        chosen = {name: own[name] for name in ("engine", "precision", "height", "width", "flip")}
-        self.predictor = Predictor.load(weights, device, threads=threads, **chosen)
+        self.predictor = Predictor.load(weights, device, threads=threads, **own)
         self.predictor(Image.new("RGB", (8, 8)))  # engines finish their start here, not at the first request
         keep_freed_memory()
 
