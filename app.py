@@ -73,6 +73,7 @@ def main(options: AppOptions) -> None:
         print(f"device: {predictor.name}; open {page.local_url} in a browser; Ctrl-C ends the page", flush=True)
         while True:
             time.sleep(60)
+            remove_leftovers(Path(folder), 60 * options.keep_minutes)
 
 
 async def refuse_address(*_, **__) -> str:
@@ -107,7 +108,7 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
     )
 
     def receive(paths: list[str]) -> dict[str, bytes | str]:
-        return take(paths, folder, options.max_photos, options.max_megabytes)
+        return take(paths, options.max_photos, options.max_megabytes)
 
     def look(files: dict[str, bytes | str]) -> dict[str, Photo | str]:
         return {name: segment(file, predictor, options.max_megapixels) for name, file in files.items()}
@@ -168,7 +169,7 @@ def build_page(predictor: Predictor, options: AppOptions, folder: Path) -> gr.Bl
     return page
 
 
-def take(paths: list[str], folder: Path, max_photos: int, max_megabytes: int) -> dict[str, bytes | str]:
+def take(paths: list[str], max_photos: int, max_megabytes: int) -> dict[str, bytes | str]:
     """The uploaded files by name, no two alike, or why one is not taken; they are removed from the disk."""
     photos = {}
     for number, path in enumerate(map(Path, paths)):
@@ -186,12 +187,16 @@ def take(paths: list[str], folder: Path, max_photos: int, max_megabytes: int) ->
     for path in paths:
         with suppress(OSError):  # one that was dropped twice has one path; the page's API may name a folder
             Path(path).unlink()
-    # gradio forgets an empty file for each photo. One with content is somebody's upload under way.
-    for leftover in folder.iterdir():
-        with suppress(FileNotFoundError):
-            if leftover.is_file() and not leftover.stat().st_size:
-                leftover.unlink()
     return photos
+
+
+def remove_leftovers(folder: Path, seconds: float) -> None:
+    """Remove what gradio forgets, when nobody has written to it for so long: the first part of a photo whose sender
+    hung up, and empty files and folders. What is newer may be an upload under way."""
+    for leftover in folder.glob("*"):
+        with suppress(OSError):  # of a folder that holds something
+            if time.time() - leftover.stat().st_mtime > seconds:
+                leftover.rmdir() if leftover.is_dir() else leftover.unlink()
 
 
 def segment(file: bytes | str, predictor: Predictor, max_megapixels: float) -> Photo | str:

@@ -6,7 +6,6 @@ if __name__ == "__main__":
     options = ExportOptions.from_command_line()  # before the imports that take seconds
 
 import shutil
-import tempfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from networks.exporters import EXPORTERS, REMBG_SIZE, ForRembg, export_rembg, op
 from networks.predictor import Predictor
 from networks.weights.checkpoint import load_network
 from utils.errors import UserError, run_program
-from utils.files import make_writable_folder
+from utils.files import temporary_folder
 from utils.freed_memory import keep_freed_memory
 
 PHOTOS = 20  # that label maps are compared on, at most
@@ -36,9 +35,8 @@ def main(options: ExportOptions) -> None:
         info = replace(info, height=size[0], width=size[1], metrics=None)  # they were another size's
     photos = load_photos(Path(options.photos))
     target = Path(options.output)
-    make_writable_folder(target.parent)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export") as folder:
-        draft = Path(folder) / target.name
+    with temporary_folder(target.parent) as folder:
+        draft = folder / target.name
         if options.preset == "rembg":
             export_rembg(network, info, draft)
             network = ForRembg(network, info)
@@ -55,7 +53,7 @@ def main(options: ExportOptions) -> None:
                 f"not exported: only {100 * agreement:.2f} % of the pixels of {len(photos)} photographs keep their "
                 f"label, {100 * LEAST_AGREEMENT:g} % must"
             )
-        written = sorted(Path(folder).iterdir())  # the .bin of an .xml and the .json first
+        written = sorted(folder.iterdir())  # the .bin of an .xml and the .json first
         megabytes = sum(path.stat().st_size for path in written) / 1e6
         for path in written:
             shutil.move(path, target.parent / path.name)

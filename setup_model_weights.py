@@ -16,7 +16,7 @@ from networks.weights.info import CheckpointInfo
 from networks.weights.published import PUBLISHED, local_weights
 from networks.weights.surgery import initialise
 from utils.errors import UserError, one_line, run_program
-from utils.files import make_writable_folder
+from utils.files import temporary_folder
 
 GOOGLE_DRIVE = "https://drive.google.com/uc?id="
 REASON_LENGTH = 600  # characters
@@ -50,24 +50,21 @@ def published_weights(model: str, folder: Path) -> Path:
 
 
 def download(drive_id: str, target: Path) -> None:
-    """Fetch published weights to a temporary name, check that they load, rename. Raises UserError."""
+    """Fetch published weights into a folder of this process, check that they load, move them. Raises UserError."""
     url = GOOGLE_DRIVE + drive_id
-    make_writable_folder(target.parent)
-    temporary = target.with_name(f"{target.stem}.download.pth")
-    try:
-        import gdown  # here, as other weights come without it
+    with temporary_folder(target.parent) as folder:
+        temporary = folder / target.name
+        try:
+            import gdown  # here, as other weights come without it
 
-        gdown.download(url, str(temporary))
-        read_weights(temporary)
-        temporary.replace(target)
-    except UserError as error:
-        raise UserError(f"what came from {url} is not a checkpoint ({error})") from None
-    except Exception as error:  # gdown lets requests' and its own exceptions through
-        # gdown says the reason (a quota, a missing permission) in lines below its heading.
-        raise UserError(f"the download of {url} failed ({one_line(error)[:REASON_LENGTH]})") from None
-    finally:
-        for leftover in target.parent.glob(f"{temporary.name}*"):
-            leftover.unlink()
+            gdown.download(url, str(temporary))
+            read_weights(temporary)
+            temporary.replace(target)
+        except UserError as error:
+            raise UserError(f"what came from {url} is not a checkpoint ({error})") from None
+        except Exception as error:  # gdown lets requests' and its own exceptions through
+            # gdown says the reason (a quota, a missing permission) in lines below its heading.
+            raise UserError(f"the download of {url} failed ({one_line(error)[:REASON_LENGTH]})") from None
 
 
 if __name__ == "__main__":

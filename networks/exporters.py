@@ -23,7 +23,7 @@ from networks.onnx_graph import Fused, onnx_model
 from networks.weights.checkpoint import load_network, save_checkpoint
 from networks.weights.info import METADATA_KEY, CheckpointInfo
 from utils.cache_folder import digest
-from utils.errors import UserError
+from utils.errors import UserError, one_line
 from utils.files import write_atomically
 
 HALF_MAX = torch.finfo(torch.float16).max
@@ -74,7 +74,11 @@ def export_openvino(network: nn.Module, info: CheckpointInfo, target: Path) -> N
     check_installed("openvino")
     import openvino
 
-    openvino.save_model(openvino_core().read_model(onnx_model(Fused(network), info)), target, compress_to_fp16=False)
+    model = openvino_core().read_model(onnx_model(Fused(network), info))
+    try:
+        openvino.save_model(model, target, compress_to_fp16=False)
+    except RuntimeError as error:  # its words for a full disk are "basic_ios::clear: iostream error"
+        raise UserError(f"cannot write {target}: {one_line(error)}; is the disk full?") from None
 
 
 def export_rembg(network: nn.Module, info: CheckpointInfo, target: Path) -> None:

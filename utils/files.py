@@ -4,14 +4,18 @@ import csv
 import errno
 import io
 import os
-import tempfile
+import shutil
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 from utils.errors import UserError
+
+ABANDONED = 24 * 60 * 60  # seconds after which nobody is at work on a temporary file or folder any more
 
 
 class FullDiskError(UserError):
@@ -24,10 +28,10 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
     Folders are made as needed. Raises UserError when the file cannot be written, FullDiskError when there is no space
     for it; nothing is left behind.
     """
-    # A name of its own, not one made from path.name: that may be as long as the file system allows.
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    temporary = temporary_path(path.parent)
     try:
         make_folder(path.parent)
+        remove_abandoned(path.parent)
         try:
             with temporary.open("xb") as file:
                 if callable(content):  # a checkpoint, not one of a million masks: it must outlive a power cut
@@ -46,6 +50,33 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
         raise kind(f"cannot write {path}: {getattr(reason, 'strerror', None) or error}") from None
 
 
+def temporary_path(folder: Path) -> Path:
+    """A name that no other file has, not one made from a final name: that may be as long as the file system allows."""
+    return folder / f".{uuid.uuid4().hex}.tmp"
+
+
+@cache
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed left under a ``temporary_path`` of a folder; once in each process."""
+    with suppress(OSError):  # a folder that cannot be listed can still be written
+        for path in folder.glob(f".{'[0-9a-f]' * 32}.tmp"):
+            newest = max(each.stat().st_mtime for each in (path, *path.rglob("*")))
+            if time.time() - newest > ABANDONED:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder inside another one; it is removed at the end, unless it was renamed. Raises UserError."""
+    make_writable_folder(parent)
+    folder = temporary_path(parent)
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def is_disk_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
@@ -62,8 +93,10 @@ def make_writable_folder(folder: Path) -> None:
     """Make a folder where it is missing, and try whether files can be written there. Raises UserError."""
     try:
         make_folder(folder)
-        with tempfile.NamedTemporaryFile(prefix=".", suffix=".tmp", dir=folder):
-            pass
+        remove_abandoned(folder)
+        trial = temporary_path(folder)
+        trial.touch(exist_ok=False)
+        trial.unlink()
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
 
@@ -83,10 +116,7 @@ def whole_folder(path: str) -> Iterator[Path]:
     output = Path(path).resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} exists already and is not an empty folder; choose another --output_dir")
-    make_writable_folder(output.parent)
-    with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=output.parent) as temporary:
-        folder = Path(temporary, "whole")
-        folder.mkdir()
+    with temporary_folder(output.parent) as folder:
         yield folder
         try:
             if output.is_dir():

@@ -2,14 +2,13 @@
 
 import filecmp
 import json
-import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from utils.errors import UserError
-from utils.files import write_atomically, write_csv
+from utils.files import temporary_folder, write_atomically, write_csv
 
 REPORT, COCO = "report.csv", "coco.json"
 COLUMNS = ("file", "warning", "width", "height", "share", "confidence")
@@ -25,26 +24,26 @@ def write_summary(path: Path, results: dict[str, Path | None], class_names: tupl
     where the earlier file is now, or None. Raises UserError.
     """
     write = write_report if path.suffix == ".csv" else write_coco
-    earlier, same = _kept(path), False
-    try:
-        write(path, results, class_names)
-    finally:  # also where nothing was written; wherever the run is interrupted, the earlier content is left
-        if earlier and (same := filecmp.cmp(earlier, path, shallow=False)):
-            earlier.unlink()
-    return None if same else earlier
+    with temporary_folder(path.parent) as folder:
+        new = folder / path.name
+        write(new, results, class_names)
+        earlier = _kept(path, new)
+        new.replace(path)  # killed before this, the next run finds the earlier content and writes the new one again
+    return earlier
 
 
-def _kept(path: Path) -> Path | None:
-    """A copy of a file that may have been corrected by hand, under a free name; None without it. Raises UserError."""
-    if not path.exists():
+def _kept(path: Path, new: Path) -> Path | None:
+    """Move a file that may have been corrected by hand to a free name; None where there is none, or it is the same as
+    ``new``. Raises UserError."""
+    if not path.exists() or filecmp.cmp(path, new, shallow=False):
         return None
-    copy = next(copy for number in count(1) if _reserved(copy := path.with_stem(f"{path.stem}.{number}")))
+    kept = next(kept for number in count(1) if _reserved(kept := path.with_stem(f"{path.stem}.{number}")))
     try:
-        shutil.copyfile(path, copy)
+        path.replace(kept)
     except OSError as error:
-        copy.unlink()
-        raise UserError(f"cannot keep {path} as {copy}: {error.strerror}") from None
-    return copy
+        kept.unlink()
+        raise UserError(f"cannot keep {path} as {kept}: {error.strerror}") from None
+    return kept
 
 
 def _reserved(path: Path) -> bool:

@@ -160,24 +160,37 @@ def test_nothing_but_the_result_is_left_on_the_disk(ask, folder):
     (place,) = folder.glob("cloth-segmentation-page-*")
     before = set(place.rglob("*"))
     ask({"shirt.jpg": SHIRT.read_bytes()})
-    left = {path.name for path in set(place.rglob("*")) - before if path.is_file()}
+    left = {path.name for path in set(place.rglob("*")) - before if path.is_file() and path.stat().st_size}
     assert left == {"shirt.png"}
     assert SHIRT.stat().st_size not in [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
 
 
-def test_uploads_are_told_apart_and_those_of_others_stay(tmp_path):
+def test_uploads_are_told_apart(tmp_path):
     from app import take
 
-    (tmp_path / "being uploaded").write_bytes(b"its first bytes")
-    (tmp_path / "forgotten").touch()
     paths = [tmp_path / folder / name for folder, name in [("x", "2_a.jpg"), ("y", "a.jpg"), ("z", "A.jpg")]]
     for path in paths:
         path.parent.mkdir()
         path.write_bytes(path.parent.name.encode())
-    taken = take([str(path) for path in [*paths, tmp_path / "gone.jpg"]], tmp_path, 10, 1)
+    taken = take([str(path) for path in [*paths, tmp_path / "gone.jpg"]], 10, 1)
     assert list(taken) == ["2_a.jpg", "a.jpg", "3_A.jpg", "gone.jpg"]
     assert list(taken.values())[:3] == [b"x", b"y", b"z"] and "drop it again" in taken["gone.jpg"]
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["being uploaded"]
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_parts_of_uploads_that_were_broken_off_are_removed_and_those_under_way_stay(tmp_path):
+    from app import remove_leftovers
+
+    for age in ("new", "old"):
+        (tmp_path / f"{age} part").write_bytes(b"its first bytes")
+        (tmp_path / f"{age} folder").mkdir()
+        (tmp_path / f"{age} results").mkdir()
+        (tmp_path / f"{age} results/a.png").touch()
+    for path in tmp_path.glob("old*"):
+        os.utime(path, (time.time() - 61,) * 2)
+    remove_leftovers(tmp_path, 60)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"new part", "new folder", "new results", "old results"}
 
 
 def test_endless_uploads_and_other_files_are_refused(page, folder):

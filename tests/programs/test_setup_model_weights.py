@@ -71,6 +71,20 @@ def test_sound_weights_arrive_whole_under_their_name_alone_and_are_not_fetched_a
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"u2netp.pth": published}
 
 
+def test_another_process_may_fetch_the_same_weights_meanwhile(published, tmp_path, monkeypatch):
+    others = iter([lambda: published_weights("u2netp", tmp_path), lambda: None])
+
+    def give(url: str, target: str) -> None:
+        part = Path(f"{target}.part")
+        part.write_bytes(published)
+        next(others)()
+        part.rename(target)
+
+    monkeypatch.setattr(gdown, "download", give)
+    assert published_weights("u2netp", tmp_path).read_bytes() == published
+    assert [path.name for path in tmp_path.iterdir()] == ["u2netp.pth"]
+
+
 @pytest.mark.parametrize(("fault", "words"), [
     (b"<!DOCTYPE html><html>Quota exceeded</html>", "is a web page"), (b"PK\3\4half a file", "is not a checkpoint"),
     # As gdown words it: the reason stands below a heading, in lines of its own.

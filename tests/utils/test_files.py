@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
@@ -9,8 +10,9 @@ from unittest.mock import Mock
 import pytest
 import torch
 
+from tests.helpers import run_script
 from utils.errors import UserError
-from utils.files import FullDiskError, whole_folder, write_atomically
+from utils.files import FullDiskError, remove_abandoned, whole_folder, write_atomically
 
 FULL_DISK = Path("/dev/full")  # takes the file and refuses every byte
 
@@ -52,6 +54,31 @@ def test_a_full_disk_is_told_from_other_faults_in_one_line(tmp_path, write):
 def test_every_name_that_a_file_may_have_can_be_written(tmp_path, name):
     write_atomically(tmp_path / name, b"content")
     assert names(tmp_path) == [name] and (tmp_path / name).read_bytes() == b"content"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from utils.files import whole_folder, write_atomically
+folder = Path(sys.argv[1])
+with whole_folder(str(folder / "whole")) as whole:
+    (whole / "part").touch()
+    write_atomically(folder / "file", lambda _: os.kill(os.getpid(), 9))
+"""
+
+
+def test_what_a_killed_process_left_is_removed_when_it_is_a_day_old_and_nothing_else_is(tmp_path):
+    run_script("-c", KILLED, tmp_path)
+    left = sorted(tmp_path.iterdir())
+    assert [path.suffix for path in left] == [".tmp", ".tmp"]  # a file, and a folder with a file
+    for hours in (23, 25):
+        (tmp_path / "notes.tmp").touch()
+        for path in (*tmp_path.iterdir(), *tmp_path.glob(".*/*")):
+            os.utime(path, (time.time() - hours * 3600,) * 2)
+        remove_abandoned.cache_clear()  # as in another process
+        write_atomically(tmp_path / "file", b"")
+        assert sorted(tmp_path.glob(".*.tmp")) == (left if hours < 24 else [])
+    assert names(tmp_path) == ["file", "notes.tmp"]
 
 
 def test_files_get_the_permissions_that_files_get_also_when_threads_write_them(tmp_path):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import pycocotools.coco
 import pytest
@@ -82,12 +84,27 @@ def test_an_earlier_file_with_other_content_is_kept_under_a_new_name(tmp_path, r
     assert path.read_text() == before
 
 
-def test_a_copy_that_a_full_disk_cuts_off_is_removed(tmp_path, results):
+def test_a_full_disk_leaves_the_earlier_file_and_nothing_else(tmp_path, results):
     with small_disk(tmp_path / "disk", "16k") as disk:
-        (disk / REPORT).write_bytes(bytes(10_000))
-        with pytest.raises(UserError, match="cannot keep .*report.csv as .*No space left"):
+        (disk / REPORT).write_bytes(bytes(16 << 10))
+        with pytest.raises(UserError, match="cannot write .*report.csv: No space left"):
             write_summary(disk / REPORT, results, NAMES)
         assert list(disk.iterdir()) == [disk / REPORT]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_earlier_content_is_whole_wherever_a_run_ends(number, tmp_path, results, monkeypatch):
+    """It ends before the given one of the renames that it makes."""
+    (tmp_path / REPORT).write_text("corrected by hand")
+    replace = Mock(wraps=Path.replace, side_effect=[DEFAULT] * (number - 1) + [KeyboardInterrupt])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", lambda *paths: replace(*paths))
+        write_summary(tmp_path / REPORT, results, NAMES)
+    left = [path.read_text() for path in tmp_path.glob("report*")]
+    assert set(left) - {""} == {"corrected by hand"}  # an empty file may reserve a name
+    write_summary(tmp_path / REPORT, results, NAMES)
+    assert "sub/a.jpg" in (tmp_path / REPORT).read_text()
+    assert [path.read_text() for path in tmp_path.glob("report.*.csv")].count("corrected by hand") == 1
 
 
 def test_what_earlier_runs_kept_stays_where_the_file_cannot_be_read(tmp_path, results):
