@@ -213,7 +213,7 @@ def validate_and_keep_best(
             info = replace(info, iteration=state.iteration, metrics=metrics)
             save_checkpoint(run.checkpoints / "best.pth", state.weights, info)
     if rank() == 0:
-        state.save(run.latest)
+        run.save(state)
 
 
 def save(state: TrainingState, info: CheckpointInfo, run: RunFolder, model: str) -> None:
@@ -221,7 +221,7 @@ def save(state: TrainingState, info: CheckpointInfo, run: RunFolder, model: str)
     if rank() == 0:
         path = run.checkpoints / f"itr_{state.iteration:08d}_{model}.pth"
         save_checkpoint(path, state.weights, replace(info, iteration=state.iteration))
-        state.save(run.latest)
+        run.save(state)
 
 
 if __name__ == "__main__":

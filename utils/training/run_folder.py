@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utils.errors import UserError
 from utils.files import make_folder, write_atomically
+
+if TYPE_CHECKING:  # it imports PyTorch
+    from utils.training.state import TrainingState
 
 try:
     import fcntl
@@ -87,11 +91,18 @@ class RunFolder:
         Records of later parts go: their state is not there any more, and they would be taken for the newest.
         """
         suffix = f"_from_{iteration:08d}" if iteration else ""
-        record = (self.path / RECORD).with_stem(f"{Path(RECORD).stem}{suffix}")
-        save_options(record)
-        for later in [path for path in records_of_parts(self.path) if path > record]:
+        self._save_options = save_options
+        self._record = (self.path / RECORD).with_stem(f"{Path(RECORD).stem}{suffix}")
+        save_options(self._record)
+        for later in [path for path in records_of_parts(self.path) if path > self._record]:
             later.unlink()
         write_atomically(self.path / "networks.txt", f"{network}\n".encode())
+
+    def save(self, state: "TrainingState") -> None:
+        """Save the state to resume from, after ``record``. It replaces the one before."""
+        if not self._record.exists():  # somebody removed or moved the folder, and it is of no use without the options
+            self._save_options(self._record)
+        state.save(self.latest)
 
 
 def lock(file: int) -> None:

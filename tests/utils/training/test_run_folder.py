@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
 from utils.errors import UserError
+from utils.files import write_atomically
 from utils.training import run_folder
 from utils.training.run_folder import RunFolder
 
@@ -68,6 +70,14 @@ def test_the_newest_record_is_of_the_part_that_began_last_also_from_an_earlier_s
     for iteration, expected in ((0, ""), (50, "_from_00000050"), (30, "_from_00000030"), (0, "")):
         run.record(lambda path: path.write_text("options"), "network", iteration)
         assert run_folder.newest_record(tmp_path).name == f"training_options{expected}.yml"
+
+
+def test_a_folder_that_somebody_moved_away_gets_the_options_again_with_the_next_state(tmp_path):
+    run = RunFolder(str(tmp_path / "run"))
+    run.record(lambda path: write_atomically(path, b"options"), "network", 50)
+    run.path.rename(tmp_path / "moved")
+    run.save(Mock(save=Path.touch))
+    assert run.latest.exists() and run_folder.newest_record(run.path).read_bytes() == b"options"
 
 
 def test_a_run_that_was_saved_is_resumed_or_left_alone(tmp_path):
