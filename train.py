@@ -204,7 +204,6 @@ def validate_and_keep_best(
     if interruption.on_any_rank(device):
         return
     state.validated = state.iteration
-    visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
     log(f"iteration {state.iteration}: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
     measured = {name: len(photos) for name, photos in sets.items()}
     if metrics["miou"] > state.best_miou or state.best_on not in (None, measured):  # other sets cannot be compared
@@ -214,6 +213,8 @@ def validate_and_keep_best(
             save_checkpoint(run.checkpoints / "best.pth", state.weights, info)
     if rank() == 0:
         run.save(state)
+    # Only now: a run that is killed before measures again, and the figures would stand there twice.
+    visualizer.scalars({f"val/{name}": value for name, value in metrics.items()}, state.iteration)
 
 
 def save(state: TrainingState, info: CheckpointInfo, run: RunFolder, model: str) -> None:

@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,16 @@ def test_the_best_weights_are_never_replaced_by_worse_ones_after_a_kill(dolls, t
     assert resume(tmp_path / "run", iter=2)[0] == 0
     assert load_network(tmp_path / "run/checkpoints/best.pth")[1].metrics["miou"] == 0.6
     assert state_of(tmp_path / "run")["validated"] == 2  # and one that found worse ones is not repeated
+
+
+def test_figures_stand_once_in_the_logs_after_a_kill_while_they_were_saved(dolls, tmp_path, monkeypatch):
+    sets = {"val_image_folder": dolls.image_folder, "val_df_path": dolls.df_path}
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(train, "save_checkpoint", lambda path, *_: 1 / (path.name != "best.pth"))
+        run_training(dolls, tmp_path / "run", **SMALL, **sets, iter=1)
+    time.sleep(1.1)  # files are named by the second
+    assert resume(tmp_path / "run")[0] == 0
+    assert [event.step for event in events_of(tmp_path / "run/logs").Scalars("val/miou")] == [1]
 
 
 def test_figures_of_other_validation_photos_are_not_compared(dolls, tmp_path, monkeypatch):
