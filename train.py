@@ -8,6 +8,7 @@ if __name__ == "__main__":
 import copy
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 
 import torch
@@ -68,7 +69,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
         run.record(options.save, state.network, state.iteration)
     visualizer = Visualizer(options.logs_dir, state.iteration, options.iter, state.samples_seen)
     saved = options.resume
-    with visualizer, Interruption() as interruption, kill_workers_at_end():
+    with visualizer, Interruption() as interruption, kill_workers_at_end(), keep_steps(state, run):
         if validation_due(state, options, val_sets):  # an interruption cut it short
             validate_and_keep_best(state, info, val_sets, run, visualizer, interruption)
         for batches in steps(data, state, options, device):
@@ -76,8 +77,8 @@ def train(options: TrainOptions, device: torch.device) -> int:
                 break
             lr = options.learning_rate(state.iteration)
             result = train_step(state, forward, batches, criterion, lr, options.clip_grad)
+            bad_steps.count(result.bad, state.iteration + 1, run.path)  # at its end the step is not over, nor saved
             state.advance(options.batchSize * options.accumulate * world_size())
-            bad_steps.count(result.bad, state.iteration, run.path)
             visualizer.progress.update()
             if state.due(options.print_freq):
                 visualizer.losses(result, bad_steps.total, state)
@@ -176,6 +177,20 @@ def steps(data: TrainingData, state: TrainingState, options: TrainOptions, devic
             size = options.image_size(state.iteration)
             samples = data.batches(size, state.samples_seen, device)
         yield [next(samples) for _ in range(options.accumulate)]
+
+
+@contextmanager
+def keep_steps(state: TrainingState, run: RunFolder) -> Iterator[None]:
+    """Save the state where an error between two steps ends the run: a photo folder that is gone, a killed worker."""
+    begun = state.iteration
+    try:
+        yield
+    except Exception:
+        if rank() == 0 and state.between_steps and state.iteration > begun:
+            with suppress(Exception):  # the error that came first is the one to tell
+                run.save(state)
+                log(f"saved at iteration {state.iteration}; continue with --resume")
+        raise
 
 
 def validation_due(state: TrainingState, options: TrainOptions, sets: dict[str, EvaluationPhotos]) -> bool:

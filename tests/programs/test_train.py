@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -278,6 +279,27 @@ def test_a_full_disk_ends_the_run_with_a_state_to_resume(dolls, tmp_path):
         assert reached > 0
         shutil.copytree(disk / "run", tmp_path / "run")
     assert resume(tmp_path / "run", iter=reached + 1)[0] == 0
+
+
+def test_an_error_between_steps_costs_none_of_them_and_of_one_within_a_step_no_half_is_saved(
+    dolls, tmp_path, monkeypatch
+):
+    data = DataSet(shutil.copytree(dolls.image_folder, tmp_path / "photos"), dolls.df_path)
+    done, clip = count(1), torch.nn.utils.clip_grad_norm_
+
+    def clip_and_do_harm(*arguments):
+        if (number := next(done)) == 2:
+            shutil.rmtree(data.image_folder)
+        return clip(*arguments) if number != 4 else 1 / 0
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip_and_do_harm)
+    with pytest.raises(UserError, match="photos is gone; put it back and --resume"):
+        run_training(data, tmp_path / "run", **SMALL, iter=4, save_freq=100)
+    assert state_of(tmp_path / "run")["iteration"] == 2
+    shutil.copytree(dolls.image_folder, data.image_folder)
+    with pytest.raises(ZeroDivisionError):
+        resume(tmp_path / "run")
+    assert state_of(tmp_path / "run")["iteration"] == 2
 
 
 def out_of_memory(*_) -> None:

@@ -22,6 +22,7 @@ class TrainingState:
     far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far.
     best_on: the sets of that one, name -> photos. validated: the iteration of the last one that came to its end.
     classes: name and categories of each, which a run keeps. description: what a weight file says of itself.
+    between_steps: False from the begin of a step until it is counted; its parts are not of one iteration meanwhile.
     """
 
     network: nn.Module
@@ -36,6 +37,7 @@ class TrainingState:
     validated: int = 0
     classes: list[list[int | str]] = field(default_factory=list)
     description: dict = field(default_factory=dict)
+    between_steps: bool = True
 
     def __post_init__(self):
         self.buffers = BufferBackup(self.network)
@@ -49,6 +51,7 @@ class TrainingState:
         """Count a step that used ``samples`` photographs on all ranks together."""
         self.iteration += 1
         self.samples_seen += samples
+        self.between_steps = True
 
     def due(self, every: int) -> bool:
         """Whether it is time for what is done every ``every`` iterations."""

@@ -38,6 +38,7 @@ def train_step(
 
     forward: the state's network, or what wraps it. clip_grad: largest gradient norm, 0 for no limit.
     """
+    state.between_steps = False
     state.buffers.save()
     for part, batch in enumerate(batches, 1):
         more_to_come = part < len(batches) and world_size() > 1
