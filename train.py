@@ -218,14 +218,14 @@ def validate_and_keep_best(
     metrics = validate_all(predictor, sets, device, interruption)
     if interruption.on_any_rank(device):
         return
-    state.validated = state.iteration
     log(f"iteration {state.iteration}: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
     measured = {name: len(photos) for name, photos in sets.items()}
     if metrics["miou"] > state.best_miou or state.best_on not in (None, measured):  # other sets cannot be compared
-        state.best_miou, state.best_on = metrics["miou"], measured
         if rank() == 0:
             info = replace(info, iteration=state.iteration, metrics=metrics)
             save_checkpoint(run.checkpoints / "best.pth", state.weights, info)
+        state.best_miou, state.best_on = metrics["miou"], measured
+    state.validated = state.iteration
     if rank() == 0:
         run.save(state)
     # Only now: a run that is killed before measures again, and the figures would stand there twice.
