@@ -22,7 +22,7 @@ class TrainingState:
     far on all ranks together, which is the samplers' position. best_miou: the best of the validations so far.
     best_on: the sets of that one, name -> photos. validated: the iteration of the last one that came to its end.
     classes: name and categories of each, which a run keeps. description: what a weight file says of itself.
-    between_steps: False from the begin of a step until it is counted; its parts are not of one iteration meanwhile.
+    between_steps: False from the start of a step until it is counted: then the parts are not all of one iteration.
     """
 
     network: nn.Module
