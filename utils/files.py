@@ -58,8 +58,8 @@ def temporary_path(folder: Path) -> Path:
 @cache
 def remove_abandoned(folder: Path) -> None:
     """Remove what processes that were killed left under a ``temporary_path`` of a folder; once in each process."""
-    with suppress(OSError):  # a folder that cannot be listed can still be written
-        for path in folder.glob(f".{'[0-9a-f]' * 32}.tmp"):
+    for path in folder.glob(f".{'[0-9a-f]' * 32}.tmp"):  # nothing of a folder that may be written and not listed
+        with suppress(OSError):  # it is another user's, or another process removes it too
             newest = max(each.stat().st_mtime for each in (path, *path.rglob("*")))
             if time.time() - newest > ABANDONED:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

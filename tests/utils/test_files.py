@@ -5,7 +5,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 import torch
@@ -79,6 +79,16 @@ def test_what_a_killed_process_left_is_removed_when_it_is_a_day_old_and_nothing_
         write_atomically(tmp_path / "file", b"")
         assert sorted(tmp_path.glob(".*.tmp")) == (left if hours < 24 else [])
     assert names(tmp_path) == ["file", "notes.tmp"]
+
+
+def test_what_cannot_be_removed_keeps_nothing_else_from_it(tmp_path, monkeypatch):
+    for digit in "12":
+        (tmp_path / f".{digit * 32}.tmp").touch()
+        os.utime(tmp_path / f".{digit * 32}.tmp", (0, 0))
+    remove = Mock(wraps=Path.unlink, side_effect=[PermissionError, DEFAULT])  # one is another user's
+    monkeypatch.setattr(Path, "unlink", lambda path, **options: remove(path, **options))
+    remove_abandoned(tmp_path)
+    assert len(names(tmp_path)) == 1
 
 
 def test_files_get_the_permissions_that_files_get_also_when_threads_write_them(tmp_path):
