@@ -67,12 +67,15 @@ def remove_abandoned(folder: Path) -> None:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder inside another one; it is removed at the end, unless it was renamed. Raises UserError."""
+    """A folder inside another one; it is removed at the end, unless it was renamed. Raises UserError, and one from
+    within names files as if they lay in the other one."""
     make_writable_folder(parent)
     folder = temporary_path(parent)
     try:
         folder.mkdir()
         yield folder
+    except UserError as error:
+        raise type(error)(str(error).replace(str(folder), str(parent))) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
