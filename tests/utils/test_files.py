@@ -81,6 +81,16 @@ def test_what_a_killed_process_left_is_removed_when_it_is_a_day_old_and_nothing_
     assert names(tmp_path) == ["file", "notes.tmp"]
 
 
+def test_a_folder_that_a_process_still_writes_into_stays(tmp_path):
+    inner = tmp_path / f".{'1' * 32}.tmp/photos"
+    inner.mkdir(parents=True)
+    (inner / "new").touch()
+    for path in (inner, inner.parent):
+        os.utime(path, (0, 0))
+    remove_abandoned(tmp_path)
+    assert (inner / "new").exists()
+
+
 def test_what_cannot_be_removed_keeps_nothing_else_from_it(tmp_path, monkeypatch):
     for digit in "12":
         (tmp_path / f".{digit * 32}.tmp").touch()
