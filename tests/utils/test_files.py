@@ -91,6 +91,15 @@ def test_a_folder_that_a_process_still_writes_into_stays(tmp_path):
     assert (inner / "new").exists()
 
 
+def test_what_is_new_by_a_servers_clock_stays_whatever_the_time_is_here(tmp_path):
+    new = tmp_path / f".{'1' * 32}.tmp"
+    new.touch()
+    os.utime(new, (0, 0))
+    os.utime(tmp_path, (3600, 3600))
+    remove_abandoned(tmp_path)
+    assert new.exists()
+
+
 def test_what_cannot_be_removed_keeps_nothing_else_from_it(tmp_path, monkeypatch):
     for digit in "12":
         (tmp_path / f".{digit * 32}.tmp").touch()
