@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -109,12 +110,19 @@ class Predictor:
         Photographs are loaded (``load`` gives RGB, or raises PhotoError) and prepared in the pool while the network
         works on those before. keep_photos: whether the segmentations carry their photographs.
         """
-        prepared = prefetch(pool, lambda item: self._prepared(load(item), keep_photos), items, 2 * batch_size)
-        while batch := list(islice(prepared, batch_size)):
-            usable = [future.result() for _, future in batch if not isinstance(future.exception(), PhotoError)]
-            results = iter(self._segment(usable))
-            for item, future in batch:
-                yield item, future.exception() or next(results)
+
+        def prepare_item(item: Item) -> Prepared:
+            return self._prepared(load(item), keep_photos)
+
+        with closing(prefetch(pool, prepare_item, items, 2 * batch_size)) as prepared:  # an error cancels what waits
+            while batch := list(islice(prepared, batch_size)):
+                yield from self._segment_batch(batch)
+
+    def _segment_batch(self, batch: list[tuple[Item, Future[Prepared]]]):
+        usable = [future.result() for _, future in batch if not isinstance(future.exception(), PhotoError)]
+        results = iter(self._segment(usable))
+        for item, future in batch:
+            yield item, future.exception() or next(results)
 
     def prepare(self, photo: Image.Image) -> np.ndarray:
         """The network's input, 3 x h x w float32."""

@@ -5,7 +5,6 @@ import errno
 import io
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,9 +30,9 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) ->
     temporary = temporary_path(path.parent)
     try:
         make_folder(path.parent)
-        remove_abandoned(path.parent)
         try:
             with temporary.open("xb") as file:
+                remove_abandoned(path.parent)
                 if callable(content):  # a checkpoint, not one of a million masks: it must outlive a power cut
                     content(file)
                     file.flush()
@@ -57,22 +56,28 @@ def temporary_path(folder: Path) -> Path:
 
 @cache
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes that were killed left under a ``temporary_path`` of a folder; once in each process."""
-    with suppress(OSError):  # a folder that cannot be listed can still be written
-        for path in folder.glob(f".{'[0-9a-f]' * 32}.tmp"):
+    """Remove what processes that were killed left under a ``temporary_path`` of a folder; once in each process.
+
+    Call it when a file was just made there: now is the folder's time, as the disk may be a server's with another clock.
+    """
+    for path in folder.glob(f".{'[0-9a-f]' * 32}.tmp"):  # nothing of a folder that may be written and not listed
+        with suppress(OSError):  # it is another user's, or another process removes it too
             newest = max(each.stat().st_mtime for each in (path, *path.rglob("*")))
-            if time.time() - newest > ABANDONED:
+            if folder.stat().st_mtime - newest > ABANDONED:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder inside another one; it is removed at the end, unless it was renamed. Raises UserError."""
+    """A folder inside another one; it is removed at the end, unless it was renamed. Raises UserError, and one from
+    within names files as if they lay in the other one."""
     make_writable_folder(parent)
     folder = temporary_path(parent)
     try:
         folder.mkdir()
         yield folder
+    except UserError as error:
+        raise type(error)(str(error).replace(str(folder), str(parent))) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -93,9 +98,9 @@ def make_writable_folder(folder: Path) -> None:
     """Make a folder where it is missing, and try whether files can be written there. Raises UserError."""
     try:
         make_folder(folder)
-        remove_abandoned(folder)
         trial = temporary_path(folder)
         trial.touch(exist_ok=False)
+        remove_abandoned(folder)
         trial.unlink()
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None

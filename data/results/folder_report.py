@@ -27,14 +27,17 @@ def write_summary(path: Path, results: dict[str, Path | None], class_names: tupl
     with temporary_folder(path.parent) as folder:
         new = folder / path.name
         write(new, results, class_names)
-        earlier = _kept(path, new)
-        new.replace(path)  # killed before this, the next run finds the earlier content and writes the new one again
+        try:
+            earlier = _kept(path, new)
+            new.replace(path)  # killed before this, the next run finds the earlier content and writes the new one again
+        except OSError as error:  # open in Excel on Windows
+            raise UserError(f"cannot replace {path}: {error.strerror}") from None
     return earlier
 
 
 def _kept(path: Path, new: Path) -> Path | None:
     """Move a file that may have been corrected by hand to a free name; None where there is none, or it is the same as
-    ``new``. Raises UserError."""
+    ``new``. Raises UserError, and OSError where the file cannot be read."""
     if not path.exists() or filecmp.cmp(path, new, shallow=False):
         return None
     kept = next(kept for number in count(1) if _reserved(kept := path.with_stem(f"{path.stem}.{number}")))

@@ -1,7 +1,9 @@
 import copy
 import os
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -144,3 +146,34 @@ def test_a_stream_gives_the_same_in_order_with_broken_photographs_between(batch_
         else:
             np.testing.assert_allclose(result.logits, tiny(photos[item]).logits, atol=1e-4)
             assert result.photo is (photos[item] if keep_photos else None)
+
+
+def test_a_stream_keeps_the_photographs_of_three_batches_at_most():
+    made, alive = [], []
+
+    def submit(function, item) -> Future:
+        future = Future()
+        future.set_result(function(item))
+        return future
+
+    def load(_) -> Image.Image:
+        photo = Image.new("RGB", (8, 8))
+        made.append(weakref.ref(photo))
+        return photo
+
+    def engine(images: np.ndarray) -> np.ndarray:
+        alive.append(sum(photo() is not None for photo in made))
+        return np.zeros((len(images), 4, 8, 8), np.float32)
+
+    predictor = Predictor(Mock(side_effect=engine), CheckpointInfo(NAMES, 8, 8))
+    deque(predictor.predict_stream(range(12), load, 2, Mock(submit=submit)), 0)  # takes them and keeps none
+    assert max(alive) == 6
+
+
+def test_after_an_error_of_the_network_no_more_photographs_are_loaded():
+    waiting = [Future() for _ in range(3)]
+    waiting[0].set_result((np.zeros((3, 8, 8), np.float32), (8, 8), None))
+    predictor = Predictor(Mock(side_effect=MemoryError), CheckpointInfo(NAMES, 8, 8))
+    with pytest.raises(MemoryError) as _traceback:  # it keeps the generator
+        next(predictor.predict_stream(range(9), Mock(), 1, Mock(submit=Mock(side_effect=waiting))))
+    assert [future.cancelled() for future in waiting] == [False, True, True]

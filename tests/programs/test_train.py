@@ -321,3 +321,4 @@ def test_a_fault_ends_the_run_and_its_workers(fault, words, dolls, tmp_path, mon
     with pytest.raises((UserError, ZeroDivisionError), match=words):
         run_training(dolls, tmp_path / "run", **SMALL, nThreads=2)
     assert not multiprocessing.active_children()
+    assert not (tmp_path / "run/latest.pth").exists()  # nothing is done that --resume could go on with

@@ -5,7 +5,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 import torch
@@ -79,6 +79,35 @@ def test_what_a_killed_process_left_is_removed_when_it_is_a_day_old_and_nothing_
         write_atomically(tmp_path / "file", b"")
         assert sorted(tmp_path.glob(".*.tmp")) == (left if hours < 24 else [])
     assert names(tmp_path) == ["file", "notes.tmp"]
+
+
+def test_a_folder_that_a_process_still_writes_into_stays(tmp_path):
+    inner = tmp_path / f".{'1' * 32}.tmp/photos"
+    inner.mkdir(parents=True)
+    (inner / "new").touch()
+    for path in (inner, inner.parent):
+        os.utime(path, (0, 0))
+    remove_abandoned(tmp_path)
+    assert (inner / "new").exists()
+
+
+def test_what_is_new_by_a_servers_clock_stays_whatever_the_time_is_here(tmp_path):
+    new = tmp_path / f".{'1' * 32}.tmp"
+    new.touch()
+    os.utime(new, (0, 0))
+    os.utime(tmp_path, (3600, 3600))
+    remove_abandoned(tmp_path)
+    assert new.exists()
+
+
+def test_what_cannot_be_removed_keeps_nothing_else_from_it(tmp_path, monkeypatch):
+    for digit in "12":
+        (tmp_path / f".{digit * 32}.tmp").touch()
+        os.utime(tmp_path / f".{digit * 32}.tmp", (0, 0))
+    remove = Mock(wraps=Path.unlink, side_effect=[PermissionError, DEFAULT])  # one is another user's
+    monkeypatch.setattr(Path, "unlink", lambda path, **options: remove(path, **options))
+    remove_abandoned(tmp_path)
+    assert len(names(tmp_path)) == 1
 
 
 def test_files_get_the_permissions_that_files_get_also_when_threads_write_them(tmp_path):

@@ -1,7 +1,9 @@
 """report.csv and coco.json: what stands in them, and that no earlier file is lost."""
 
 import csv
+import errno
 import json
+import re
 from pathlib import Path
 from unittest.mock import DEFAULT, Mock
 
@@ -87,7 +89,7 @@ def test_an_earlier_file_with_other_content_is_kept_under_a_new_name(tmp_path, r
 def test_a_full_disk_leaves_the_earlier_file_and_nothing_else(tmp_path, results):
     with small_disk(tmp_path / "disk", "16k") as disk:
         (disk / REPORT).write_bytes(bytes(16 << 10))
-        with pytest.raises(UserError, match="cannot write .*report.csv: No space left"):
+        with pytest.raises(UserError, match=f"^cannot write {re.escape(str(disk / REPORT))}: No space left"):
             write_summary(disk / REPORT, results, NAMES)
         assert list(disk.iterdir()) == [disk / REPORT]
 
@@ -105,6 +107,19 @@ def test_the_earlier_content_is_whole_wherever_a_run_ends(number, tmp_path, resu
     write_summary(tmp_path / REPORT, results, NAMES)
     assert "sub/a.jpg" in (tmp_path / REPORT).read_text()
     assert [path.read_text() for path in tmp_path.glob("report.*.csv")].count("corrected by hand") == 1
+
+
+def test_a_file_that_another_program_holds_open_on_windows_is_named(tmp_path, results, monkeypatch):
+    replace = Path.replace
+
+    def refuse(path: Path, target: Path) -> None:
+        if target == tmp_path / REPORT:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(UserError, match=f"^cannot replace {re.escape(str(tmp_path / REPORT))}: Permission denied$"):
+        write_summary(tmp_path / REPORT, results, NAMES)
 
 
 def test_what_earlier_runs_kept_stays_where_the_file_cannot_be_read(tmp_path, results):
