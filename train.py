@@ -77,7 +77,7 @@ def train(options: TrainOptions, device: torch.device) -> int:
                 break
             lr = options.learning_rate(state.iteration)
             result = train_step(state, forward, batches, criterion, lr, options.clip_grad)
-            bad_steps.count(result.bad, state.iteration + 1, run.path)  # if this ends the run, it saves nothing
+            bad_steps.count(result.bad, state.iteration + 1, run.path)  # if this ends the run, nothing is saved
             state.advance(options.batchSize * options.accumulate * world_size())
             visualizer.progress.update()
             if state.due(options.print_freq):
